@@ -1,0 +1,201 @@
+//! From the link to the verb and back: starts commands, stops them, and ends each with exactly one `completed`.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::context::{Context, Stop, VerbError, VerbResult};
+use super::platform::{Here, Platform, Root, thread_cpu_since, thread_cpu_time};
+use super::verbs;
+use crate::protocol::link::{AgentLink, Delivery, DeviceCommand, FileRefusal, FileRequest, FileStream, Running, StopReason};
+use crate::protocol::{Body, CommandId, Completed, Cost, Effect, Hello, Problem, Receipt, Status};
+
+/// How many events may wait for the service before a verb has to.
+const EVENTS: usize = 64;
+
+/// What an agent is started with.
+pub struct AgentOptions {
+    /// The device's files.
+    pub root: Root,
+    /// The agent's own folder: journal, quarantine, working folder. Made when something is kept there.
+    pub folder: PathBuf,
+}
+
+/// What all commands of an agent share.
+pub struct Shared {
+    /// The device's files.
+    pub root: Arc<Root>,
+    /// The device's kind.
+    pub platform: Box<dyn Platform>,
+    /// What the agent said when it joined.
+    pub hello: Hello,
+    /// The agent's own folder.
+    pub folder: PathBuf,
+}
+
+/// An agent in this process.
+pub struct Agent {
+    shared: Arc<Shared>,
+    running: Arc<Mutex<HashMap<CommandId, Entry>>>,
+    runtime: Handle,
+}
+
+struct Entry {
+    stop: Stop,
+    desk: mpsc::Sender<ReadRequest>,
+}
+
+/// Somebody asks for the bytes of a command's file.
+pub struct ReadRequest {
+    /// What is asked.
+    pub request: FileRequest,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<FileStream, FileRefusal>>,
+}
+
+impl Agent {
+    /// An agent whose commands run on that runtime's threads for blocking work.
+    #[must_use]
+    pub fn new(options: AgentOptions, runtime: Handle) -> Self {
+        let root = Arc::new(options.root);
+        let platform = Box::new(Here::new(Arc::clone(&root)));
+        let hello = platform.hello();
+        let shared = Arc::new(Shared { root, platform, hello, folder: options.folder });
+        Self { shared, running: Arc::default(), runtime }
+    }
+}
+
+impl AgentLink for Agent {
+    fn hello(&self) -> &Hello {
+        &self.shared.hello
+    }
+
+    fn start(&self, command: DeviceCommand, delivery: Option<Delivery>) -> Running {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let (desk, requests) = mpsc::channel(1);
+        let stop = Stop::default();
+        let id = command.command_id;
+        let limit = Duration::from_millis(command.time_limit_ms);
+        locked(&self.running).insert(id, Entry { stop: stop.clone(), desk });
+
+        let shared = Arc::clone(&self.shared);
+        let running = Arc::clone(&self.running);
+        let verb_stop = stop.clone();
+        let work = self.runtime.spawn_blocking(move || {
+            let ctx = Context::new(command, shared, verb_stop, sender, delivery, requests);
+            carry_out(ctx, || {
+                locked(&running).remove(&id);
+            });
+        });
+        // The service ends a command at its limit too; the device does not rely on it.
+        self.runtime.spawn(async move {
+            if tokio::time::timeout(limit, work).await.is_err() {
+                stop.ask(StopReason::Expired);
+            }
+        });
+        Running { events }
+    }
+
+    fn stop(&self, command: CommandId, reason: StopReason) {
+        if let Some(entry) = locked(&self.running).get(&command) {
+            entry.stop.ask(reason);
+        }
+    }
+
+    fn read_file(&self, command: CommandId, request: FileRequest) -> oneshot::Receiver<Result<FileStream, FileRefusal>> {
+        let (answer, answered) = oneshot::channel();
+        let desk = locked(&self.running).get(&command).map(|entry| entry.desk.clone());
+        let refused = match desk.map(|desk| desk.try_send(ReadRequest { request, answer })) {
+            Some(Ok(())) => return answered,
+            Some(Err(mpsc::error::TrySendError::Full(asked))) => Some((asked, FileRefusal::Busy)),
+            Some(Err(mpsc::error::TrySendError::Closed(asked))) => Some((asked, FileRefusal::Ended)),
+            // Dropping the asker's channel reads as `Ended` on the other side.
+            None => None,
+        };
+        if let Some((asked, refusal)) = refused {
+            // Nobody waits any more when this fails.
+            let _ = asked.answer.send(Err(refusal));
+        }
+        answered
+    }
+
+    fn recovered(&self) -> Vec<(CommandId, Effect)> {
+        Vec::new()
+    }
+}
+
+/// Runs a verb to its end and tells that end, whatever it is. `ended` is called before the end is told, so that whoever
+/// hears it finds the command gone.
+fn carry_out(mut ctx: Context, ended: impl FnOnce()) {
+    let begun = Instant::now();
+    let cpu = thread_cpu_time();
+    let result = match ctx.tell(&Body::Started) {
+        Ok(()) => guarded(&mut ctx),
+        Err(error) => Err(error),
+    };
+    let result = result.and_then(|()| ctx.flush());
+    let reason = ctx.stop.reason();
+
+    let mut errors = ctx.take_problems();
+    let (status, receipt) = match (result, reason) {
+        (Ok(()), Some(StopReason::Cancel { by })) => (
+            Status::Completed,
+            Some(Receipt {
+                confirmed: true,
+                done: vec!["all of it, before the word to stop came".into()],
+                not_done: vec![],
+                by,
+            }),
+        ),
+        (Ok(()), _) | (Err(VerbError::Stopped { .. }), Some(StopReason::Enough)) => (Status::Completed, None),
+        (Err(VerbError::Stopped { done, not_done }), Some(StopReason::Cancel { by })) => {
+            (Status::Cancelled, Some(Receipt { confirmed: true, done, not_done, by }))
+        }
+        (Err(VerbError::Stopped { done, not_done }), Some(StopReason::Expired)) => {
+            let limit = jiff::SignedDuration::from_millis(i64::try_from(ctx.command.time_limit_ms).unwrap_or(i64::MAX));
+            errors.push(Problem::new("time_limit", format!("the time limit of {limit:#} was reached")));
+            (Status::Expired, Some(Receipt { confirmed: true, done, not_done, by: "the time limit".into() }))
+        }
+        (Err(VerbError::Stopped { .. }), None) => (Status::Interrupted, None),
+        (Err(VerbError::Failed(problem)), _) => {
+            errors.insert(0, problem);
+            (Status::Failed, None)
+        }
+    };
+    if let Some(receipt) = receipt {
+        // When nobody listens any more there is nobody to tell.
+        let _ = ctx.tell(&Body::Receipt(receipt));
+    }
+    let micros = thread_cpu_since(cpu).as_micros() + u128::from(ctx.meter.cpu_us.load(Ordering::Relaxed));
+    let cost = Cost {
+        cpu_ms: u64::try_from(micros / 1000).unwrap_or(u64::MAX),
+        read_bytes: ctx.meter.read_bytes.load(Ordering::Relaxed),
+        sent_bytes: ctx.meter.sent_bytes.load(Ordering::Relaxed),
+    };
+    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    ended();
+    let _ = ctx.tell(&Body::Completed(Completed { status, duration_ms, cost, errors }));
+}
+
+/// A verb that panics is a defect of the verb, never the end of the agent.
+fn guarded(ctx: &mut Context) -> VerbResult {
+    let name = ctx.command.command_definition_id.clone();
+    let Some(verb) = verbs::find(&name) else {
+        return Err(super::platform::not_on_platform(ctx.agent.platform.name(), &name));
+    };
+    std::panic::catch_unwind(AssertUnwindSafe(|| verb(ctx))).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+        tracing::error!(command = name, panic = said.as_deref().unwrap_or("?"), "a verb panicked");
+        Err(VerbError::failed("internal", format!("{name} failed inside the agent; its log says more")))
+    })
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,14 @@
+//! The agent: carries commands out on a device.
+//!
+//! A command comes in over the [`Link`](crate::protocol::link::AgentLink), [`Agent`] finds its verb and gives it a
+//! [`Context`](context::Context) on a thread of its own; the verb tells what it finds through the context and looks at the
+//! device only through [`platform`].
+
+pub mod context;
+mod dispatch;
+pub mod path;
+pub mod platform;
+mod verbs;
+
+pub use dispatch::{Agent, AgentOptions, Shared};
+pub use verbs::VERBS;

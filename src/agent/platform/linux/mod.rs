@@ -1,0 +1,91 @@
+//! Linux devices: the running system, or a Linux tree below `--root`.
+
+mod root;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use sha2::{Digest, Sha256};
+
+pub use root::Root;
+
+use super::Platform;
+use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
+
+/// A Linux device.
+#[derive(Debug)]
+pub struct Linux {
+    root: Arc<Root>,
+}
+
+impl Linux {
+    /// The device whose files these are.
+    #[must_use]
+    pub fn new(root: Arc<Root>) -> Self {
+        Self { root }
+    }
+
+    /// A small file of configuration as trimmed text.
+    fn line(&self, path: &str) -> Option<String> {
+        let bytes = self.root.read(Path::new(path), 64 * 1024).ok()?;
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn device_id(&self) -> String {
+        // As machine-id(5) asks, the id itself never leaves the machine: only a hash that is this program's own.
+        let seed = self.line("/etc/machine-id").or_else(|| self.root.folder().map(|folder| folder.display().to_string()));
+        let seed = seed.unwrap_or_else(|| self.host_name());
+        let digest = Sha256::digest(format!("lrsh device\n{seed}"));
+        digest.iter().take(20).fold(String::with_capacity(40), |mut id, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(id, "{byte:02x}");
+            id
+        })
+    }
+
+    fn host_name(&self) -> String {
+        let live = self.root.is_live().then(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+        live.or_else(|| self.line("/etc/hostname")).unwrap_or_else(|| "device".to_owned())
+    }
+
+    fn is_server(&self) -> bool {
+        let default = [
+            "/etc/systemd/system/default.target",
+            "/usr/lib/systemd/system/default.target",
+            "/lib/systemd/system/default.target",
+        ]
+        .into_iter()
+        .find_map(|path| self.root.read_link(Path::new(path)).ok());
+        default.is_none_or(|target| target.file_name().is_none_or(|name| name != "graphical.target"))
+    }
+}
+
+impl Platform for Linux {
+    fn name(&self) -> PlatformName {
+        PlatformName::Linux
+    }
+
+    fn hello(&self) -> Hello {
+        let live = self.root.is_live();
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            device_id: self.device_id(),
+            name: self.host_name(),
+            platform: PlatformName::Linux,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: live.then(|| self.line("/proc/sys/kernel/random/boot_id")).flatten(),
+            server: self.is_server(),
+            root: self.root.folder().map(|folder| folder.display().to_string()),
+        }
+    }
+}
+
+/// The processor time that this thread has used.
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}

@@ -1,0 +1,193 @@
+//! A device's files: those of the running system, or those below the folder that `--root` named.
+//!
+//! Below a folder every path is resolved inside it by the kernel (openat2, `RESOLVE_IN_ROOT`, no magic links): an absolute
+//! link or `..` in a hostile image never leads out. Paths are the device's own, absolute.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
+
+use crate::protocol::text::from_file_uri;
+
+/// A device's files.
+#[derive(Debug)]
+pub struct Root {
+    base: Option<Base>,
+}
+
+#[derive(Debug)]
+struct Base {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Root {
+    /// The running system.
+    #[must_use]
+    pub fn live() -> Self {
+        Self { base: None }
+    }
+
+    /// The files below a folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be opened.
+    pub fn at(folder: &Path) -> io::Result<Self> {
+        let path = folder.canonicalize()?;
+        let fd = rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { base: Some(Base { fd, path }) })
+    }
+
+    /// Whether this is the running system, so that verbs may ask its kernel too.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.base.is_none()
+    }
+
+    /// The folder that `--root` named.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.base.as_ref().map(|base| base.path.as_path())
+    }
+
+    /// The absolute path that a typed one means in a directory: `file:///` is decoded, `~` is the home folder of the user
+    /// the agent runs as, `.` and `..` are resolved by name alone.
+    #[must_use]
+    pub fn resolve(&self, directory: &str, typed: &str) -> PathBuf {
+        let typed = decoded(typed);
+        let mut whole = PathBuf::from(OsStr::new("/"));
+        if typed == Path::new("~") || typed.starts_with("~/") {
+            whole.push(self.home());
+            whole.push(typed.strip_prefix("~").unwrap_or(Path::new("")));
+        } else {
+            whole.push(decoded(directory));
+            whole.push(typed);
+        }
+        let mut plain = PathBuf::from("/");
+        for part in whole.components() {
+            match part {
+                Component::Normal(name) => plain.push(name),
+                Component::ParentDir => {
+                    plain.pop();
+                }
+                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+            }
+        }
+        plain
+    }
+
+    fn home(&self) -> PathBuf {
+        let live = if self.is_live() { std::env::var_os("HOME") } else { None };
+        live.map_or_else(|| PathBuf::from("/root"), PathBuf::from)
+    }
+
+    /// Opens a path, following links. `O_CLOEXEC` and `O_NOCTTY` are added.
+    ///
+    /// # Errors
+    /// As openat2 says.
+    pub fn open(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        match &self.base {
+            None => Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?),
+            Some(base) => {
+                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+                let inside = path.strip_prefix("/").unwrap_or(path);
+                let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+                Ok(rustix::fs::openat2(base.fd.as_fd(), inside, flags, Mode::empty(), resolve)?)
+            }
+        }
+    }
+
+    /// Opens a file for reading without ever waiting for it: a FIFO without a writer opens, a device does not block.
+    ///
+    /// # Errors
+    /// As openat2 says.
+    pub fn open_file(&self, path: &Path) -> io::Result<File> {
+        Ok(File::from(self.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?))
+    }
+
+    /// Reads a regular file of at most `max` bytes.
+    ///
+    /// # Errors
+    /// As open and read say; `FileTooLarge` when there is more; `InvalidInput` when it is no regular file.
+    pub fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+        let file = self.open_file(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(max + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > max {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {max} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    /// The facts of a path, its last link followed.
+    ///
+    /// # Errors
+    /// As openat2 and fstat say.
+    pub fn stat(&self, path: &Path) -> io::Result<Stat> {
+        match &self.base {
+            None => Ok(rustix::fs::statat(CWD, path, AtFlags::empty())?),
+            Some(_) => Ok(rustix::fs::fstat(self.open(path, OFlags::PATH)?)?),
+        }
+    }
+
+    /// The facts of a path, its last link not followed.
+    ///
+    /// # Errors
+    /// As openat2 and fstatat say.
+    pub fn lstat(&self, path: &Path) -> io::Result<Stat> {
+        match &self.base {
+            None => Ok(rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?),
+            Some(_) => Ok(rustix::fs::fstat(self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?)?),
+        }
+    }
+
+    /// Where a link leads, as it says.
+    ///
+    /// # Errors
+    /// As openat2 and readlinkat say; `EINVAL` when it is no link.
+    pub fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        let target = match &self.base {
+            None => rustix::fs::readlinkat(CWD, path, Vec::new())?,
+            Some(_) => rustix::fs::readlinkat(self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?, "", Vec::new())?,
+        };
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
+    /// The names in a folder, sorted, without `.` and `..`; at most `max` of them. For folders of configuration; verbs that
+    /// list any folder stream with [`Root::open`] and `RawDir`.
+    ///
+    /// # Errors
+    /// As open and getdents say.
+    pub fn names(&self, folder: &Path, max: usize) -> io::Result<Vec<OsString>> {
+        let fd = self.open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)?;
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(fd)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name.to_vec()));
+            }
+            if names.len() >= max {
+                break;
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn decoded(typed: &str) -> PathBuf {
+    match from_file_uri(typed) {
+        Some(bytes) => PathBuf::from(OsStr::from_bytes(&bytes)),
+        None => PathBuf::from(typed),
+    }
+}

@@ -1,0 +1,35 @@
+//! What differs between kinds of device: facts and actions behind [`Platform`], files behind [`Root`].
+//!
+//! The only place in the agent with `cfg(target_os)` and `unsafe`.
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+pub use linux::{Linux as Here, Root, thread_cpu_time};
+
+use crate::agent::context::VerbError;
+use crate::protocol::{Hello, PlatformName};
+
+/// What a kind of device can tell and do. What it cannot says so: that is what the provided methods do.
+pub trait Platform: Send + Sync {
+    /// The kind.
+    fn name(&self) -> PlatformName;
+
+    /// What the agent says of the device when it joins.
+    fn hello(&self) -> Hello;
+}
+
+/// The error of a method that a platform does not have.
+#[must_use]
+pub fn not_on_platform(platform: PlatformName, what: &str) -> VerbError {
+    VerbError::failed("not_on_platform", format!("{what} is not to be had on {platform} yet"))
+}
+
+/// How much processor time `since` an earlier reading on this thread.
+#[must_use]
+pub fn thread_cpu_since(earlier: Duration) -> Duration {
+    thread_cpu_time().saturating_sub(earlier)
+}

@@ -1,0 +1,16 @@
+//! The verbs: one file a command, one line here. A test compares this list with the command table.
+
+use super::context::{Context, VerbResult};
+
+mod connect;
+
+/// What carries a command out.
+pub type Verb = fn(&mut Context) -> VerbResult;
+
+/// Every verb by its canonical name, sorted.
+pub const VERBS: &[(&str, Verb)] = &[("connect", connect::run)];
+
+/// The verb of that name.
+pub(super) fn find(name: &str) -> Option<Verb> {
+    VERBS.binary_search_by_key(&name, |(name, _)| name).ok().and_then(|at| VERBS.get(at)).map(|(_, verb)| *verb)
+}

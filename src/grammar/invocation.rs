@@ -1,0 +1,99 @@
+//! What a line was read as.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use super::row::{Form, OutputFormat, Row};
+
+/// A range of bytes of the line, from 0, the end excluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Span {
+    /// The first byte.
+    pub start: usize,
+    /// The byte behind the last.
+    pub end: usize,
+}
+
+/// What was understood of a line, and what was not.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// What was understood; `None` where no command was recognised.
+    pub invocation: Option<Invocation>,
+    /// What was not, the one that counts first (see the design, section 3). Empty: the line may run.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A line bound to a definition.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The command's row.
+    pub row: &'static Row,
+    /// The sub-form that bound, if one did.
+    pub form: Option<&'static Form>,
+    /// Canonical names and values in the definition's order, without `output` and the view options.
+    pub params: IndexMap<String, String>,
+    /// Canonical names.
+    pub flags: BTreeSet<String>,
+    /// The value of `output`.
+    pub output: Option<OutputFormat>,
+    /// `match`, `columns`, `sort`, `first`, as typed.
+    pub view: BTreeMap<String, String>,
+    /// Where the answer goes.
+    pub redirect: Option<Redirect>,
+    /// Whether the line ended in `&`.
+    pub background: bool,
+}
+
+/// Where an answer goes instead of the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// The local file, as typed, quotes stripped.
+    pub target: String,
+    /// `>>`.
+    pub append: bool,
+}
+
+/// Something in a line that was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// What kind of thing.
+    pub kind: ErrorKind,
+    /// A sentence.
+    pub message: String,
+    /// Where.
+    pub span: Span,
+    /// What to do instead.
+    pub hint: Option<String>,
+}
+
+/// The kinds of [`Diagnostic`], in the order that decides between two at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// No command has this name.
+    UnknownCommand,
+    /// The command has no such parameter or flag.
+    UnknownParameter,
+    /// A parameter without its value.
+    MissingValue,
+    /// A required parameter is not there.
+    MissingParameter,
+    /// Given twice.
+    DuplicateParameter,
+    /// More values than parameters.
+    TooManyValues,
+    /// Outside the parameter's choices or kind.
+    BadValue,
+    /// A quote that is not closed.
+    OpenQuote,
+    /// `>` without a file.
+    MissingRedirectTarget,
+    /// What other shells have and this one has not.
+    UnsupportedSyntax,
+    /// Not to be had on this kind of device, or not yet.
+    NotOnPlatform,
+    /// Nothing there.
+    Empty,
+}

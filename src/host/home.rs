@@ -1,0 +1,84 @@
+//! Where things are kept: `LRSH_HOME`, else the user's configuration and data folders.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The folders of one home. Two homes never meet: each has a service, a store and a journal of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    config: PathBuf,
+    data: PathBuf,
+}
+
+impl Home {
+    /// The home that the environment names.
+    ///
+    /// # Errors
+    /// When neither `LRSH_HOME` nor a home folder is known, or `LRSH_HOME` is relative.
+    pub fn find() -> io::Result<Self> {
+        match std::env::var_os("LRSH_HOME").filter(|home| !home.is_empty()) {
+            Some(home) => Self::at(Path::new(&home)),
+            None => match (dirs::config_dir(), dirs::data_dir()) {
+                (Some(config), Some(data)) => Ok(Self { config: config.join("lrsh"), data: data.join("lrsh") }),
+                _ => Err(io::Error::new(io::ErrorKind::NotFound, "no home folder is known; set LRSH_HOME to a folder")),
+            },
+        }
+    }
+
+    /// A home with everything in one folder.
+    ///
+    /// # Errors
+    /// When the folder's path is relative.
+    pub fn at(folder: &Path) -> io::Result<Self> {
+        if folder.is_relative() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "LRSH_HOME must be an absolute path"));
+        }
+        Ok(Self { config: folder.to_owned(), data: folder.to_owned() })
+    }
+
+    /// `config.toml`.
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
+    /// The lines typed.
+    pub fn history_file(&self) -> PathBuf {
+        self.data.join("history")
+    }
+
+    /// The folder that holds everything else; its path tells one home from another.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The service's folder: start, lock, store, spool, library, `service.toml`.
+    pub fn service(&self) -> PathBuf {
+        self.data.join("service")
+    }
+
+    /// The agent's folder: journal, quarantine, working folder.
+    pub fn agent(&self) -> PathBuf {
+        self.data.join("agent")
+    }
+
+    /// The folder of log files.
+    pub fn log(&self) -> PathBuf {
+        self.data.join("log")
+    }
+}
+
+/// Makes a folder, and those above it, that nobody else can look into.
+///
+/// # Errors
+/// As mkdir says.
+pub fn private_folder(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Options for files that nobody else can read.
+pub fn private_file() -> std::fs::OpenOptions {
+    let mut options = std::fs::OpenOptions::new();
+    options.mode(0o600);
+    options
+}

@@ -1,0 +1,7 @@
+//! The machine that lrsh itself runs on: its folders, socket, terminal and signals.
+//!
+//! Beside the agent's platform the only place with `cfg(unix)`.
+
+mod home;
+
+pub use home::{Home, private_file, private_folder};

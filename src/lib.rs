@@ -1,0 +1,7 @@
+//! `lrsh`, the live response shell: the modules in the order that data flows through them.
+
+pub mod grammar;
+pub mod host;
+pub mod protocol;
+
+pub mod agent;

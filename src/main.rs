@@ -1,0 +1,3 @@
+//! Reads the arguments, takes the role they name, and ends with its exit code.
+
+fn main() {}

@@ -1,0 +1,60 @@
+//! Which characters are harmless on a terminal: one answer for the agent (which name needs its `file:///` form?) and the
+//! view (what must be made visible?).
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+
+/// Whether a character could move the cursor, start an escape sequence, hide, or reorder text: C0, DEL, C1, bidirectional
+/// controls, zero-width and other invisible format characters, line and paragraph separators, tags, and noncharacters.
+#[must_use]
+pub fn is_hostile(c: char) -> bool {
+    matches!(c,
+        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'          // C0, DEL, C1
+        | '\u{ad}' | '\u{61c}' | '\u{180e}'               // soft hyphen, Arabic letter mark, Mongolian vowel separator
+        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // fillers that show nothing
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' // zero-width, separators, bidi
+        | '\u{2060}'..='\u{206f}' | '\u{feff}'            // joiners, isolates, deprecated format, BOM
+        | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+        | '\u{e0000}'..='\u{e0fff}') // tags, variation selectors supplement
+}
+
+/// Bytes of a path that its `file:///` form writes as `%XX`: what the line grammar or a terminal could take for
+/// something else.
+const URI: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'\'')
+    .add(b'<')
+    .add(b'>')
+    .add(b'%')
+    .add(b'&')
+    .add(b'|')
+    .add(b';')
+    .add(b'#')
+    .add(b'?')
+    .add(b'*')
+    .add(b'[')
+    .add(b']')
+    .add(b'\\')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'^');
+
+/// Whether a path's bytes are UTF-8 without a hostile character, so that it can be shown and typed as it is.
+#[must_use]
+pub fn is_plain(path: &[u8]) -> bool {
+    std::str::from_utf8(path).is_ok_and(|text| !text.chars().any(is_hostile))
+}
+
+/// The exact `file:///` form of an absolute path's bytes.
+#[must_use]
+pub fn file_uri(path: &[u8]) -> String {
+    format!("file://{}", percent_encode(path, URI))
+}
+
+/// The bytes that a `file:///` form stands for; `None` for any other text.
+#[must_use]
+pub fn from_file_uri(text: &str) -> Option<Vec<u8>> {
+    let path = text.strip_prefix("file://")?;
+    path.starts_with('/').then(|| percent_decode_str(path).collect())
+}

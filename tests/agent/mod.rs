@@ -1,0 +1,3 @@
+//! The agent's verbs, driven through its link as the service drives them.
+
+mod connect;

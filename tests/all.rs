@@ -1,0 +1,6 @@
+//! The one integration binary: every test drives the real program, or a real part of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod agent;
+mod kit;

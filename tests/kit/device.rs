@@ -1,0 +1,139 @@
+//! A device whose agent is driven through its link, without a service: for tests of verbs.
+
+use std::path::Path;
+
+use lrsh::agent::platform::Root;
+use lrsh::agent::{Agent, AgentOptions};
+use lrsh::protocol::link::{AgentLink, Delivery, DeviceCommand};
+use lrsh::protocol::{AgentEvent, Body, CommandId, Completed, Event, SeenItem, SessionId};
+use serde_json::Value;
+
+/// A device with an agent of its own.
+pub struct Device {
+    /// The agent.
+    pub agent: Agent,
+    /// What its commands run on.
+    pub runtime: tokio::runtime::Runtime,
+    /// The agent's folder.
+    pub folder: tempfile::TempDir,
+    /// What the session has seen, for changing commands.
+    pub seen: Vec<SeenItem>,
+}
+
+/// Everything that was heard of a command.
+pub struct Answer {
+    /// The events, `completed` excluded.
+    pub events: Vec<Body>,
+    /// The end.
+    pub completed: Completed,
+}
+
+impl Device {
+    /// This machine.
+    pub fn live() -> Self {
+        Self::with(Root::live())
+    }
+
+    /// A folder as a mounted root.
+    pub fn at(root: &Path) -> Self {
+        Self::with(Root::at(root).unwrap())
+    }
+
+    fn with(root: Root) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let agent = Agent::new(AgentOptions { root, folder: folder.path().join("agent") }, runtime.handle().clone());
+        Self { agent, runtime, folder, seen: Vec::new() }
+    }
+
+    /// A command as the service would send it.
+    pub fn command(&self, name: &str, params: &[(&str, &str)], flags: &[&str]) -> DeviceCommand {
+        DeviceCommand {
+            command_id: CommandId::new(),
+            session_id: SessionId::new(),
+            number: 2,
+            analyst: "tester".into(),
+            command_definition_id: name.into(),
+            params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            current_directory: "/".into(),
+            time_limit_ms: 600_000,
+            size_limit: None,
+            seen: self.seen.clone(),
+            resume: None,
+            library_file: None,
+            signing_keys: None,
+            shells: Vec::new(),
+        }
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, name: &str, params: &[(&str, &str)], flags: &[&str]) -> Answer {
+        self.send(self.command(name, params, flags), None)
+    }
+
+    /// Sends a command and hears it to its end.
+    pub fn send(&self, command: DeviceCommand, delivery: Option<Delivery>) -> Answer {
+        let mut running = self.agent.start(command, delivery);
+        self.runtime.block_on(async move {
+            let mut events = Vec::new();
+            while let Some(event) = running.events.recv().await {
+                match body(event) {
+                    Body::Completed(completed) => return Answer { events, completed },
+                    other => events.push(other),
+                }
+            }
+            panic!("the stream ended without `completed`: {events:?}")
+        })
+    }
+}
+
+/// An agent's event as a shell would read it.
+pub fn body(event: AgentEvent) -> Body {
+    match event {
+        AgentEvent::Read(body) => *body,
+        AgentEvent::Pass { json, .. } => {
+            let text = std::str::from_utf8(&json).unwrap();
+            let stamped = format!(r#"{{"n":1,"t":"2026-01-01T00:00:00Z",{}"#, text.strip_prefix('{').unwrap());
+            Event::parse(stamped.as_bytes()).unwrap().body
+        }
+    }
+}
+
+impl Answer {
+    /// Every row.
+    pub fn rows(&self) -> Vec<Value> {
+        let batches = self.events.iter().filter_map(|body| match body {
+            Body::Rows { rows } => Some(rows),
+            _ => None,
+        });
+        batches.flatten().map(|row| serde_json::from_str(row.get()).unwrap()).collect()
+    }
+
+    /// The answer of a command that answers with one object.
+    pub fn object(&self) -> Value {
+        let found = self.events.iter().find_map(|body| match body {
+            Body::Object { value } => Some(serde_json::from_str(value.get()).unwrap()),
+            _ => None,
+        });
+        found.unwrap_or_else(|| panic!("no object in {:?}, {:?}", self.events, self.completed))
+    }
+
+    /// The bytes of its text.
+    pub fn text(&self) -> Vec<u8> {
+        let pieces = self.events.iter().filter_map(|body| match body {
+            Body::Text(text) => text.data.bytes(),
+            _ => None,
+        });
+        pieces.flatten().collect()
+    }
+
+    /// What it says was seen.
+    pub fn seen(&self) -> Vec<SeenItem> {
+        let seen = self.events.iter().filter_map(|body| match body {
+            Body::Seen(seen) => Some(seen.items.clone()),
+            _ => None,
+        });
+        seen.flatten().collect()
+    }
+}
