@@ -1,3 +1,5 @@
 //! What tests are made with.
 
+#![allow(dead_code)] // Not every part of the kit has a test that uses all of it.
+
 pub mod device;
