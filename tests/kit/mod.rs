@@ -3,3 +3,4 @@
 #![allow(dead_code)] // Not every part of the kit has a test that uses all of it.
 
 pub mod device;
+pub mod need;
