@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::context::{Context, Stop, VerbError, VerbResult};
-use super::platform::{Here, Platform, Root, thread_cpu_since, thread_cpu_time};
+use super::platform::{Accounts, Here, Platform, Root, thread_cpu_since, thread_cpu_time};
 use super::verbs;
 use crate::protocol::link::{AgentLink, Delivery, DeviceCommand, FileRefusal, FileRequest, FileStream, Running, StopReason};
 use crate::protocol::{Body, CommandId, Completed, Cost, Effect, Hello, Problem, Receipt, Status};
@@ -31,6 +31,8 @@ pub struct AgentOptions {
 pub struct Shared {
     /// The device's files.
     pub root: Arc<Root>,
+    /// The names of its users and groups.
+    pub accounts: Accounts,
     /// The device's kind.
     pub platform: Box<dyn Platform>,
     /// What the agent said when it joined.
@@ -66,7 +68,7 @@ impl Agent {
         let root = Arc::new(options.root);
         let platform = Box::new(Here::new(Arc::clone(&root)));
         let hello = platform.hello();
-        let shared = Arc::new(Shared { root, platform, hello, folder: options.folder });
+        let shared = Arc::new(Shared { root, accounts: Accounts::default(), platform, hello, folder: options.folder });
         Self { shared, running: Arc::default(), runtime }
     }
 }

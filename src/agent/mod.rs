@@ -6,8 +6,12 @@
 
 pub mod context;
 mod dispatch;
+pub mod identity;
+pub mod listing;
 pub mod path;
+pub mod pattern;
 pub mod platform;
+pub mod targets;
 mod verbs;
 
 pub use dispatch::{Agent, AgentOptions, Shared};

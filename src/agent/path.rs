@@ -1,8 +1,13 @@
-//! Paths of a device as rows carry them: `path` for people, `path_uri` exact where that is needed.
+//! Paths of a device as rows carry them (`path` for people, `path_uri` exact where that is needed), and what is said when one
+//! cannot be used.
 
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use rustix::io::Errno;
+
+use crate::protocol::Problem;
 use crate::protocol::text::{file_uri, is_plain};
 
 /// The path as text, invalid bytes as U+FFFD.
@@ -22,4 +27,38 @@ pub fn uri(path: &Path) -> Option<String> {
 #[must_use]
 pub fn key(path: &Path) -> String {
     uri(path).unwrap_or_else(|| lossy(path))
+}
+
+/// What to say of a path that the system refused: a sentence that names it.
+#[must_use]
+pub fn problem(path: &Path, error: &io::Error) -> Problem {
+    let (code, what) = reason(error);
+    let path = lossy(path);
+    Problem::new(code, format!("{path}: {what}")).at(path)
+}
+
+/// Why the system refused something about a file: a word for programs and a clause for people.
+#[must_use]
+pub fn reason(error: &io::Error) -> (&'static str, String) {
+    let plain = |code, what: &str| (code, what.to_owned());
+    match Errno::from_io_error(error) {
+        Some(Errno::NOENT) => plain("not_found", "there is no such file or folder"),
+        Some(Errno::ACCESS | Errno::PERM) => plain("permission_denied", "the agent has no permission for it"),
+        Some(Errno::NOTDIR) => plain("not_a_folder", "it is not a folder, or lies below something that is none"),
+        Some(Errno::ISDIR) => plain("is_a_folder", "it is a folder"),
+        Some(Errno::LOOP) => plain("link_loop", "its links lead nowhere: too many of them, or a loop"),
+        Some(Errno::NAMETOOLONG) => plain("name_too_long", "the path is longer than the system takes"),
+        Some(Errno::MFILE | Errno::NFILE) => plain("too_many_files", "the device has too many files open; try again"),
+        Some(Errno::IO) => plain("io_error", "the device could not read it: the disk or its file system is damaged"),
+        Some(Errno::STALE) => plain("stale", "its network file system no longer knows it"),
+        Some(Errno::NXIO) => plain("no_device", "there is nothing behind it"),
+        Some(errno) => ("io_error", said(errno)),
+        None => ("io_error", error.to_string()),
+    }
+}
+
+/// What the system itself says of an error, without the number behind it.
+fn said(errno: Errno) -> String {
+    let text = io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

@@ -4,13 +4,18 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+mod process;
 
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-pub use linux::{Linux as Here, Root, thread_cpu_time};
+pub use linux::{
+    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, thread_cpu_time,
+};
 
-use crate::agent::context::VerbError;
+pub use process::{Image, Process, ProcessStatus, base_name};
+
+use crate::agent::context::{Stop, VerbError};
 use crate::protocol::{Hello, PlatformName};
 
 /// What a kind of device can tell and do. What it cannot says so: that is what the provided methods do.
@@ -20,6 +25,22 @@ pub trait Platform: Send + Sync {
 
     /// What the agent says of the device when it joins.
     fn hello(&self) -> Hello;
+
+    /// All processes.
+    ///
+    /// # Errors
+    /// When they cannot be told, or the command was asked to stop.
+    fn processes(&self, _stop: &Stop) -> Result<Vec<Process>, VerbError> {
+        Err(not_on_platform(self.name(), "processes"))
+    }
+
+    /// The process of that number, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn process(&self, _pid: u32) -> Result<Option<Process>, VerbError> {
+        Err(not_on_platform(self.name(), "processes"))
+    }
 }
 
 /// The error of a method that a platform does not have.

@@ -3,12 +3,14 @@
 use super::context::{Context, VerbResult};
 
 mod connect;
+mod dir;
+mod processes;
 
 /// What carries a command out.
 pub type Verb = fn(&mut Context) -> VerbResult;
 
 /// Every verb by its canonical name, sorted.
-pub const VERBS: &[(&str, Verb)] = &[("connect", connect::run)];
+pub const VERBS: &[(&str, Verb)] = &[("connect", connect::run), ("dir", dir::run), ("processes", processes::run)];
 
 /// The verb of that name.
 pub(super) fn find(name: &str) -> Option<Verb> {

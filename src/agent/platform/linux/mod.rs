@@ -1,7 +1,12 @@
 //! Linux devices: the running system, or a Linux tree below `--root`.
 
+mod accounts;
+mod facts;
+mod folder;
+mod processes;
 mod root;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +14,16 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest, Sha256};
 
+pub use accounts::{Accounts, Names};
+pub use facts::{Facts, Mode, Time};
+pub use folder::{Entries, Entry, EntryBuffer, Folder};
 pub use root::Root;
 
-use super::Platform;
+use processes::ProcessReader;
+
+use super::{Platform, Process};
+use crate::agent::context::{Stop, VerbError};
+use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
 
 /// A Linux device.
@@ -25,6 +37,14 @@ impl Linux {
     #[must_use]
     pub fn new(root: Arc<Root>) -> Self {
         Self { root }
+    }
+
+    /// Refuses what only a running system can tell.
+    fn live(&self, what: &str) -> Result<(), VerbError> {
+        let Some(folder) = self.root.folder() else { return Ok(()) };
+        let message =
+            format!("{what}: only a running system tells this, and this device is the tree below {}", folder.display());
+        Err(VerbError::failed("not_on_platform", message))
     }
 
     /// A small file of configuration as trimmed text.
@@ -81,6 +101,21 @@ impl Platform for Linux {
             root: self.root.folder().map(|folder| folder.display().to_string()),
         }
     }
+
+    fn processes(&self, stop: &Stop) -> Result<Vec<Process>, VerbError> {
+        self.live("processes")?;
+        let read = ProcessReader::new().and_then(|mut reader| reader.all(stop));
+        read.map_err(|error| if stop.asked() { VerbError::stopped() } else { unreadable(&error) })
+    }
+
+    fn process(&self, pid: u32) -> Result<Option<Process>, VerbError> {
+        self.live("processes")?;
+        ProcessReader::new().and_then(|mut reader| reader.one(pid)).map_err(|error| unreadable(&error))
+    }
+}
+
+fn unreadable(error: &io::Error) -> VerbError {
+    problem(Path::new("/proc"), error).into()
 }
 
 /// The processor time that this thread has used.

@@ -3,15 +3,18 @@
 //! Below a folder every path is resolved inside it by the kernel (openat2, `RESOLVE_IN_ROOT`, no magic links): an absolute
 //! link or `..` in a hostile image never leads out. Paths are the device's own, absolute.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
+use super::facts::Facts;
+use super::folder::Folder;
 use crate::protocol::text::from_file_uri;
 
 /// A device's files.
@@ -91,14 +94,22 @@ impl Root {
     /// # Errors
     /// As openat2 says.
     pub fn open(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // openat2 refuses with `O_PATH` what has no meaning beside it.
+        let flags = flags | OFlags::CLOEXEC | if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
         match &self.base {
             None => Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?),
             Some(base) => {
                 let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
                 let inside = path.strip_prefix("/").unwrap_or(path);
                 let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
-                Ok(rustix::fs::openat2(base.fd.as_fd(), inside, flags, Mode::empty(), resolve)?)
+                // `EAGAIN` says that something was renamed while `..` was looked up, so that the kernel could not be sure.
+                for _ in 0..32 {
+                    match rustix::fs::openat2(base.fd.as_fd(), inside, flags, Mode::empty(), resolve) {
+                        Err(Errno::AGAIN) => {}
+                        done => return Ok(done?),
+                    }
+                }
+                Err(Errno::AGAIN.into())
             }
         }
     }
@@ -131,23 +142,31 @@ impl Root {
     /// The facts of a path, its last link followed.
     ///
     /// # Errors
-    /// As openat2 and fstat say.
-    pub fn stat(&self, path: &Path) -> io::Result<Stat> {
+    /// As openat2 and statx say.
+    pub fn facts(&self, path: &Path) -> io::Result<Facts> {
         match &self.base {
-            None => Ok(rustix::fs::statat(CWD, path, AtFlags::empty())?),
-            Some(_) => Ok(rustix::fs::fstat(self.open(path, OFlags::PATH)?)?),
+            None => Facts::of_target(CWD, &c_path(path)?),
+            Some(_) => Facts::of(self.open(path, OFlags::PATH)?.as_fd(), c""),
         }
     }
 
     /// The facts of a path, its last link not followed.
     ///
     /// # Errors
-    /// As openat2 and fstatat say.
-    pub fn lstat(&self, path: &Path) -> io::Result<Stat> {
+    /// As openat2 and statx say.
+    pub fn link_facts(&self, path: &Path) -> io::Result<Facts> {
         match &self.base {
-            None => Ok(rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?),
-            Some(_) => Ok(rustix::fs::fstat(self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?)?),
+            None => Facts::of(CWD, &c_path(path)?),
+            Some(_) => Facts::of(self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?.as_fd(), c""),
         }
+    }
+
+    /// Opens a folder for reading, links followed.
+    ///
+    /// # Errors
+    /// As openat2 says; `ENOTDIR` when it is no folder.
+    pub fn open_folder(&self, path: &Path) -> io::Result<Folder> {
+        Ok(Folder::new(self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)?))
     }
 
     /// Where a link leads, as it says.
@@ -183,6 +202,10 @@ impl Root {
         names.sort();
         Ok(names)
     }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(Errno::NOENT))
 }
 
 fn decoded(typed: &str) -> PathBuf {

@@ -1,0 +1,50 @@
+//! What tells an entity from another of the same name: told in `seen` events when it is shown, compared before it is changed.
+
+use serde::{Deserialize, Serialize};
+
+use super::platform::Facts;
+
+/// Which file it is, and in which state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// The file system.
+    pub dev: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// In bytes.
+    pub size: u64,
+    /// When its content last changed, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// When its content or its facts last changed, in nanoseconds since 1970.
+    pub ctime_ns: i64,
+    /// Of its content; `None` where that was not hashed.
+    pub sha256: Option<String>,
+}
+
+impl FileIdentity {
+    /// The identity that these facts tell.
+    #[must_use]
+    pub fn new(facts: &Facts, sha256: Option<String>) -> Self {
+        // Times that do not fit (before 1677, after 2262) are compared as the nearest that does.
+        let ns = |ns: i128| i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX });
+        Self {
+            dev: facts.dev,
+            inode: facts.inode,
+            size: facts.size,
+            mtime_ns: ns(facts.modified.ns()),
+            ctime_ns: ns(facts.changed.ns()),
+            sha256,
+        }
+    }
+}
+
+/// Which process it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessIdentity {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in the kernel's ticks since the boot: field 22 of `/proc/PID/stat`.
+    pub start_ticks: u64,
+    /// The boot that the ticks count from.
+    pub boot_id: Option<String>,
+}

@@ -1,0 +1,140 @@
+//! `processes`: what runs, the largest first.
+
+use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt;
+
+use serde::Serialize;
+
+use crate::agent::context::{Context, VerbError, VerbResult};
+use crate::agent::identity::ProcessIdentity;
+use crate::agent::path::{lossy, uri};
+use crate::agent::pattern::Pattern;
+use crate::agent::platform::{Names, Process, ProcessStatus, Time};
+use crate::protocol::{Problem, SeenItem};
+
+/// Every field of a row, in order. The last is there only where the image's path needs its exact form.
+const KEYS: &[&str] = &[
+    "name",
+    "pid",
+    "parent_id",
+    "user_name",
+    "status",
+    "creation_time",
+    "memory_k",
+    "cpu_cycles_k",
+    "session_id",
+    "memory_usage",
+    "cpu_time_ms",
+    "image_path",
+    "command_line",
+    "image_deleted",
+    "threads",
+    "image_path_uri",
+];
+
+/// How many are told as seen in one event.
+const SEEN: usize = 512;
+
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    pid: u32,
+    parent_id: u32,
+    user_name: Cow<'a, str>,
+    status: ProcessStatus,
+    creation_time: Time,
+    memory_k: u64,
+    /// Only Windows counts them.
+    cpu_cycles_k: Option<u64>,
+    session_id: u32,
+    memory_usage: MemoryUsage,
+    cpu_time_ms: u64,
+    image_path: Option<String>,
+    command_line: Option<String>,
+    image_deleted: Option<bool>,
+    threads: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_path_uri: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MemoryUsage {
+    working_set: u64,
+    private_bytes: u64,
+}
+
+pub(super) fn run(ctx: &mut Context) -> VerbResult {
+    for flag in ["tree", "deleted"] {
+        if ctx.flag(flag) {
+            return Err(Problem::new("not_on_platform", format!("processes -{flag} is not to be had yet")).about(flag).into());
+        }
+    }
+    let mut processes = match ctx.param("pid") {
+        Some(pid) => vec![one(ctx, pid)?],
+        None => ctx.agent.platform.processes(&ctx.stop)?,
+    };
+    if let Some(name) = ctx.param("name") {
+        let pattern = Pattern::new(name, true);
+        processes.retain(|process| is_called(process, &pattern));
+    }
+    processes.sort_by_key(|process| (std::cmp::Reverse(process.working_set), process.pid));
+    tell(ctx, &processes)
+}
+
+fn one(ctx: &Context, pid: &str) -> Result<Process, VerbError> {
+    let not_found = || Problem::new("not_found", format!("no process has the number {pid}")).about("pid");
+    let number = pid.parse().map_err(|_| Problem::new("bad_value", format!("{pid} is no process number")).about("pid"))?;
+    Ok(ctx.agent.platform.process(number)?.ok_or_else(not_found)?)
+}
+
+/// Whether its name, its image's, or its first argument's is meant.
+fn is_called(process: &Process, pattern: &Pattern) -> bool {
+    let image = process.image.as_ref().and_then(|image| image.path.file_name());
+    pattern.matches(process.name.as_bytes())
+        || image.is_some_and(|name| pattern.matches(name.as_bytes()))
+        || (!process.called().is_empty() && pattern.matches(process.called()))
+}
+
+/// Tells processes in the order they are given.
+fn tell(ctx: &mut Context, processes: &[Process]) -> VerbResult {
+    let names = ctx.agent.accounts.names(&ctx.agent.root);
+    let boot_id = ctx.agent.hello.boot_id.clone();
+    ctx.table(KEYS)?;
+    // First what was seen, so that a view that has enough rows cannot cut it off.
+    for some in processes.chunks(SEEN) {
+        let items = some.iter().map(|process| seen(process, boot_id.as_deref())).collect();
+        ctx.seen("process", items)?;
+    }
+    for process in processes {
+        ctx.row(&row(process, &names))?;
+    }
+    Ok(())
+}
+
+fn seen(process: &Process, boot_id: Option<&str>) -> SeenItem {
+    let identity =
+        ProcessIdentity { pid: process.pid, start_ticks: process.start_ticks, boot_id: boot_id.map(ToOwned::to_owned) };
+    SeenItem { key: process.pid.to_string(), identity: serde_json::json!(identity) }
+}
+
+fn row<'a>(process: &'a Process, names: &'a Names) -> Row<'a> {
+    let image = process.image.as_ref();
+    Row {
+        name: &process.name,
+        pid: process.pid,
+        parent_id: process.parent_id,
+        user_name: names.user(process.uid),
+        status: process.status,
+        creation_time: process.creation_time,
+        memory_k: process.working_set / 1024,
+        cpu_cycles_k: None,
+        session_id: process.session_id,
+        memory_usage: MemoryUsage { working_set: process.working_set, private_bytes: process.private_bytes },
+        cpu_time_ms: process.cpu_time_ms,
+        image_path: image.map(|image| lossy(&image.path)),
+        command_line: process.command_line(),
+        image_deleted: image.map(|image| image.deleted),
+        threads: process.threads,
+        image_path_uri: image.and_then(|image| uri(&image.path)),
+    }
+}
