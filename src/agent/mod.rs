@@ -4,8 +4,12 @@
 //! [`Context`](context::Context) on a thread of its own; the verb tells what it finds through the context and looks at the
 //! device only through [`platform`].
 
+pub mod content;
 pub mod context;
+pub mod digest;
 mod dispatch;
+pub mod filetype;
+pub mod hexdump;
 pub mod identity;
 pub mod listing;
 pub mod path;

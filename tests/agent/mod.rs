@@ -1,5 +1,8 @@
 //! The agent's verbs, driven through its link as the service drives them.
 
+mod cat;
+mod cd;
 mod connect;
 mod dir;
+mod fileinfo;
 mod processes;

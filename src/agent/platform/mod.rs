@@ -10,7 +10,7 @@ use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, thread_cpu_time,
+    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, is_virtual, thread_cpu_time,
 };
 
 pub use process::{Image, Process, ProcessStatus, base_name};

@@ -2,15 +2,25 @@
 
 use super::context::{Context, VerbResult};
 
+mod cat;
+mod cd;
 mod connect;
 mod dir;
+mod fileinfo;
 mod processes;
 
 /// What carries a command out.
 pub type Verb = fn(&mut Context) -> VerbResult;
 
 /// Every verb by its canonical name, sorted.
-pub const VERBS: &[(&str, Verb)] = &[("connect", connect::run), ("dir", dir::run), ("processes", processes::run)];
+pub const VERBS: &[(&str, Verb)] = &[
+    ("cat", cat::run),
+    ("cd", cd::run),
+    ("connect", connect::run),
+    ("dir", dir::run),
+    ("fileinfo", fileinfo::run),
+    ("processes", processes::run),
+];
 
 /// The verb of that name.
 pub(super) fn find(name: &str) -> Option<Verb> {

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 pub use accounts::{Accounts, Names};
 pub use facts::{Facts, Mode, Time};
 pub use folder::{Entries, Entry, EntryBuffer, Folder};
-pub use root::Root;
+pub use root::{Root, is_virtual};
 
 use processes::ProcessReader;
 

@@ -6,7 +6,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -181,6 +181,21 @@ impl Root {
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
 
+    /// The path that an open file really has now, all links resolved; `None` when it has none (deleted), or lies outside.
+    #[must_use]
+    pub fn path_of(&self, fd: BorrowedFd<'_>) -> Option<PathBuf> {
+        let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let path = rustix::fs::readlinkat(CWD, name, Vec::new()).ok()?.into_bytes();
+        let path = PathBuf::from(OsString::from_vec(path));
+        let path = match &self.base {
+            None => path,
+            Some(base) => Path::new("/").join(path.strip_prefix(&base.path).ok()?),
+        };
+        // Behind the path of a deleted file the kernel says so, and no other file of that name is meant.
+        let (here, there) = (Facts::of(fd, c"").ok()?, self.link_facts(&path).ok()?);
+        ((here.dev, here.inode) == (there.dev, there.inode)).then_some(path)
+    }
+
     /// The names in a folder, sorted, without `.` and `..`; at most `max` of them. For folders of configuration; verbs that
     /// list any folder stream with [`Root::open`] and `RawDir`.
     ///
@@ -202,6 +217,30 @@ impl Root {
         names.sort();
         Ok(names)
     }
+}
+
+/// Whether a file's content is made up by the kernel as it is read, so that its size says nothing: /proc, /sys and their like.
+#[must_use]
+pub fn is_virtual(fd: BorrowedFd<'_>) -> bool {
+    /// The numbers of statfs(2): proc, sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2, selinuxfs, bpf, efivarfs, configfs,
+    /// binfmt_misc, pstore.
+    const VIRTUAL: &[u64] = &[
+        0x9fa0,
+        0x6265_6572,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0x0027_e0eb,
+        0x6367_7270,
+        0xf97c_ff8c,
+        0xcafe_4a11,
+        0xde5e_81e4,
+        0x6265_6570,
+        0x4249_4e4d,
+        0x6165_676c,
+    ];
+    // The type of the number differs between processors; all of the numbers fit 32 bits.
+    rustix::fs::fstatfs(fd).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|kind| VIRTUAL.contains(&(kind & 0xffff_ffff))))
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {

@@ -1,0 +1,62 @@
+//! Opens files whose content somebody wants, and refuses those that have none that ends, each with its reason.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, SeekFrom};
+
+use super::path::{lossy, problem};
+use super::platform::{Facts, Root, is_virtual};
+use crate::protocol::Problem;
+
+/// A file that is open for reading.
+#[derive(Debug)]
+pub struct Content {
+    /// The descriptor, its position at the start.
+    pub file: File,
+    /// The facts of the very file that is open.
+    pub facts: Facts,
+    /// How many bytes there are, where that is known before they are read: not for the files of /proc and /sys.
+    pub size: Option<u64>,
+}
+
+impl Content {
+    /// Opens a file, links followed, without ever waiting for it. Block devices only where `raw` says that they are meant.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or has no content that can be read to its end.
+    pub fn open(root: &Root, path: &Path, raw: bool) -> Result<Self, Problem> {
+        // Looked at before it is opened: opening alone can do something to a device, or wake who waits at a FIFO.
+        let before = root.facts(path).map_err(|error| problem(path, &error))?;
+        refuse(path, before.kind, raw)?;
+        let file = root.open_file(path).map_err(|error| problem(path, &error))?;
+        let facts = Facts::of(file.as_fd(), c"").map_err(|error| problem(path, &error))?;
+        refuse(path, facts.kind, raw)?;
+        let size = match facts.kind {
+            FileType::BlockDevice => {
+                let end = rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|error| problem(path, &error.into()))?;
+                rustix::fs::seek(&file, SeekFrom::Start(0)).map_err(|error| problem(path, &error.into()))?;
+                Some(end)
+            }
+            _ if is_virtual(file.as_fd()) => None,
+            _ => Some(facts.size),
+        };
+        Ok(Self { file, facts, size })
+    }
+}
+
+fn refuse(path: &Path, kind: FileType, raw: bool) -> Result<(), Problem> {
+    let why = match kind {
+        FileType::RegularFile => return Ok(()),
+        FileType::BlockDevice if raw => return Ok(()),
+        FileType::BlockDevice => "it is a block device; -raw reads its bytes",
+        FileType::Directory => "it is a folder; dir lists what is in it",
+        FileType::Fifo => "it is a FIFO, which has no content of its own",
+        FileType::Socket => "it is a socket, which has no content of its own",
+        FileType::CharacterDevice => "it is a character device, whose content has no end",
+        FileType::Symlink | FileType::Unknown => "it is no file that can be read",
+    };
+    let path = lossy(path);
+    Err(Problem::new("not_a_file", format!("{path}: {why}")).at(path))
+}

@@ -1,0 +1,293 @@
+//! `fileinfo`: all that is known of a file, its content hashed in one pass. One object keyed by path; what is wrong with a
+//! path is data (`error`, `last_access_error`), not a failed command.
+
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::ser::SerializeMap;
+
+use crate::agent::content::Content;
+use crate::agent::context::{Context, VerbError, VerbResult};
+use crate::agent::digest::{Digests, digests};
+use crate::agent::filetype::{executable_type, has_packer_mark, mime_type, special};
+use crate::agent::identity::FileIdentity;
+use crate::agent::path::{key, lossy, problem, reason, uri};
+use crate::agent::platform::{Facts, Mode, Time, is_virtual};
+use crate::agent::targets::Targets;
+use crate::protocol::{ProgressUnit, SeenItem};
+
+/// The most that is read of a file whose size is not known beforehand: some of /proc have no end.
+const MAX_VIRTUAL: u64 = 16 * 1024 * 1024;
+/// A program whose bytes are that even is compressed or encrypted.
+const PACKED_ENTROPY: f64 = 7.2;
+
+/// What is known of one path. Every field is there, `null` where it cannot be known on this platform.
+#[derive(Debug, Default, Serialize)]
+struct FileInfo {
+    /// Why nothing, or not all, is known.
+    error: Option<String>,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_uri: Option<String>,
+    size: Option<u64>,
+    /// Whether it bears the mark of a download (`user.xdg.origin.url`); that it does not means nothing.
+    downloaded: Option<bool>,
+    created: Option<Time>,
+    modified: Option<Time>,
+    accessed: Option<Time>,
+    changed: Option<Time>,
+    mime_type: Option<String>,
+    compressed: Option<bool>,
+    executable_type: Option<String>,
+    vendor: Option<String>,
+    directory_types: Vec<&'static str>,
+    read_only: Option<bool>,
+    hidden: Option<bool>,
+    sha256: Option<String>,
+    sha1: Option<String>,
+    md5: Option<String>,
+    packed: Option<bool>,
+    ms_verified: Option<bool>,
+    /// What went wrong while its content was read.
+    last_access_error: Option<String>,
+    file_state_display: Vec<&'static str>,
+    digital_signature: Option<String>,
+    mode: Option<Mode>,
+    owner: Option<String>,
+    group: Option<String>,
+    inode: Option<u64>,
+    links: Option<u32>,
+    /// Where it leads: all else is told of what is there.
+    link_target: Option<String>,
+    entropy: Option<f64>,
+}
+
+/// The answer: in JSON a map from paths.
+struct Answer(Vec<(String, FileInfo)>);
+
+impl Serialize for Answer {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (path, info) in &self.0 {
+            map.serialize_entry(path, info)?;
+        }
+        map.end()
+    }
+}
+
+/// How far the whole command is.
+struct Pace {
+    done: u64,
+    total: u64,
+}
+
+pub(super) fn run(ctx: &mut Context) -> VerbResult {
+    let typed = ctx.required("path")?;
+    let targets = match Targets::of(ctx, typed) {
+        Ok(targets) => targets,
+        Err(VerbError::Failed(why)) => {
+            let path = ctx.path(typed);
+            let info = FileInfo { error: Some(why.message), path: lossy(&path), path_uri: uri(&path), ..FileInfo::default() };
+            return ctx.object(&Answer(vec![(name(&path), info)]));
+        }
+        Err(stopped) => return Err(stopped),
+    };
+    let sizes = targets.paths().iter().filter_map(|path| ctx.agent.root.facts(path).ok());
+    let total = sizes.filter(|facts| facts.is_file() && !too_large(ctx, facts.size)).map(|facts| facts.size).sum();
+    let mut pace = Pace { done: 0, total };
+    let mut answer = Vec::with_capacity(targets.paths().len());
+    let mut seen = Vec::new();
+    for path in targets.paths() {
+        let info = look(ctx, path, &mut pace, &mut seen)?;
+        answer.push((name(path), info));
+    }
+    ctx.seen("file", seen)?;
+    ctx.object(&Answer(answer))
+}
+
+/// What the object calls a path: itself where that is exact, else its `file:///` form, so that no two are called the same.
+fn name(path: &Path) -> String {
+    path.to_str().map_or_else(|| key(path), ToOwned::to_owned)
+}
+
+fn too_large(ctx: &Context, size: u64) -> bool {
+    ctx.command.size_limit.is_some_and(|limit| size > limit)
+}
+
+fn look(ctx: &mut Context, path: &Path, pace: &mut Pace, seen: &mut Vec<SeenItem>) -> Result<FileInfo, VerbError> {
+    let mut info = FileInfo { path: lossy(path), path_uri: uri(path), ..FileInfo::default() };
+    let root = std::sync::Arc::clone(&ctx.agent.root);
+    let own = match root.link_facts(path) {
+        Ok(facts) => facts,
+        Err(error) => {
+            info.error = Some(problem(path, &error).message);
+            return Ok(info);
+        }
+    };
+    if own.is_link() {
+        info.link_target = root.read_link(path).ok().map(|target| lossy(&target));
+    }
+    let facts = match root.facts(path) {
+        Ok(facts) => facts,
+        Err(error) => {
+            // A link that leads nowhere: what can be told is told of the link.
+            info.error = Some(problem(path, &error).message);
+            tell(ctx, &mut info, path, &own);
+            seen.push(SeenItem { key: key(path), identity: serde_json::json!(FileIdentity::new(&own, None)) });
+            return Ok(info);
+        }
+    };
+    tell(ctx, &mut info, path, &facts);
+    if !runs(ctx, &facts)? {
+        info.error = Some(format!("process {} does not run this file", ctx.param("pid").unwrap_or_default()));
+    }
+    if !facts.is_file() {
+        info.mime_type = Some(special(facts.kind).to_owned());
+        seen.push(SeenItem { key: key(path), identity: serde_json::json!(FileIdentity::new(&own, None)) });
+        return Ok(info);
+    }
+    let content = match Content::open(&root, path, false) {
+        Ok(content) => content,
+        Err(why) => {
+            info.error.get_or_insert(why.message.clone());
+            info.last_access_error = Some(why.message);
+            seen.push(SeenItem { key: key(path), identity: serde_json::json!(FileIdentity::new(&own, None)) });
+            return Ok(info);
+        }
+    };
+    // From here on all is told of the very file that is open.
+    let facts = content.facts;
+    tell(ctx, &mut info, path, &facts);
+    info.downloaded = xattr::FileExt::get_xattr(&content.file, "user.xdg.origin.url").ok().flatten().map(|_| true);
+    let hash = if too_large(ctx, facts.size) {
+        let limit = ctx.command.size_limit.unwrap_or_default();
+        info.error
+            .get_or_insert(format!("{}: larger than the limit of {limit} bytes, so its content was not hashed", lossy(path)));
+        None
+    } else {
+        read(ctx, &mut info, path, &content, pace)?
+    };
+    see(ctx, path, &own, &content, hash, seen);
+    Ok(info)
+}
+
+/// Reads and hashes the content; what it was is returned when all of it was read and it stayed the same.
+fn read(
+    ctx: &mut Context,
+    info: &mut FileInfo,
+    path: &Path,
+    content: &Content,
+    pace: &mut Pace,
+) -> Result<Option<String>, VerbError> {
+    let bound = content.size.unwrap_or(MAX_VIRTUAL);
+    let (stop, meter) = (ctx.stop.clone(), std::sync::Arc::clone(&ctx.meter));
+    let before = pace.done;
+    let total = Some(pace.total).filter(|&total| total > 0);
+    let shown = lossy(path);
+    let done =
+        digests(&content.file, bound, &stop, &meter, |read| ctx.progress(before + read, total, ProgressUnit::Bytes, &shown));
+    let digests = match done? {
+        Ok(digests) => digests,
+        Err(error) => {
+            let (_, why) = reason(&error);
+            info.last_access_error = Some(why.clone());
+            info.error.get_or_insert(format!("{shown}: {why}"));
+            return Ok(None);
+        }
+    };
+    pace.done = before + digests.size;
+    let now = Facts::of(content.file.as_fd(), c"").ok();
+    let same = now.is_some_and(|now| FileIdentity::new(&now, None) == FileIdentity::new(&content.facts, None));
+    let whole = digests.size == bound || content.size.is_none();
+    if content.size.is_none() && digests.size == bound {
+        info.last_access_error = Some(format!("only its first {bound} bytes were read: the kernel makes it up as it is read"));
+    } else if !(same && whole) && content.size.is_some() {
+        info.last_access_error = Some(format!("it changed while it was read; the hashes are of {} bytes", digests.size));
+    }
+    describe(info, &digests);
+    Ok((same && whole).then_some(digests.sha256))
+}
+
+fn describe(info: &mut FileInfo, digests: &Digests) {
+    info.mime_type = Some(mime_type(&digests.head).to_owned());
+    info.executable_type = executable_type(&digests.head);
+    let is_machine_code = info.executable_type.as_ref().is_some_and(|kind| !kind.starts_with("script"));
+    info.packed = is_machine_code.then(|| has_packer_mark(&digests.head) || digests.entropy >= PACKED_ENTROPY);
+    info.entropy = Some(digests.entropy);
+    info.sha256 = Some(digests.sha256.clone());
+    info.sha1 = Some(digests.sha1.clone());
+    info.md5 = Some(digests.md5.clone());
+}
+
+/// What the file system tells.
+fn tell(ctx: &Context, info: &mut FileInfo, path: &Path, facts: &Facts) {
+    let names = ctx.agent.accounts.names(&ctx.agent.root);
+    info.size = Some(facts.size);
+    info.created = facts.created;
+    info.modified = Some(facts.modified);
+    info.accessed = Some(facts.accessed);
+    info.changed = Some(facts.changed);
+    info.compressed = facts.compressed;
+    info.directory_types = directory_types(path);
+    info.read_only = Some(facts.read_only());
+    info.hidden = Some(path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".")));
+    info.file_state_display = states(facts);
+    info.mode = Some(facts.mode());
+    info.owner = Some(names.user(facts.uid).into_owned());
+    info.group = Some(names.group(facts.gid).into_owned());
+    info.inode = Some(facts.inode);
+    info.links = Some(facts.links);
+    if facts.is_link() {
+        info.mime_type = Some(special(facts.kind).to_owned());
+    }
+}
+
+/// What is special about it; `Default` where nothing is.
+fn states(facts: &Facts) -> Vec<&'static str> {
+    let sparse = facts.is_file() && facts.allocated < facts.size && facts.compressed != Some(true) && facts.allocated > 0;
+    let known = [(facts.immutable, "Immutable"), (facts.compressed == Some(true), "Compressed"), (sparse, "Sparse")];
+    let states: Vec<_> = known.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
+    if states.is_empty() { vec!["Default"] } else { states }
+}
+
+/// What kind of folder it lies in.
+fn directory_types(path: &Path) -> Vec<&'static str> {
+    const KINDS: &[(&str, &[&str])] = &[
+        ("Temporary", &["/tmp", "/var/tmp", "/dev/shm", "/run/user"]),
+        ("System", &["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr", "/boot", "/etc", "/opt"]),
+        ("User", &["/home", "/root"]),
+        ("Kernel", &["/proc", "/sys", "/dev"]),
+    ];
+    let below = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
+    let mut kinds: Vec<_> = KINDS.iter().filter(|(_, folders)| below(folders)).map(|&(kind, _)| kind).collect();
+    if path.components().any(|part| part.as_os_str() == "Downloads") {
+        kinds.push("Downloads");
+    }
+    kinds
+}
+
+/// Whether the process that the hidden `pid` names runs this very file; true where none is named.
+fn runs(ctx: &Context, facts: &Facts) -> Result<bool, VerbError> {
+    let Some(pid) = ctx.param("pid") else { return Ok(true) };
+    let Some(image) = pid.parse().ok().map(|pid| ctx.agent.platform.process(pid)).transpose()?.flatten().and_then(|p| p.image)
+    else {
+        return Ok(false);
+    };
+    Ok(ctx.agent.root.facts(&image.path).is_ok_and(|image| (image.dev, image.inode) == (facts.dev, facts.inode)))
+}
+
+/// Notes what was shown: the path as typed, and where its links lead.
+fn see(ctx: &Context, path: &Path, own: &Facts, content: &Content, hash: Option<String>, seen: &mut Vec<SeenItem>) {
+    if is_virtual(content.file.as_fd()) {
+        return;
+    }
+    let identity = serde_json::json!(FileIdentity::new(&content.facts, hash));
+    let typed = if own.is_link() { serde_json::json!(FileIdentity::new(own, None)) } else { identity.clone() };
+    seen.push(SeenItem { key: key(path), identity: typed });
+    let real: Option<PathBuf> = ctx.agent.root.path_of(content.file.as_fd());
+    if let Some(real) = real.filter(|real| real != path) {
+        seen.push(SeenItem { key: key(&real), identity });
+    }
+}
