@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::context::{Context, Stop, VerbError, VerbResult};
 use super::platform::{Accounts, Here, Platform, Root, thread_cpu_since, thread_cpu_time};
 use super::verbs;
+use super::walk::WalkPool;
 use crate::protocol::link::{AgentLink, Delivery, DeviceCommand, FileRefusal, FileRequest, FileStream, Running, StopReason};
 use crate::protocol::{Body, CommandId, Completed, Cost, Effect, Hello, Problem, Receipt, Status};
 
@@ -33,6 +34,8 @@ pub struct Shared {
     pub root: Arc<Root>,
     /// The names of its users and groups.
     pub accounts: Accounts,
+    /// The threads that walk its folders.
+    pub walkers: WalkPool,
     /// The device's kind.
     pub platform: Box<dyn Platform>,
     /// What the agent said when it joined.
@@ -68,7 +71,14 @@ impl Agent {
         let root = Arc::new(options.root);
         let platform = Box::new(Here::new(Arc::clone(&root)));
         let hello = platform.hello();
-        let shared = Arc::new(Shared { root, accounts: Accounts::default(), platform, hello, folder: options.folder });
+        let shared = Arc::new(Shared {
+            root,
+            accounts: Accounts::default(),
+            walkers: WalkPool::default(),
+            platform,
+            hello,
+            folder: options.folder,
+        });
         Self { shared, running: Arc::default(), runtime }
     }
 }

@@ -9,6 +9,7 @@ pub mod context;
 pub mod digest;
 mod dispatch;
 pub mod filetype;
+pub mod filter;
 pub mod hexdump;
 pub mod identity;
 pub mod listing;
@@ -17,6 +18,7 @@ pub mod pattern;
 pub mod platform;
 pub mod targets;
 mod verbs;
+pub mod walk;
 
 pub use dispatch::{Agent, AgentOptions, Shared};
 pub use verbs::VERBS;

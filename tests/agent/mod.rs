@@ -5,4 +5,5 @@ mod cd;
 mod connect;
 mod dir;
 mod fileinfo;
+mod findfile;
 mod processes;

@@ -7,6 +7,7 @@ mod cd;
 mod connect;
 mod dir;
 mod fileinfo;
+mod findfile;
 mod processes;
 
 /// What carries a command out.
@@ -19,6 +20,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("connect", connect::run),
     ("dir", dir::run),
     ("fileinfo", fileinfo::run),
+    ("findfile", findfile::run),
     ("processes", processes::run),
 ];
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use rustix::fs::{FileType, Mode, OFlags, RawDir, RawDirEntry};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, RawDirEntry, ResolveFlags};
 
 use super::facts::Facts;
 
@@ -85,6 +85,24 @@ impl Folder {
     pub fn folder(&self, name: &CStr) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(Self { fd: rustix::fs::openat(self.fd(), name, flags, Mode::empty())? })
+    }
+
+    /// The same folder, opened anew: its entries from the first.
+    ///
+    /// # Errors
+    /// As openat says.
+    pub fn again(&self) -> io::Result<Self> {
+        self.folder(c".")
+    }
+
+    /// Opens a folder below this one by a relative path, no link on the way followed.
+    ///
+    /// # Errors
+    /// As openat2 says; `ELOOP` for a link.
+    pub fn below(&self, path: &[u8]) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        Ok(Self { fd: rustix::fs::openat2(self.fd(), path, flags, Mode::empty(), resolve)? })
     }
 
     /// Its entries from where the last reader stopped.

@@ -1,0 +1,179 @@
+//! `findfile`: the files of a name, in a whole tree, told as they are found.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::agent::context::{Context, VerbError, VerbResult};
+use crate::agent::digest::sha256;
+use crate::agent::filter::Filter;
+use crate::agent::listing::{KEYS, Listing};
+use crate::agent::path::{key, lossy, problem};
+use crate::agent::pattern::{Pattern, is_pattern};
+use crate::agent::platform::{Entry, Facts};
+use crate::agent::walk::{Found, Place, Search, Tally, Walk};
+use crate::protocol::{Problem, ProgressUnit};
+
+/// How long to wait for finds before progress is told.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What a name or path must be.
+enum Wanted {
+    /// The base name, exactly.
+    Name(Vec<u8>),
+    /// The base name.
+    NamePattern(Pattern),
+    /// The path. A `*` matches slashes too, as in `find -path`.
+    PathPattern(Pattern),
+}
+
+struct Finder {
+    wanted: Wanted,
+    filter: Filter,
+}
+
+pub(super) fn run(ctx: &mut Context) -> VerbResult {
+    let finder = Finder { wanted: Wanted::new(ctx.required("name")?, ctx.flag("ignore_case")), filter: Filter::of(ctx)? };
+    let limit = match ctx.param("limit") {
+        Some(limit) => {
+            limit.parse().map_err(|_| Problem::new("bad_value", format!("-limit {limit}: not a number")).about("limit"))?
+        }
+        None => u64::MAX,
+    };
+    let start = ctx.path(ctx.param("path").unwrap_or("/"));
+    let root = std::sync::Arc::clone(&ctx.agent.root);
+    let base = root.open_folder(&start).map_err(|error| problem(&start, &error))?;
+    let listing = Listing::new(ctx.agent.accounts.names(&root), Path::new("/"), false);
+    ctx.table(KEYS)?;
+    let own = own(&start, &base, &finder);
+    let walk = Walk::new(base, &start, Box::new(finder), ctx.stop.clone(), std::sync::Arc::clone(&ctx.meter));
+    let walk = ctx.agent.walkers.start(ctx.command.session_id.clone(), walk);
+    let mut found = own.into_iter().collect();
+    loop {
+        if let Err(error) = tell(ctx, &listing, &found, limit) {
+            return Err(stopped(error, &walk.tally(), ctx.rows_told()));
+        }
+        if ctx.rows_told() >= limit {
+            break;
+        }
+        let over;
+        (found, over) = walk.take(PATIENCE);
+        if found.is_empty() {
+            if over {
+                break;
+            }
+            ctx.flush()?;
+        }
+        let folders = walk.folders();
+        let text = format!("{} found", ctx.rows_told());
+        if let Err(error) = ctx.progress(folders, None, ProgressUnit::Folders, &text) {
+            return Err(stopped(error, &walk.tally(), ctx.rows_told()));
+        }
+    }
+    complain(ctx, &walk.tally());
+    Ok(())
+}
+
+fn tell(ctx: &mut Context, listing: &Listing, found: &std::collections::VecDeque<Found>, limit: u64) -> VerbResult {
+    for one in found {
+        if ctx.rows_told() >= limit {
+            break;
+        }
+        match &one.facts {
+            Ok(facts) => ctx.row(&listing.row(&one.path, facts, one.link_target.as_deref()))?,
+            Err(why) => ctx.row(&listing.unreadable(&one.path, why.clone()))?,
+        }
+    }
+    Ok(())
+}
+
+/// What a walk that was stopped has done.
+fn stopped(error: VerbError, tally: &Tally, rows: u64) -> VerbError {
+    match error {
+        VerbError::Stopped { .. } => VerbError::Stopped {
+            done: vec![format!("{} folders searched, {rows} files found", tally.folders)],
+            not_done: vec!["the rest of the tree".into()],
+        },
+        failed @ VerbError::Failed(_) => failed,
+    }
+}
+
+/// Tells what could not be searched.
+fn complain(ctx: &mut Context, tally: &Tally) {
+    for (path, why) in &tally.named {
+        let shown = key(path);
+        ctx.problem(Problem::new("unreadable", format!("{shown}: {why}")).at(lossy(path)));
+    }
+    if tally.unreadable > tally.named.len() as u64 {
+        ctx.problem(Problem::new("unreadable", format!("{} folders could not be searched in all", tally.unreadable)));
+    }
+    if tally.loops > 0 {
+        ctx.problem(Problem::new(
+            "folder_loop",
+            format!("{} folders lead back to themselves and were not entered", tally.loops),
+        ));
+    }
+}
+
+/// The folder that the search begins at, if it is itself what is searched.
+fn own(start: &Path, base: &crate::agent::platform::Folder, finder: &Finder) -> Option<Found> {
+    let name = start.file_name()?;
+    let path = start.as_os_str().as_bytes();
+    let parent = path.strip_suffix(name.as_bytes()).unwrap_or_default();
+    let facts = Facts::of(base.fd(), c"").ok()?;
+    let fits = finder.wanted.is(parent, name.as_bytes()) && finder.filter.admits(&facts) && finder.filter.sha256().is_none();
+    fits.then(|| Found { path: path.to_vec(), facts: Ok(facts), link_target: None })
+}
+
+impl Wanted {
+    fn new(text: &str, any_case: bool) -> Self {
+        if text.contains('/') {
+            let pattern = if text.starts_with('/') { text.to_owned() } else { format!("*/{text}") };
+            Self::PathPattern(Pattern::new(&pattern, any_case))
+        } else if any_case || is_pattern(text) {
+            Self::NamePattern(Pattern::new(text, any_case))
+        } else {
+            Self::Name(text.as_bytes().to_vec())
+        }
+    }
+
+    fn is(&self, folder: &[u8], name: &[u8]) -> bool {
+        match self {
+            Self::Name(wanted) => wanted == name,
+            Self::NamePattern(pattern) => pattern.matches(name),
+            Self::PathPattern(pattern) => pattern.matches(&[folder, name].concat()),
+        }
+    }
+}
+
+impl Search for Finder {
+    fn look(&self, place: &Place<'_>, entry: &Entry<'_>, found: &mut Vec<Found>) {
+        let name = entry.name();
+        if !self.wanted.is(place.path, name.to_bytes()) || self.filter.excludes(entry.kind()) {
+            return;
+        }
+        let facts = place.folder.facts(name);
+        match &facts {
+            Ok(facts) if !self.filter.admits(facts) => return,
+            // What cannot be told cannot be compared either; and what is gone is not found.
+            Err(error) if self.filter.needs_facts() || error.kind() == std::io::ErrorKind::NotFound => return,
+            _ => {}
+        }
+        if let Some(wanted) = self.filter.sha256()
+            && content_hash(place, entry).as_deref() != Some(wanted)
+        {
+            return;
+        }
+        found.push(Found::new(place, entry, facts));
+    }
+}
+
+/// The hash of a regular file's content; `None` when it cannot be read, or when the search is over meanwhile.
+fn content_hash(place: &Place<'_>, entry: &Entry<'_>) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::openat(place.folder.fd(), entry.name(), flags, Mode::empty()).ok()?);
+    let size = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+    sha256(&file, size, place.stop, place.meter).ok()?.ok().map(|(_, hash)| hash)
+}

@@ -1,0 +1,73 @@
+//! The agent's verbs by themselves, without service and shell, for figures to hold against the tools' own.
+//!
+//! `cargo bench --bench verbs -- [--rounds N] COMMAND [name=value | -flag]…`, e.g. `-- dir path=/tmp/million`,
+//! `-- --rounds 15 processes`. Prints each round's time and rows, and the median.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
+
+use std::time::Instant;
+
+use lrsh::agent::platform::Root;
+use lrsh::agent::{Agent, AgentOptions};
+use lrsh::protocol::link::{AgentLink, DeviceCommand};
+use lrsh::protocol::{AgentEvent, Body, CommandId, SessionId};
+
+fn main() {
+    let mut words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let mut rounds = 5;
+    if words.first().is_some_and(|word| word == "--rounds") {
+        rounds = words[1].parse().unwrap();
+        words.drain(..2);
+    }
+    if words.is_empty() {
+        println!("usage: verbs [--rounds N] COMMAND [name=value | -flag]…");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let agent = Agent::new(AgentOptions { root: Root::live(), folder: folder.path().into() }, runtime.handle().clone());
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let command = DeviceCommand {
+            command_id: CommandId::new(),
+            session_id: SessionId::new(),
+            number: 2,
+            analyst: "bench".into(),
+            command_definition_id: words[0].clone(),
+            params: words[1..].iter().filter_map(|word| word.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect(),
+            flags: words[1..].iter().filter_map(|word| word.strip_prefix('-')).map(Into::into).collect(),
+            current_directory: "/".into(),
+            time_limit_ms: 3_600_000,
+            size_limit: None,
+            seen: Vec::new(),
+            resume: None,
+            library_file: None,
+            signing_keys: None,
+            shells: Vec::new(),
+        };
+        let begun = Instant::now();
+        let mut running = agent.start(command, None);
+        let (mut rows, mut bytes) = (0, 0);
+        let completed = runtime.block_on(async {
+            loop {
+                match running.events.recv().await {
+                    Some(AgentEvent::Pass { json, rows: count }) => {
+                        rows += u64::from(count);
+                        bytes += json.len();
+                    }
+                    Some(AgentEvent::Read(body)) => {
+                        if let Body::Completed(completed) = *body {
+                            break completed;
+                        }
+                    }
+                    None => panic!("no end"),
+                }
+            }
+        });
+        let time = begun.elapsed();
+        times.push(time);
+        println!("{time:?}: {} {rows} rows, {bytes} bytes, {:?}", completed.status, completed.cost);
+    }
+    times.sort_unstable();
+    println!("median {:?}", times[times.len() / 2]);
+}
