@@ -7,3 +7,4 @@ mod dir;
 mod fileinfo;
 mod findfile;
 mod processes;
+mod units;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, is_virtual, thread_cpu_time,
+    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, dpkg, is_virtual, systemd,
+    thread_cpu_time,
 };
 
 pub use process::{Image, Process, ProcessStatus, base_name};

@@ -1,10 +1,12 @@
 //! Linux devices: the running system, or a Linux tree below `--root`.
 
 mod accounts;
+pub mod dpkg;
 mod facts;
 mod folder;
 mod processes;
 mod root;
+pub mod systemd;
 
 use std::io;
 use std::path::Path;
@@ -19,6 +21,7 @@ pub use facts::{Facts, Mode, Time};
 pub use folder::{Entries, Entry, EntryBuffer, Folder};
 pub use root::{Root, is_virtual};
 
+use dpkg::Packages;
 use processes::ProcessReader;
 
 use super::{Platform, Process};
@@ -30,13 +33,20 @@ use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
 #[derive(Debug)]
 pub struct Linux {
     root: Arc<Root>,
+    packages: Packages,
 }
 
 impl Linux {
     /// The device whose files these are.
     #[must_use]
     pub fn new(root: Arc<Root>) -> Self {
-        Self { root }
+        Self { root, packages: Packages::default() }
+    }
+
+    /// The packages that are installed on it.
+    #[must_use]
+    pub fn packages(&self) -> &Packages {
+        &self.packages
     }
 
     /// Refuses what only a running system can tell.

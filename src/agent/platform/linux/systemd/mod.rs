@@ -1,0 +1,13 @@
+//! systemd's units as its files describe them: found, merged and judged the way systemd.unit(5) and `systemctl list-unit-files` do,
+//! from a running system or a tree.
+
+mod command;
+mod enablement;
+mod file;
+mod name;
+mod search;
+
+pub use command::{CommandLine, command_line};
+pub use file::{Assignment, Source};
+pub use name::{UnitKind, is_template, kind_of, template_of, unescape};
+pub use search::{DropIn, Loaded, Pull, Scope, Unit, Units};

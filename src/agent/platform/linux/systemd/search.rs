@@ -1,0 +1,536 @@
+//! Finding units: the folders in their order, what shadows what, links, masks, drop-ins.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::FileType;
+use sha2::{Digest, Sha256};
+
+use super::enablement::state_of;
+use super::file::{self, Assignment};
+use super::name::{UnitKind, instance_of, is_template, kind_of, parts, template_of};
+use crate::agent::context::{Stop, VerbError};
+use crate::agent::path::reason;
+use crate::agent::platform::linux::facts::Time;
+use crate::agent::platform::linux::folder::EntryBuffer;
+use crate::agent::platform::linux::root::Root;
+
+/// The most names that are read of one folder, and the most of one kind of link folders.
+const MAX_NAMES: usize = 20_000;
+/// The most bytes of unit files that are read in all.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// The longest chain of links.
+const MAX_LINKS: usize = 32;
+
+/// Whose units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The system's.
+    System,
+    /// Those that every user's manager has.
+    User,
+    /// Those that one user has added; the folder is the home.
+    Home(PathBuf),
+}
+
+impl Scope {
+    /// The folders that are searched, the most important first (systemd.unit(5), "Unit File Load Path").
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let all = |folders: &[&str]| folders.iter().map(PathBuf::from).collect();
+        match self {
+            Self::System => all(&[
+                "/etc/systemd/system.control",
+                "/run/systemd/system.control",
+                "/run/systemd/transient",
+                "/run/systemd/generator.early",
+                "/etc/systemd/system",
+                "/etc/systemd/system.attached",
+                "/run/systemd/system",
+                "/run/systemd/system.attached",
+                "/run/systemd/generator",
+                "/usr/local/lib/systemd/system",
+                "/usr/lib/systemd/system",
+                "/lib/systemd/system",
+                "/run/systemd/generator.late",
+            ]),
+            Self::User => all(&[
+                "/etc/systemd/user",
+                "/run/systemd/user",
+                "/usr/local/share/systemd/user",
+                "/usr/share/systemd/user",
+                "/usr/local/lib/systemd/user",
+                "/usr/lib/systemd/user",
+                "/lib/systemd/user",
+            ]),
+            Self::Home(home) => {
+                let own = [".config/systemd/user.control", ".config/systemd/user", ".local/share/systemd/user"];
+                own.iter().map(|folder| home.join(folder)).collect()
+            }
+        }
+    }
+}
+
+/// All units of a scope.
+#[derive(Debug, Default)]
+pub struct Units {
+    units: BTreeMap<String, Unit>,
+    pulls: BTreeMap<String, Vec<Pull>>,
+}
+
+/// A link in a `.wants`, `.requires` or `.upholds` folder.
+#[derive(Debug, Clone)]
+pub struct Pull {
+    /// The unit that it pulls in.
+    pub unit: String,
+    /// Where the link is.
+    pub link: PathBuf,
+}
+
+/// A unit as its files describe it.
+#[derive(Debug)]
+pub struct Unit {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: UnitKind,
+    /// The file or link that counts.
+    pub path: PathBuf,
+    /// What that is.
+    pub loaded: Loaded,
+    /// Files of that name that it shadows.
+    pub shadowed: Vec<PathBuf>,
+    /// The drop-in files that change it, in the order in which they do.
+    pub drop_ins: Vec<DropIn>,
+    /// What its file and drop-ins say, in order. Empty for aliases and masked units.
+    pub assignments: Vec<Assignment>,
+    /// As `systemctl list-unit-files` says it: enabled, disabled, static, masked, alias, linked, indirect, generated, transient, bad, …
+    pub state: &'static str,
+    /// Of a template: its instances that something pulls in.
+    pub instances: Vec<String>,
+    /// When the file last changed.
+    pub modified: Option<Time>,
+    /// The SHA-256 of the file, in hexadecimal.
+    pub sha256: Option<String>,
+    /// What is wrong with it.
+    pub error: Option<String>,
+    /// The instance of another template that a link by this name stands for.
+    pub(super) stands_for: Option<String>,
+}
+
+/// A file that changes a unit.
+#[derive(Debug, Clone)]
+pub struct DropIn {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The SHA-256 of it, in hexadecimal; `None` when it cannot be read.
+    pub sha256: Option<String>,
+}
+
+/// What stands behind a unit's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loaded {
+    /// A file in one of the folders.
+    File,
+    /// A link of the same name to a file elsewhere.
+    Linked(PathBuf),
+    /// Another name of that unit.
+    Alias(String),
+    /// A link to nothing, or an empty file: it can never be started.
+    Masked,
+    /// Not to be read.
+    Broken,
+}
+
+/// One folder of the search path.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) path: PathBuf,
+    entries: BTreeMap<String, bool>,
+    drop_ins: HashMap<String, Vec<String>>,
+    /// Every link in it and in its link folders.
+    pub(super) links: Vec<Link>,
+    pub(super) by_name: HashMap<String, Vec<usize>>,
+    pub(super) by_target: HashMap<String, Vec<usize>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) name: String,
+    pub(super) target: String,
+    /// The unit whose link folder it lies in.
+    pub(super) puller: Option<(String, PathBuf)>,
+}
+
+impl Units {
+    /// Reads all units of a scope.
+    ///
+    /// # Errors
+    /// Only when told to stop: what cannot be read is said with the unit it is about.
+    pub fn load(root: &Root, scope: &Scope, stop: &Stop) -> Result<Self, VerbError> {
+        let layers = layers(root, scope);
+        let mut units = Self::default();
+        let mut seen = HashSet::new();
+        let mut room = MAX_BYTES;
+        for (at, layer) in layers.iter().enumerate() {
+            for (name, &is_link) in &layer.entries {
+                stop.check()?;
+                let (Some(kind), true) = (kind_of(name), seen.insert(name.clone())) else { continue };
+                let unit = read_unit(root, &layers, at, name, kind, is_link, &mut room);
+                units.units.insert(name.clone(), unit);
+            }
+        }
+        units.note_pulls(&layers);
+        for unit in units.units.values_mut() {
+            unit.state = state_of(unit, &layers);
+        }
+        Ok(units)
+    }
+
+    fn note_pulls(&mut self, layers: &[Layer]) {
+        let mut instances: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for link in layers.iter().flat_map(|layer| &layer.links) {
+            let Some((puller, folder)) = &link.puller else { continue };
+            self.pulls.entry(puller.clone()).or_default().push(Pull { unit: link.name.clone(), link: folder.join(&link.name) });
+            if let Some(template) = template_of(&link.name) {
+                instances.entry(template).or_default().insert(link.name.clone());
+            }
+        }
+        for (template, names) in instances {
+            if let Some(unit) = self.units.get_mut(&template) {
+                unit.instances = names.into_iter().collect();
+            }
+        }
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Unit> {
+        self.units.values()
+    }
+
+    /// The unit of that name, aliases not followed.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Unit> {
+        self.units.get(name)
+    }
+
+    /// The unit that a name means: aliases followed, an instance's template where it has no file of its own.
+    #[must_use]
+    pub fn resolve(&self, name: &str) -> Option<&Unit> {
+        let mut name = name.to_owned();
+        for _ in 0..MAX_LINKS {
+            let unit = match self.units.get(&name) {
+                Some(unit) => unit,
+                None => self.units.get(&template_of(&name)?)?,
+            };
+            match &unit.loaded {
+                Loaded::Alias(target) => name.clone_from(target),
+                _ => return Some(unit),
+            }
+        }
+        None
+    }
+
+    /// What the link folders of a unit pull in (`multi-user.target.wants/…`).
+    #[must_use]
+    pub fn pulled_by(&self, name: &str) -> &[Pull] {
+        self.pulls.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Unit {
+    /// The assignments of a key, in order; an empty one takes back those before it.
+    #[must_use]
+    pub fn values(&self, section: &str, key: &str) -> Vec<&Assignment> {
+        let mut values = Vec::new();
+        for assignment in self.assignments.iter().filter(|one| one.section == section && one.key == key) {
+            if assignment.value.is_empty() {
+                values.clear();
+            } else {
+                values.push(assignment);
+            }
+        }
+        values
+    }
+
+    /// The last value of a key; `None` when it has none or was taken back.
+    #[must_use]
+    pub fn last(&self, section: &str, key: &str) -> Option<&str> {
+        self.values(section, key).last().map(|assignment| assignment.value.as_str())
+    }
+
+    /// The words of all values of a key.
+    #[must_use]
+    pub fn words(&self, section: &str, key: &str) -> Vec<String> {
+        self.values(section, key).iter().flat_map(|one| super::command::words(&one.value)).collect()
+    }
+
+    /// A value with its `%`-specifiers replaced, as far as the unit's name tells them.
+    #[must_use]
+    pub fn expand(&self, value: &str) -> String {
+        super::name::expand(value, &self.name)
+    }
+}
+
+fn layers(root: &Root, scope: &Scope) -> Vec<Layer> {
+    let mut known = HashSet::new();
+    let mut layers = Vec::new();
+    for path in scope.folders() {
+        // Merged /usr gives one folder two names.
+        let Ok(facts) = root.facts(&path) else { continue };
+        if facts.is_folder() && known.insert((facts.dev, facts.inode)) {
+            layers.push(Layer::read(root, path));
+        }
+    }
+    layers
+}
+
+impl Layer {
+    fn read(root: &Root, path: PathBuf) -> Self {
+        let mut layer = Self {
+            entries: BTreeMap::new(),
+            drop_ins: HashMap::new(),
+            links: Vec::new(),
+            by_name: HashMap::new(),
+            by_target: HashMap::new(),
+            path,
+        };
+        for (name, kind) in listed(root, &layer.path) {
+            let inside = layer.path.join(&name);
+            let folder = name.rsplit_once('.').and_then(|(unit, suffix)| {
+                let is = suffix == "d" || matches!(suffix, "wants" | "requires" | "upholds");
+                // The names of kinds (`service.d`) and prefixes (`foo-.service.d`) have drop-ins too.
+                is.then(|| (unit.to_owned(), suffix.to_owned()))
+            });
+            if let (Some((unit, suffix)), FileType::Directory | FileType::Symlink) = (folder, kind) {
+                let inner = listed(root, &inside);
+                if suffix == "d" {
+                    let files = inner
+                        .into_iter()
+                        .filter(|(name, kind)| name.as_bytes().ends_with(b".conf") && *kind != FileType::Directory);
+                    layer.drop_ins.insert(unit, files.map(|(name, _)| name).collect());
+                } else {
+                    for (name, _) in inner.into_iter().filter(|(_, kind)| *kind == FileType::Symlink) {
+                        layer.add_link(root, &inside, name, Some((unit.clone(), inside.clone())));
+                    }
+                }
+                continue;
+            }
+            if kind == FileType::Symlink {
+                layer.add_link(root, &layer.path.clone(), name.clone(), None);
+            }
+            if matches!(kind, FileType::RegularFile | FileType::Symlink) {
+                layer.entries.insert(name, kind == FileType::Symlink);
+            }
+        }
+        layer
+    }
+
+    fn add_link(&mut self, root: &Root, folder: &Path, name: String, puller: Option<(String, PathBuf)>) {
+        let Ok(target) = root.read_link(&folder.join(&name)) else { return };
+        let target = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.by_name.entry(name.clone()).or_default().push(self.links.len());
+        self.by_target.entry(target.clone()).or_default().push(self.links.len());
+        self.links.push(Link { name, target, puller });
+    }
+}
+
+/// The names in a folder that are text, and what they are.
+fn listed(root: &Root, path: &Path) -> Vec<(String, FileType)> {
+    let Ok(folder) = root.open_folder(path) else { return Vec::new() };
+    let mut buffer = EntryBuffer::default();
+    let mut entries = folder.entries(&mut buffer);
+    let mut names = Vec::new();
+    while let Some(Ok(entry)) = entries.next() {
+        let Ok(name) = entry.name().to_str() else { continue };
+        if entry.is_dots() || names.len() >= MAX_NAMES {
+            continue;
+        }
+        let kind = match entry.kind() {
+            FileType::Unknown => folder.facts(entry.name()).map_or(FileType::Unknown, |facts| facts.kind),
+            kind => kind,
+        };
+        names.push((name.to_owned(), kind));
+    }
+    names.sort_by(|(one, _), (other, _)| one.cmp(other));
+    names
+}
+
+fn read_unit(root: &Root, layers: &[Layer], at: usize, name: &str, kind: UnitKind, is_link: bool, room: &mut u64) -> Unit {
+    let path = layers.get(at).map_or_else(PathBuf::new, |layer| layer.path.join(name));
+    let below = layers.get(at + 1..).unwrap_or_default();
+    let shadowed = below.iter().filter(|layer| layer.entries.contains_key(name)).map(|layer| layer.path.join(name)).collect();
+    let mut unit = Unit {
+        name: name.to_owned(),
+        kind,
+        path: path.clone(),
+        loaded: Loaded::File,
+        shadowed,
+        drop_ins: Vec::new(),
+        assignments: Vec::new(),
+        state: "bad",
+        instances: Vec::new(),
+        modified: root.link_facts(&path).ok().map(|facts| facts.modified),
+        sha256: None,
+        error: None,
+        stands_for: None,
+    };
+    if is_link {
+        (unit.loaded, unit.stands_for) = behind_link(root, layers, &path, name);
+    }
+    if matches!(unit.loaded, Loaded::Alias(_)) {
+        return unit;
+    }
+    match root.facts(&path) {
+        Ok(facts) if facts.kind == FileType::CharacterDevice || (facts.is_file() && facts.size == 0) => {
+            unit.loaded = Loaded::Masked;
+            return unit;
+        }
+        Ok(facts) => unit.modified = Some(facts.modified),
+        Err(_) if unit.loaded == Loaded::Masked => return unit,
+        Err(_) => {}
+    }
+    match root.read(&path, file::MAX_FILE.min(*room)) {
+        Ok(text) => {
+            *room = room.saturating_sub(text.len() as u64);
+            unit.sha256 = Some(sha256(&text));
+            (unit.assignments, unit.error) = file::parse(&text, &Arc::new(path));
+        }
+        Err(error) => {
+            unit.loaded = Loaded::Broken;
+            unit.error = Some(reason(&error).1);
+        }
+    }
+    add_drop_ins(root, layers, &mut unit, room);
+    unit
+}
+
+/// What a link in a unit folder means; of an instance's link to another template, the instance that it stands for.
+fn behind_link(root: &Root, layers: &[Layer], path: &Path, name: &str) -> (Loaded, Option<String>) {
+    let mut target = path.to_path_buf();
+    let mut alias = None;
+    let mut ended = false;
+    for _ in 0..MAX_LINKS {
+        let Ok(link) = root.read_link(&target) else {
+            ended = true;
+            break;
+        };
+        let folder = target.parent().unwrap_or(Path::new("/"));
+        target = plain(&folder.join(link));
+        if target == Path::new("/dev/null") {
+            return (Loaded::Masked, None);
+        }
+        let base = target.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let known = layers.iter().any(|layer| target.parent() == Some(&layer.path)) || in_unit_folder(&target);
+        if known && base != name && alias.is_none() && kind_of(base).is_some() {
+            alias = Some(base.to_owned());
+        }
+    }
+    let base = target.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
+    let there = root.facts(&target).is_ok();
+    // The folder that a link names may be missing from a tree that has the unit all the same.
+    let elsewhere = alias.as_ref().is_some_and(|alias| layers.iter().any(|layer| layer.entries.contains_key(alias)));
+    if !ended || !(there || elsewhere) {
+        return (Loaded::Broken, None);
+    }
+    let alias = alias.or_else(|| (base != name && kind_of(&base).is_some()).then_some(base));
+    match (alias, parts(name)) {
+        // A link to a template by the name of an instance is an instance of it.
+        (Some(alias), Some((_, instance, _))) if !instance.is_empty() && is_template(&alias) => {
+            (Loaded::File, instance_of(&alias, instance))
+        }
+        (Some(alias), _) => (Loaded::Alias(alias), None),
+        (None, _) if in_unit_folder(&target) => (Loaded::File, None),
+        (None, _) => (Loaded::Linked(target), None),
+    }
+}
+
+/// Whether a file lies in one of the system's unit folders, whichever of its names is used.
+fn in_unit_folder(path: &Path) -> bool {
+    let folder = path.parent().unwrap_or(Path::new("/")).as_os_str().as_bytes();
+    let ends = [&b"/systemd/system"[..], b"/systemd/user"];
+    ends.iter().any(|end| folder.ends_with(end))
+        && [&b"/usr/"[..], b"/lib/", b"/etc/", b"/run/"].iter().any(|start| folder.starts_with(start))
+}
+
+/// A path without `.` and `..`, by name alone.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => {
+                plain.pop();
+            }
+            _ => {}
+        }
+    }
+    plain
+}
+
+/// Drop-ins of a unit: those of its own name, of its template, of its prefixes, of its kind; in each folder, by the order of their
+/// file names; a name in a more important folder hides the same name in others.
+fn add_drop_ins(root: &Root, layers: &[Layer], unit: &mut Unit, room: &mut u64) {
+    let mut chosen: BTreeMap<&str, PathBuf> = BTreeMap::new();
+    for owner in drop_in_owners(&unit.name, unit.kind) {
+        for layer in layers {
+            for file in layer.drop_ins.get(&owner).into_iter().flatten() {
+                chosen.entry(file).or_insert_with(|| layer.path.join(format!("{owner}.d")).join(file));
+            }
+        }
+    }
+    for path in chosen.into_values() {
+        let facts = root.facts(&path);
+        if facts.as_ref().is_ok_and(|facts| facts.kind == FileType::CharacterDevice || (facts.is_file() && facts.size == 0)) {
+            continue;
+        }
+        let mut drop_in = DropIn { path: path.clone(), sha256: None };
+        let wrong = match root.read(&path, file::MAX_FILE.min(*room)) {
+            Ok(text) => {
+                *room = room.saturating_sub(text.len() as u64);
+                drop_in.sha256 = Some(sha256(&text));
+                let (assignments, wrong) = file::parse(&text, &Arc::new(path.clone()));
+                unit.assignments.extend(assignments);
+                wrong
+            }
+            Err(error) => Some(reason(&error).1),
+        };
+        if let (None, Some(wrong)) = (&unit.error, wrong) {
+            unit.error = Some(format!("{}: {wrong}", path.display()));
+        }
+        unit.drop_ins.push(drop_in);
+    }
+}
+
+fn drop_in_owners(name: &str, kind: UnitKind) -> Vec<String> {
+    let mut owners = vec![name.to_owned()];
+    owners.extend(template_of(name));
+    let suffix = kind.as_str();
+    let (prefix, at) = match parts(name) {
+        Some((prefix, _, _)) => (prefix, "@"),
+        None => (name.strip_suffix(suffix).and_then(|name| name.strip_suffix('.')).unwrap_or(name), ""),
+    };
+    let dashes: Vec<usize> = prefix.match_indices('-').map(|(at, _)| at).collect();
+    for dash in dashes.into_iter().rev() {
+        if let Some(start) = prefix.get(..=dash).filter(|start| start.len() < prefix.len()) {
+            owners.push(format!("{start}{at}.{suffix}"));
+        }
+    }
+    owners.push(suffix.to_owned());
+    owners
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The instance that a template's `DefaultInstance=` names.
+pub(super) fn default_instance(unit: &Unit) -> Option<String> {
+    instance_of(&unit.name, unit.last("Install", "DefaultInstance")?)
+}
