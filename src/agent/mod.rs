@@ -16,6 +16,7 @@ pub mod listing;
 pub mod path;
 pub mod pattern;
 pub mod platform;
+pub mod serve;
 pub mod targets;
 mod verbs;
 pub mod walk;

@@ -6,5 +6,6 @@ mod connect;
 mod dir;
 mod fileinfo;
 mod findfile;
+mod getfile;
 mod processes;
 mod units;

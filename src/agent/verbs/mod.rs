@@ -8,6 +8,7 @@ mod connect;
 mod dir;
 mod fileinfo;
 mod findfile;
+mod getfile;
 mod processes;
 
 /// What carries a command out.
@@ -21,6 +22,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("dir", dir::run),
     ("fileinfo", fileinfo::run),
     ("findfile", findfile::run),
+    ("getfile", getfile::run),
     ("processes", processes::run),
 ];
 
