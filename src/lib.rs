@@ -1,5 +1,6 @@
 //! `lrsh`, the live response shell: the modules in the order that data flows through them.
 
+pub mod cli;
 pub mod grammar;
 pub mod host;
 pub mod protocol;

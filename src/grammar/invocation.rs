@@ -97,3 +97,24 @@ pub enum ErrorKind {
     /// Nothing there.
     Empty,
 }
+
+impl ErrorKind {
+    /// As it is written in `explain`, `check` and on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownCommand => "unknown_command",
+            Self::UnknownParameter => "unknown_parameter",
+            Self::MissingValue => "missing_value",
+            Self::MissingParameter => "missing_parameter",
+            Self::DuplicateParameter => "duplicate_parameter",
+            Self::TooManyValues => "too_many_values",
+            Self::BadValue => "bad_value",
+            Self::OpenQuote => "open_quote",
+            Self::MissingRedirectTarget => "missing_redirect_target",
+            Self::UnsupportedSyntax => "unsupported_syntax",
+            Self::NotOnPlatform => "not_on_platform",
+            Self::Empty => "empty",
+        }
+    }
+}

@@ -4,11 +4,23 @@
 //! diagnostics. Only this module knows the table; parser, help, completion, hints, highlighting, `-auto`, validation in
 //! the service, role and platform checks, and table columns all ask it.
 
+mod check;
+mod hints;
 mod invocation;
+mod lexer;
+mod parser;
+mod reading;
 mod row;
+mod script;
+mod table;
+mod values;
 
+pub use hints::{nearest, not_yet};
 pub use invocation::{Diagnostic, ErrorKind, Invocation, Reading, Redirect, Span};
+pub use parser::{Class, highlight, read};
 pub use row::{
     Alignment, Category, Column, Example, Flag, Form, Kind, OutputFormat, Parameter, Prerequisite, Role, Row, RunsOn, Sort,
     Unit, Weight,
 };
+pub use script::{ScriptError, ScriptLine, decode, has_open_quote, script_lines};
+pub use table::{Table, table};

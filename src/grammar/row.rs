@@ -31,6 +31,9 @@ pub struct Row {
     /// In order; `output` and the view options are added by the loader where `output` is set.
     #[serde(default, rename = "param")]
     pub params: Vec<Parameter>,
+    /// The parameter that takes everything behind an unquoted `--`, raw.
+    #[serde(default)]
+    pub rest: Option<String>,
     /// Flags of the main form.
     #[serde(default, rename = "flag")]
     pub flags: Vec<Flag>,
@@ -192,7 +195,7 @@ pub struct Flag {
 #[serde(deny_unknown_fields)]
 pub struct Form {
     /// When it binds: `value:NAME` (the first parameter has this value, by position or by name), `flag:NAME`, `number`
-    /// (the first value is a number), `bare` (no value at all).
+    /// (the first value is a number), `values:N` (at least so many values, `output` and view options aside).
     pub when: String,
     /// Its parameters, behind the first of the row where `when` is a value.
     #[serde(default, rename = "param")]
@@ -203,6 +206,9 @@ pub struct Form {
     /// Its role, where it is not the row's.
     #[serde(default)]
     pub role: Option<Role>,
+    /// Its time limit, where it is not the row's.
+    #[serde(default)]
+    pub time_limit: Option<u64>,
     /// Its default output, where it is not the row's.
     #[serde(default)]
     pub output: Option<OutputFormat>,

@@ -58,3 +58,16 @@ pub fn from_file_uri(text: &str) -> Option<Vec<u8>> {
     let path = text.strip_prefix("file://")?;
     path.starts_with('/').then(|| percent_decode_str(path).collect())
 }
+
+/// The text with every hostile character shown as `\u{…}`.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if is_hostile(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
+}

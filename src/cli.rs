@@ -1,0 +1,92 @@
+//! The program's own arguments: which role it takes, and the faces that need no service (`explain`, `check`).
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::grammar::{self, ErrorKind};
+use crate::protocol::PlatformName;
+
+/// What `lrsh` is asked to do.
+#[derive(Debug, Parser)]
+#[command(name = "lrsh", version, about = "The live response shell: investigate and repair machines that may be compromised")]
+pub struct Cli {
+    /// What to do; without it, the shell.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+}
+
+/// The faces of the program beside the shell.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Say how a line is read, as JSON, without contacting anything
+    Explain {
+        /// The kind of device to read it for
+        #[arg(long, value_name = "windows|macos|linux")]
+        platform: Option<PlatformName>,
+        /// The line
+        #[arg(allow_hyphen_values = true)]
+        line: String,
+    },
+    /// Find every error in a script without running it
+    Check {
+        /// The kind of device to read it for
+        #[arg(long, value_name = "windows|macos|linux")]
+        platform: Option<PlatformName>,
+        /// The script, or - for standard input
+        file: PathBuf,
+    },
+}
+
+/// `lrsh explain`: prints the reading. The exit code: 0, or 2 when the line is not understood.
+#[must_use]
+pub fn explain(line: &str, platform: Option<PlatformName>) -> u8 {
+    let reading = grammar::read(line, platform);
+    print(&format!("{}\n", reading.explained()));
+    if reading.diagnostics.is_empty() { 0 } else { 2 }
+}
+
+/// `lrsh check`: prints every error of a script as `file:line:column: kind: message`. The exit code: 0, or 2 when there is one.
+#[must_use]
+pub fn check(file: &std::path::Path, platform: Option<PlatformName>) -> u8 {
+    let name = file.display().to_string();
+    let mut bytes = Vec::new();
+    let read = if name == "-" {
+        std::io::stdin().read_to_end(&mut bytes).map(|_| ())
+    } else {
+        std::fs::read(file).map(|content| bytes = content)
+    };
+    if let Err(error) = read {
+        print(&format!("{name}: {error}\n"));
+        return 2;
+    }
+    let text = match grammar::decode(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            print(&format!("{name}: {error}\n"));
+            return 2;
+        }
+    };
+    let mut found = String::new();
+    for line in grammar::script_lines(text) {
+        for error in grammar::read(&line.text, platform).diagnostics {
+            if error.kind != ErrorKind::Empty || !line.text.trim().is_empty() && !line.text.trim_start().starts_with('#') {
+                let (row, column) = line.place(error.span.start);
+                found.push_str(&format!(
+                    "{name}:{row}:{column}: {}: {}\n",
+                    error.kind.as_str(),
+                    crate::protocol::text::visible(&error.message)
+                ));
+            }
+        }
+    }
+    print(&found);
+    if found.is_empty() { 0 } else { 2 }
+}
+
+#[expect(clippy::disallowed_methods, reason = "cli holds stdout for what needs no shell")]
+fn print(text: &str) {
+    // A reader that has gone away (`| head`) has what it wanted.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}

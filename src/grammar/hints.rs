@@ -1,0 +1,191 @@
+//! What a diagnostic says, and what to do instead: the nearest names, and this shell's way of doing what another's syntax does.
+
+use super::invocation::{Diagnostic, ErrorKind, Span};
+use super::lexer::{Token, TokenKind};
+use super::row::{Flag, Form, Parameter, Row};
+use super::table::table;
+use super::values::Expected;
+use crate::protocol::PlatformName;
+
+fn found(kind: ErrorKind, span: Span, message: String, hint: Option<String>) -> Diagnostic {
+    Diagnostic { kind, message, span, hint }
+}
+
+/// Up to three of the names that are nearest to what was typed, the nearest first.
+#[must_use]
+pub fn nearest<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let typed = typed.to_ascii_lowercase();
+    let mut scored: Vec<(usize, &str)> = names
+        .filter_map(|name| {
+            let distance = strsim::damerau_levenshtein(&typed, &name.to_ascii_lowercase());
+            let start = typed.len() >= 2 && name.to_ascii_lowercase().starts_with(&typed);
+            let close = distance <= 1 + typed.chars().count() / 4;
+            (start || close).then_some((if start { 0 } else { distance }, name))
+        })
+        .collect();
+    scored.sort_unstable();
+    scored.dedup_by_key(|(_, name)| *name);
+    scored.truncate(3);
+    scored.into_iter().map(|(_, name)| name).collect()
+}
+
+fn did_you_mean(names: &[&str]) -> Option<String> {
+    (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
+}
+
+pub(super) fn unknown_command(typed: &str, span: Span, platform: Option<PlatformName>) -> Diagnostic {
+    let rows = table().rows().iter().filter(|row| platform.is_none_or(|platform| row.platforms.contains(&platform)));
+    let names = rows.flat_map(|row| std::iter::once(&row.name).chain(&row.aliases)).map(String::as_str);
+    let hint = did_you_mean(&nearest(typed, names)).or_else(|| Some("`help` lists the commands".into()));
+    found(ErrorKind::UnknownCommand, span, format!("there is no command `{typed}`"), hint)
+}
+
+pub(super) fn unknown_parameter(row: &Row, params: &[Parameter], flags: &[Flag], typed: &str, span: Span) -> Diagnostic {
+    let name = typed.trim_start_matches('-');
+    let names = params.iter().filter(|param| !param.hidden).map(|param| param.name.as_str());
+    let near = nearest(name, names.chain(flags.iter().map(|flag| flag.name.as_str())));
+    let near: Vec<String> = near.iter().map(|name| format!("-{name}")).collect();
+    let near: Vec<&str> = near.iter().map(String::as_str).collect();
+    let hint = did_you_mean(&near).or_else(|| {
+        Some(format!("`help {}` lists what it takes; a value that begins with a dash is written in quotes", row.name))
+    });
+    found(ErrorKind::UnknownParameter, span, format!("{} has no parameter or flag `{typed}`", row.name), hint)
+}
+
+pub(super) fn missing_value(parameter: &Parameter, span: Span) -> Diagnostic {
+    let message = format!("-{} needs a value: {}", parameter.name, lower(&parameter.summary));
+    let hint = "a value that begins with a dash is written in quotes".to_owned();
+    found(ErrorKind::MissingValue, span, message, Some(hint))
+}
+
+pub(super) fn missing_parameter(row: &Row, form: Option<&Form>, missing: &[&Parameter], span: Span) -> Diagnostic {
+    let names: Vec<&str> = missing.iter().map(|param| param.name.as_str()).collect();
+    let first = missing.first().map(|param| lower(&param.summary)).unwrap_or_default();
+    let head = match form.and_then(|form| form.when.strip_prefix("value:")) {
+        Some(value) => format!("{} {value}", row.name),
+        None => row.name.clone(),
+    };
+    let message = format!("{head} needs {} ({first})", names.join(" and "));
+    let hint = row
+        .examples
+        .iter()
+        .find(|example| example.line.starts_with(&head))
+        .map(|example| format!("for example: {}", example.line));
+    found(ErrorKind::MissingParameter, span, message, hint)
+}
+
+pub(super) fn duplicate(name: &str, span: Span) -> Diagnostic {
+    found(ErrorKind::DuplicateParameter, span, format!("-{name} is given twice"), None)
+}
+
+pub(super) fn too_many_values(row: &Row, params: &[Parameter], typed: &str, span: Span) -> Diagnostic {
+    let taken = params.iter().filter(|param| !param.hidden && !param.named_only).count();
+    let message = match taken {
+        0 => format!("{} takes no value, so `{typed}` is too many", row.name),
+        _ => format!("`{typed}` is one value too many for {}", row.name),
+    };
+    let hint = "a value with blanks is written in quotes".to_owned();
+    found(ErrorKind::TooManyValues, span, message, Some(hint))
+}
+
+pub(super) fn bad_value(parameter: &Parameter, typed: &str, expected: &Expected, span: Span) -> Diagnostic {
+    let near = nearest(typed, parameter.choices.iter().map(String::as_str));
+    let message = format!("`{typed}` does not fit {}: expected {}", parameter.name, expected.0);
+    found(ErrorKind::BadValue, span, message, did_you_mean(&near))
+}
+
+pub(super) fn exclusive(first: &str, second: &str, span: Span) -> Diagnostic {
+    found(ErrorKind::BadValue, span, format!("-{second} excludes -{first}"), Some("give one of them".into()))
+}
+
+pub(super) fn not_on_platform(row: &Row, platform: PlatformName, span: Span) -> Diagnostic {
+    let platforms: Vec<&str> = row.platforms.iter().map(|platform| platform.as_str()).collect();
+    let message = format!("{} is not to be had on {platform}, only on {}", row.name, platforms.join(" and "));
+    found(ErrorKind::NotOnPlatform, span, message, None)
+}
+
+/// The diagnostic of a command that the table lists and no verb carries out yet.
+#[must_use]
+pub fn not_yet(row: &Row, span: Span) -> Diagnostic {
+    let message = format!("{} is not to be had yet; it comes with a later version", row.name);
+    found(ErrorKind::NotOnPlatform, span, message, None)
+}
+
+pub(super) fn open_quote(span: Span) -> Diagnostic {
+    let hint = "close it; a quote within quotes is doubled, or write the other kind around it".to_owned();
+    found(ErrorKind::OpenQuote, span, "the quote that begins here is not closed".into(), Some(hint))
+}
+
+pub(super) fn missing_redirect_target(span: Span) -> Diagnostic {
+    let hint = "write `> file`; a name with `>` in it is written in quotes".to_owned();
+    found(ErrorKind::MissingRedirectTarget, span, "there is no file behind the redirect".into(), Some(hint))
+}
+
+pub(super) fn second_redirect(span: Span) -> Diagnostic {
+    let hint = "an answer goes to one file; a name with `>` in it is written in quotes".to_owned();
+    found(ErrorKind::UnsupportedSyntax, span, "there is a second redirect".into(), Some(hint))
+}
+
+pub(super) fn word_behind_target(span: Span, typed: &str) -> Diagnostic {
+    let hint = "the redirect comes last, only `&` may follow; a file name with blanks is written in quotes".to_owned();
+    found(ErrorKind::UnsupportedSyntax, span, format!("`{typed}` stands behind the file of the redirect"), Some(hint))
+}
+
+/// What another shell's operator is, and what to write instead.
+pub(super) fn foreign(sign: &str, span: Span, command: Option<&str>, next: &[Token<'_>]) -> Diagnostic {
+    let mut words = next.iter().filter_map(|token| match &token.kind {
+        TokenKind::Word { text, .. } => Some(text.as_ref()),
+        _ => None,
+    });
+    let command = command.unwrap_or("processes");
+    let (message, hint) = match sign {
+        "|" | "||" if sign == "|" => {
+            let filter = words.next().unwrap_or_default().to_ascii_lowercase();
+            let wanted = words.find(|word| !word.starts_with(['-', '/'])).unwrap_or("TEXT");
+            ("there are no pipes".to_owned(), pipe_hint(command, &filter, wanted))
+        }
+        "||" | "&&" | ";" | "&" => {
+            let hint = "write one command a line; `&` alone at the end runs a command in the background".to_owned();
+            (format!("`{sign}` does not chain commands"), hint)
+        }
+        "<" | "<<" => ("commands read no input".to_owned(), "put lines into a file and run `lrsh < file`".to_owned()),
+        _ if sign.ends_with("&&") => {
+            let hint = "write one command a line; one `&` at the end runs a command in the background".to_owned();
+            ("`&&` does not chain commands".to_owned(), hint)
+        }
+        _ => {
+            let hint = "`> file` takes the answer; errors stay on the screen and are kept in `log`".to_owned();
+            (format!("`{sign}` does not redirect"), hint)
+        }
+    };
+    found(ErrorKind::UnsupportedSyntax, span, message, Some(hint))
+}
+
+fn pipe_hint(command: &str, filter: &str, wanted: &str) -> String {
+    match filter {
+        "findstr" | "find" | "grep" | "egrep" | "fgrep" | "rg" | "select-string" | "where" | "where-object" | "awk" | "sed" => {
+            format!("write `{command} -match {wanted}`")
+        }
+        "head" | "select" | "select-object" => format!("write `{command} -first 10`"),
+        "tail" => format!("write `{command} -sort -FIELD -first 10`"),
+        "sort" | "sort-object" => format!("write `{command} -sort FIELD`, or `-sort -FIELD` for largest first"),
+        "cut" => format!("write `{command} -columns a,b`"),
+        "more" | "less" => format!("write `{command} -first 20`, or `{command} > file`; a pager can be set in config.toml"),
+        "tee" | "out-file" => format!("write `{command} > {wanted}`"),
+        "jq" | "convertfrom-json" => format!("write `{command} -output json > file`"),
+        "wc" | "measure" | "measure-object" => {
+            format!("a table ends with the number of its rows; or `{command} -output jsonl > file`")
+        }
+        _ => format!("use `{command} -match TEXT`, `-sort FIELD`, `-first N` or `> file`"),
+    }
+}
+
+fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}

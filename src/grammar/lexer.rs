@@ -1,0 +1,186 @@
+//! A line → tokens. Knows quotes, redirects, `&` and the operators of other shells; knows no command.
+//!
+//! Backslash is an ordinary character everywhere. `"…"` and `'…'` delimit and are stripped, may begin inside a word, and
+//! hold the other kind or their own doubled. The first unquoted `>` ends the word before it. What looks like another shell's
+//! syntax is told apart here and refused by the parser, never passed on as text.
+
+use std::borrow::Cow;
+
+use super::invocation::Span;
+
+/// A piece of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Token<'a> {
+    /// Where, quotes included.
+    pub(super) span: Span,
+    /// What.
+    pub(super) kind: TokenKind<'a>,
+}
+
+/// The kinds of [`Token`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TokenKind<'a> {
+    /// A word.
+    Word {
+        /// Its text, quotes stripped.
+        text: Cow<'a, str>,
+        /// Whether any part of it was quoted: then it is no flag, no operator and no comment.
+        quoted: bool,
+        /// Where its open quote stands, if it has one.
+        open: Option<usize>,
+    },
+    /// `>` or `>>`.
+    Redirect {
+        /// `>>`.
+        append: bool,
+    },
+    /// `&` as the last word, or the last character of the last word.
+    Background,
+    /// What other shells have: `|`, `;`, `&&`, `2>…`.
+    Foreign,
+}
+
+/// Cuts a line into tokens. Total: every byte that is not a blank belongs to exactly one token.
+pub(super) fn tokens(line: &str) -> Vec<Token<'_>> {
+    let mut lexer = Lexer { line, at: 0, tokens: Vec::with_capacity(8) };
+    lexer.run();
+    lexer.tokens
+}
+
+/// Whether a line is a comment: its first character that is not a blank is `#`.
+pub(super) fn is_comment(line: &str) -> bool {
+    line.trim_start_matches(is_blank).starts_with('#')
+}
+
+/// What separates words: blanks, and the line ends that only a quote can hold back.
+pub(super) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+struct Lexer<'a> {
+    line: &'a str,
+    at: usize,
+    tokens: Vec<Token<'a>>,
+}
+
+impl<'a> Lexer<'a> {
+    fn run(&mut self) {
+        while let Some(c) = self.peek() {
+            if is_blank(c) {
+                self.at += c.len_utf8();
+            } else if c == '>' {
+                self.redirect();
+            } else if self.begins_foreign_redirect() {
+                self.foreign_redirect();
+            } else {
+                self.word();
+            }
+        }
+    }
+
+    fn rest(&self) -> &'a str {
+        self.line.get(self.at..).unwrap_or_default()
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn push(&mut self, start: usize, kind: TokenKind<'a>) {
+        self.tokens.push(Token { span: Span { start, end: self.at }, kind });
+    }
+
+    fn redirect(&mut self) {
+        let start = self.at;
+        let append = self.rest().starts_with(">>");
+        self.at += if append { 2 } else { 1 };
+        self.push(start, TokenKind::Redirect { append });
+    }
+
+    fn begins_foreign_redirect(&self) -> bool {
+        ["2>", "1>", "&>"].iter().any(|mark| self.rest().starts_with(mark))
+    }
+
+    fn foreign_redirect(&mut self) {
+        let start = self.at;
+        self.at += self.rest().find(is_blank).unwrap_or(self.rest().len());
+        self.push(start, TokenKind::Foreign);
+    }
+
+    fn word(&mut self) {
+        let start = self.at;
+        let mut built: Option<String> = None;
+        let mut plain_from = start;
+        let mut quoted = false;
+        let mut open = None;
+        while let Some(c) = self.peek() {
+            match c {
+                '"' | '\'' => {
+                    let text = built.get_or_insert_with(String::new);
+                    text.push_str(self.line.get(plain_from..self.at).unwrap_or_default());
+                    quoted = true;
+                    let begun = self.at;
+                    self.at += 1;
+                    if !self.quoted_part(c, built.get_or_insert_with(String::new)) {
+                        open = Some(begun);
+                    }
+                    plain_from = self.at;
+                }
+                '>' => break,
+                c if is_blank(c) => break,
+                c => self.at += c.len_utf8(),
+            }
+        }
+        let plain = self.line.get(plain_from..self.at).unwrap_or_default();
+        let last = self.rest().trim_start_matches(is_blank).is_empty();
+        // The final `&` stands outside any quote when plain text ends in it.
+        let background = last && open.is_none() && plain.ends_with('&');
+        let foreign = !quoted && (is_operator(plain) && !(plain == "&" && last) || last && plain.ends_with("&&"));
+        if foreign {
+            self.push(start, TokenKind::Foreign);
+            return;
+        }
+        let plain = if background { plain.strip_suffix('&').unwrap_or(plain) } else { plain };
+        if background {
+            self.at -= 1;
+        }
+        if self.at > start {
+            let text = match built {
+                None => Cow::Borrowed(plain),
+                Some(mut text) => {
+                    text.push_str(plain);
+                    Cow::Owned(text)
+                }
+            };
+            self.push(start, TokenKind::Word { text, quoted, open });
+        }
+        if background {
+            let start = self.at;
+            self.at += 1;
+            self.push(start, TokenKind::Background);
+        }
+    }
+
+    /// Reads behind an opening quote up to its end; `false` when the line ends first.
+    fn quoted_part(&mut self, quote: char, text: &mut String) -> bool {
+        loop {
+            let rest = self.rest();
+            let Some(length) = rest.find(quote) else {
+                text.push_str(rest);
+                self.at = self.line.len();
+                return false;
+            };
+            text.push_str(rest.get(..length).unwrap_or_default());
+            self.at += length + 1;
+            if self.peek() != Some(quote) {
+                return true;
+            }
+            text.push(quote);
+            self.at += 1;
+        }
+    }
+}
+
+fn is_operator(word: &str) -> bool {
+    matches!(word, "|" | "||" | "<" | "<<" | ";" | "&&" | "&")
+}

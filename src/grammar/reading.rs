@@ -1,0 +1,89 @@
+//! What a line was read as, asked with its sub-form in mind.
+
+use serde_json::{Map, Value, json};
+
+use super::invocation::{Diagnostic, ErrorKind, Invocation, Reading};
+use super::row::{Column, OutputFormat, Role, Sort};
+use super::values;
+
+impl Reading {
+    /// The diagnostic that counts, when the line may not run.
+    #[must_use]
+    pub fn error(&self) -> Option<&Diagnostic> {
+        self.diagnostics.first()
+    }
+
+    /// Whether there is nothing on the line: blanks, or a comment.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.error().is_some_and(|error| error.kind == ErrorKind::Empty)
+    }
+
+    /// What `lrsh explain` prints: the reading, or its first error.
+    #[must_use]
+    pub fn explained(&self) -> Value {
+        match (self.error(), &self.invocation) {
+            (None, Some(invocation)) => invocation.explained(),
+            (Some(error), _) => json!({"error": {
+                "kind": error.kind, "message": error.message, "span": [error.span.start, error.span.end], "hint": error.hint,
+            }}),
+            (None, None) => json!({}),
+        }
+    }
+}
+
+impl Invocation {
+    /// Who may run this form.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.form.and_then(|form| form.role).unwrap_or(self.row.role)
+    }
+
+    /// How its answer is shown: `-output`, or the default.
+    #[must_use]
+    pub fn output_format(&self) -> OutputFormat {
+        self.output.or_else(|| self.form.and_then(|form| form.output)).or(self.row.output).unwrap_or(OutputFormat::Text)
+    }
+
+    /// Every field of its rows, those shown in a table marked.
+    #[must_use]
+    pub fn columns(&self) -> &'static [Column] {
+        values::columns(self.row, self.form)
+    }
+
+    /// The order of its rows.
+    #[must_use]
+    pub fn sort(&self) -> Option<&'static Sort> {
+        match self.form {
+            Some(form) if !form.columns.is_empty() => form.sort.as_ref(),
+            Some(form) => form.sort.as_ref().or(self.row.sort.as_ref()),
+            None => self.row.sort.as_ref(),
+        }
+    }
+
+    /// Whether it changes the device or the service.
+    #[must_use]
+    pub fn changes_state(&self) -> bool {
+        self.form.and_then(|form| form.changes_state).unwrap_or(self.row.changes_state)
+    }
+
+    /// Seconds after which it is ended, where it has a limit of its own.
+    #[must_use]
+    pub fn time_limit(&self) -> Option<u64> {
+        self.form.and_then(|form| form.time_limit).or(self.row.time_limit)
+    }
+
+    fn explained(&self) -> Value {
+        let params: Map<String, Value> = self.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        json!({
+            "command": self.row.name,
+            "params": params,
+            "flags": self.flags,
+            "output": self.output,
+            "view": self.view,
+            "redirect": self.redirect.as_ref().map(|redirect| &redirect.target),
+            "append": self.redirect.as_ref().is_some_and(|redirect| redirect.append),
+            "background": self.background,
+        })
+    }
+}
