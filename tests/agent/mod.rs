@@ -3,6 +3,7 @@
 mod cat;
 mod cd;
 mod connect;
+mod connections;
 mod dir;
 mod fileinfo;
 mod findfile;

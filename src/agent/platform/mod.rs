@@ -2,6 +2,7 @@
 //!
 //! The only place in the agent with `cfg(target_os)` and `unsafe`.
 
+mod connection;
 #[cfg(target_os = "linux")]
 mod linux;
 mod process;
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, dpkg, is_virtual, systemd,
-    thread_cpu_time,
+    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, connections, dpkg,
+    is_virtual, systemd, thread_cpu_time,
 };
 
+pub use connection::{Connections, Protocol, Socket, SocketState};
 pub use process::{Image, Process, ProcessStatus, base_name};
 
 use crate::agent::context::{Stop, VerbError};
@@ -33,6 +35,14 @@ pub trait Platform: Send + Sync {
     /// When they cannot be told, or the command was asked to stop.
     fn processes(&self, _stop: &Stop) -> Result<Vec<Process>, VerbError> {
         Err(not_on_platform(self.name(), "processes"))
+    }
+
+    /// All TCP and UDP sockets, and the processes that hold them.
+    ///
+    /// # Errors
+    /// When they cannot be told, or the command was asked to stop.
+    fn connections(&self, _stop: &Stop) -> Result<Connections, VerbError> {
+        Err(not_on_platform(self.name(), "connections"))
     }
 
     /// The process of that number, if there is one.

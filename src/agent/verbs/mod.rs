@@ -5,6 +5,7 @@ use super::context::{Context, VerbResult};
 mod cat;
 mod cd;
 mod connect;
+mod connections;
 mod dir;
 mod fileinfo;
 mod findfile;
@@ -19,6 +20,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("cat", cat::run),
     ("cd", cd::run),
     ("connect", connect::run),
+    ("connections", connections::run),
     ("dir", dir::run),
     ("fileinfo", fileinfo::run),
     ("findfile", findfile::run),

@@ -1,6 +1,7 @@
 //! Linux devices: the running system, or a Linux tree below `--root`.
 
 mod accounts;
+pub mod connections;
 pub mod dpkg;
 mod facts;
 mod folder;
@@ -24,7 +25,7 @@ pub use root::{Root, is_virtual};
 use dpkg::Packages;
 use processes::ProcessReader;
 
-use super::{Platform, Process};
+use super::{Connections, Platform, Process};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
@@ -116,6 +117,12 @@ impl Platform for Linux {
         self.live("processes")?;
         let read = ProcessReader::new().and_then(|mut reader| reader.all(stop));
         read.map_err(|error| if stop.asked() { VerbError::stopped() } else { unreadable(&error) })
+    }
+
+    fn connections(&self, stop: &Stop) -> Result<Connections, VerbError> {
+        self.live("connections")?;
+        let found = connections::connections(stop);
+        found.map_err(|error| if stop.asked() { VerbError::stopped() } else { unreadable(&error) })
     }
 
     fn process(&self, pid: u32) -> Result<Option<Process>, VerbError> {
