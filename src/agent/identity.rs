@@ -48,3 +48,16 @@ pub struct ProcessIdentity {
     /// The boot that the ticks count from.
     pub boot_id: Option<String>,
 }
+
+/// Which service it is, and how it is set up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceIdentity {
+    /// The file that describes it; `None` where only the manager knows it.
+    pub unit_file: Option<String>,
+    /// Of that file.
+    pub sha256: Option<String>,
+    /// Files that change the description, and their SHA-256.
+    pub drop_ins: Vec<(String, Option<String>)>,
+    /// As the manager calls it.
+    pub enabled: Option<String>,
+}

@@ -123,18 +123,18 @@ fn sockets_of_other_network_namespaces_are_told() {
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let rows = ours();
+    child.kill().unwrap();
+    child.wait().unwrap();
     if line.is_empty() {
         skip("a network namespace cannot be made");
         return;
     }
-    let rows = ours();
     let found: BTreeSet<_> = rows.iter().filter(|row| line.trim() == format!("net:[{}]", row["netns"])).map(entry).collect();
     let pids = BTreeSet::from([u64::from(child.id())]);
     let of = |protocol: &str, state: &str, local: &str, remote: &str| {
         (protocol.to_owned(), state.to_owned(), local.to_owned(), remote.to_owned(), pids.clone())
     };
-    child.kill().unwrap();
-    child.wait().unwrap();
     assert_eq!(
         found,
         BTreeSet::from([

@@ -9,4 +9,5 @@ mod fileinfo;
 mod findfile;
 mod getfile;
 mod processes;
-mod units;
+mod services;
+pub mod units;

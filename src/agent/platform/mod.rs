@@ -6,17 +6,19 @@ mod connection;
 #[cfg(target_os = "linux")]
 mod linux;
 mod process;
+mod service;
 
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
     Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, connections, dpkg,
-    is_virtual, systemd, thread_cpu_time,
+    is_virtual, services, systemd, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};
 pub use process::{Image, Process, ProcessStatus, base_name};
+pub use service::{Service, Services, StartType};
 
 use crate::agent::context::{Stop, VerbError};
 use crate::protocol::{Hello, PlatformName};
@@ -43,6 +45,14 @@ pub trait Platform: Send + Sync {
     /// When they cannot be told, or the command was asked to stop.
     fn connections(&self, _stop: &Stop) -> Result<Connections, VerbError> {
         Err(not_on_platform(self.name(), "connections"))
+    }
+
+    /// All services.
+    ///
+    /// # Errors
+    /// When they cannot be told, or the command was asked to stop.
+    fn services(&self, _stop: &Stop) -> Result<Services, VerbError> {
+        Err(not_on_platform(self.name(), "services"))
     }
 
     /// The process of that number, if there is one.

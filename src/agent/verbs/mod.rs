@@ -11,6 +11,7 @@ mod fileinfo;
 mod findfile;
 mod getfile;
 mod processes;
+mod services;
 
 /// What carries a command out.
 pub type Verb = fn(&mut Context) -> VerbResult;
@@ -26,6 +27,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("findfile", findfile::run),
     ("getfile", getfile::run),
     ("processes", processes::run),
+    ("services", services::run),
 ];
 
 /// The verb of that name.

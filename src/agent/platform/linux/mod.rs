@@ -7,6 +7,7 @@ mod facts;
 mod folder;
 mod processes;
 mod root;
+pub mod services;
 pub mod systemd;
 
 use std::io;
@@ -25,7 +26,7 @@ pub use root::{Root, is_virtual};
 use dpkg::Packages;
 use processes::ProcessReader;
 
-use super::{Connections, Platform, Process};
+use super::{Connections, Platform, Process, Services};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
@@ -123,6 +124,10 @@ impl Platform for Linux {
         self.live("connections")?;
         let found = connections::connections(stop);
         found.map_err(|error| if stop.asked() { VerbError::stopped() } else { unreadable(&error) })
+    }
+
+    fn services(&self, stop: &Stop) -> Result<Services, VerbError> {
+        services::services(&self.root, stop)
     }
 
     fn process(&self, pid: u32) -> Result<Option<Process>, VerbError> {

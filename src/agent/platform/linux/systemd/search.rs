@@ -270,7 +270,13 @@ impl Unit {
     /// A value with its `%`-specifiers replaced, as far as the unit's name tells them.
     #[must_use]
     pub fn expand(&self, value: &str) -> String {
-        super::name::expand(value, &self.name)
+        self.expand_as(&self.name, value)
+    }
+
+    /// The same for an instance of this template.
+    #[must_use]
+    pub fn expand_as(&self, name: &str, value: &str) -> String {
+        super::name::expand(value, name)
     }
 }
 

@@ -1,0 +1,322 @@
+//! What a running systemd says of its units, over D-Bus.
+//!
+//! Two calls of the D-Bus specification's wire format (protocol version 1), spoken here directly: a client library would bring an
+//! asynchronous runtime of its own for them, and starting the device's own `systemctl` would ask a program that an intruder may have
+//! replaced. systemd's private socket is tried first: it works when the message bus does not.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::agent::context::Stop;
+
+const PRIVATE: &str = "/run/systemd/private";
+const BUS: &str = "/run/dbus/system_bus_socket";
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+/// The largest message that the protocol allows.
+const MAX_MESSAGE: usize = 128 * 1024 * 1024;
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many questions are on their way at once: few enough to fit into a socket's buffer.
+const AT_ONCE: usize = 64;
+
+/// What the manager says of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitState {
+    /// Its name.
+    pub name: String,
+    /// What it says it is.
+    pub description: String,
+    /// `loaded`, `not-found`, `masked`, …
+    pub load: String,
+    /// `active`, `inactive`, `failed`, …
+    pub active: String,
+    /// `running`, `dead`, `listening`, …
+    pub sub: String,
+    /// Its main process.
+    pub main_pid: Option<u32>,
+    path: String,
+}
+
+/// Every unit that systemd has loaded, by name.
+///
+/// # Errors
+/// When there is no systemd to ask, or it does not answer as it should.
+pub fn units(stop: &Stop) -> io::Result<HashMap<String, UnitState>> {
+    let mut bus = Bus::connect()?;
+    let serial = bus.call("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "ListUnits", &[])?;
+    let body = bus.reply(serial)?.ok_or_else(|| invalid("ListUnits was refused"))?;
+    let mut units = parse_units(&body).ok_or_else(|| invalid("the list of units is not what it should be"))?;
+    let running: Vec<usize> = (0..units.len())
+        .filter(|&at| units.get(at).is_some_and(|unit| unit.name.ends_with(".service") && unit.active != "inactive"))
+        .collect();
+    for some in running.chunks(AT_ONCE) {
+        if stop.asked() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let mut asked = Vec::new();
+        for &at in some {
+            let Some(path) = units.get(at).map(|unit| unit.path.clone()) else { continue };
+            let what = ["org.freedesktop.systemd1.Service", "MainPID"];
+            asked.push((at, bus.call(&path, "org.freedesktop.DBus.Properties", "Get", &what)?));
+        }
+        for (at, serial) in asked {
+            let pid = bus.reply(serial)?.and_then(|body| parse_pid(&body));
+            if let Some(unit) = units.get_mut(at) {
+                unit.main_pid = pid;
+            }
+        }
+    }
+    Ok(units.into_iter().map(|unit| (unit.name.clone(), unit)).collect())
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// A connection to systemd itself, or to the bus it is on.
+struct Bus {
+    stream: UnixStream,
+    /// On the bus, calls say whom they are for.
+    destination: Option<&'static str>,
+    serial: u32,
+    waiting: HashMap<u32, Option<Vec<u8>>>,
+}
+
+impl Bus {
+    fn connect() -> io::Result<Self> {
+        let (stream, destination) = match UnixStream::connect(Path::new(PRIVATE)) {
+            Ok(stream) => (stream, None),
+            Err(_) => (UnixStream::connect(Path::new(BUS))?, Some(SYSTEMD)),
+        };
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut bus = Self { stream, destination, serial: 0, waiting: HashMap::new() };
+        bus.authenticate()?;
+        if destination.is_some() {
+            bus.destination = Some("org.freedesktop.DBus");
+            let serial = bus.call("/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello", &[])?;
+            bus.destination = destination;
+            bus.reply(serial)?.ok_or_else(|| invalid("the bus refused Hello"))?;
+        }
+        Ok(bus)
+    }
+
+    fn authenticate(&mut self) -> io::Result<()> {
+        let uid = rustix::process::geteuid().as_raw().to_string();
+        let hex: String = uid.bytes().flat_map(|byte| [b'3', byte]).map(char::from).collect();
+        // All at once, as systemd's own client does it: its private socket never answers to a BEGIN that comes later.
+        self.stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes())?;
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while !line.ends_with(b"\r\n") && line.len() < 1024 {
+            self.stream.read_exact(&mut byte)?;
+            line.push(byte[0]);
+        }
+        if !line.starts_with(b"OK ") {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the agent's user was refused"));
+        }
+        Ok(())
+    }
+
+    /// Sends a call whose arguments are strings; its serial.
+    fn call(&mut self, path: &str, interface: &str, member: &str, arguments: &[&str]) -> io::Result<u32> {
+        self.serial += 1;
+        let mut body = Vec::new();
+        for argument in arguments {
+            string(&mut body, argument);
+        }
+        let mut fields = Vec::new();
+        let mut field = |code: u8, kind: u8, value: &str| {
+            pad(&mut fields, 8);
+            fields.extend_from_slice(&[code, 1, kind, 0]);
+            if kind == b'g' {
+                fields.push(u8::try_from(value.len()).unwrap_or(0));
+                fields.extend_from_slice(value.as_bytes());
+                fields.push(0);
+            } else {
+                string(&mut fields, value);
+            }
+        };
+        field(1, b'o', path);
+        field(2, b's', interface);
+        field(3, b's', member);
+        if let Some(destination) = self.destination {
+            field(6, b's', destination);
+        }
+        if !arguments.is_empty() {
+            field(8, b'g', &"s".repeat(arguments.len()));
+        }
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_ne_bytes();
+        let mut message = vec![ENDIAN, 1, 0, 1];
+        message.extend_from_slice(&length(&body));
+        message.extend_from_slice(&self.serial.to_ne_bytes());
+        message.extend_from_slice(&length(&fields));
+        message.append(&mut fields);
+        pad(&mut message, 8);
+        message.append(&mut body);
+        self.stream.write_all(&message)?;
+        Ok(self.serial)
+    }
+
+    /// The body of the answer to a call; `None` when it was refused. Signals and what else comes meanwhile is passed over.
+    fn reply(&mut self, serial: u32) -> io::Result<Option<Vec<u8>>> {
+        for _ in 0..100_000 {
+            if let Some(answer) = self.waiting.remove(&serial) {
+                return Ok(answer);
+            }
+            let mut head = [0; 16];
+            self.stream.read_exact(&mut head)?;
+            let mut reader = Reader { bytes: &head, at: 4 };
+            let (body, fields) = (reader.u32(), {
+                reader.at = 12;
+                reader.u32()
+            });
+            let (Some(body), Some(fields), ENDIAN) = (body, fields, head[0]) else {
+                return Err(invalid("not a D-Bus message"));
+            };
+            let (body, fields) = (body as usize, (fields as usize).next_multiple_of(8));
+            if body > MAX_MESSAGE || fields > MAX_MESSAGE {
+                return Err(invalid("a message that is too long"));
+            }
+            let mut rest = Vec::new();
+            (&mut self.stream).take((body + fields) as u64).read_to_end(&mut rest)?;
+            if rest.len() != body + fields {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let answered = reply_serial(&rest);
+            let body = rest.split_off(fields);
+            if let Some(answered) = answered.filter(|_| matches!(head[1], 2 | 3)) {
+                self.waiting.insert(answered, (head[1] == 2).then_some(body));
+            }
+        }
+        Err(invalid("no answer among very many messages"))
+    }
+}
+
+const ENDIAN: u8 = if cfg!(target_endian = "little") { b'l' } else { b'B' };
+
+fn pad(bytes: &mut Vec<u8>, to: usize) {
+    bytes.resize(bytes.len().next_multiple_of(to), 0);
+}
+
+fn string(bytes: &mut Vec<u8>, text: &str) {
+    pad(bytes, 4);
+    bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_ne_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(0);
+}
+
+/// Which call a message answers: header field 5. Fields are `(code, variant)` with one-letter signatures in these messages.
+fn reply_serial(fields: &[u8]) -> Option<u32> {
+    let mut reader = Reader { bytes: fields, at: 0 };
+    for _ in 0..16 {
+        reader.align(8);
+        let code = reader.u8()?;
+        let [1, kind, 0] = [reader.u8()?, reader.u8()?, reader.u8()?] else { return None };
+        match kind {
+            b'u' => {
+                let value = reader.u32()?;
+                if code == 5 {
+                    return Some(value);
+                }
+            }
+            b'g' => reader.at += usize::from(reader.u8()?) + 1,
+            b's' | b'o' => {
+                reader.text()?;
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// `a(ssssssouso)`.
+fn parse_units(body: &[u8]) -> Option<Vec<UnitState>> {
+    let mut reader = Reader { bytes: body, at: 0 };
+    let length = reader.u32()? as usize;
+    reader.align(8);
+    let end = reader.at.checked_add(length)?;
+    let mut units = Vec::new();
+    while reader.at < end {
+        reader.align(8);
+        let mut text = || reader.text();
+        let (name, description, load, active, sub) = (text()?, text()?, text()?, text()?, text()?);
+        let _following = text()?;
+        let path = text()?;
+        reader.u32()?;
+        reader.text()?;
+        reader.text()?;
+        units.push(UnitState { name, description, load, active, sub, main_pid: None, path });
+    }
+    Some(units)
+}
+
+/// A variant that holds a number.
+fn parse_pid(body: &[u8]) -> Option<u32> {
+    let mut reader = Reader { bytes: body, at: 0 };
+    let [1, b'u', 0] = [reader.u8()?, reader.u8()?, reader.u8()?] else { return None };
+    reader.u32().filter(|&pid| pid != 0)
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn align(&mut self, to: usize) {
+        self.at = self.at.next_multiple_of(to);
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.align(4);
+        let bytes = self.bytes.get(self.at..self.at + 4)?;
+        self.at += 4;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = self.u32()? as usize;
+        let bytes = self.bytes.get(self.at..self.at.checked_add(length)?)?;
+        self.at += length + 1;
+        Some(String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cut_and_broken_bodies_are_refused() {
+        let mut body = Vec::new();
+        for text in ["a.service", "A", "loaded", "active", "running", "", "/a"] {
+            string(&mut body, text);
+        }
+        pad(&mut body, 4);
+        body.extend_from_slice(&0_u32.to_ne_bytes());
+        string(&mut body, "");
+        string(&mut body, "/");
+        let mut whole = u32::try_from(body.len()).unwrap().to_ne_bytes().to_vec();
+        pad(&mut whole, 8);
+        whole.extend_from_slice(&body);
+        let units = parse_units(&whole).unwrap();
+        assert_eq!((units.len(), units[0].sub.as_str(), units[0].path.as_str()), (1, "running", "/a"));
+        for end in 0..whole.len() - 1 {
+            assert!(parse_units(&whole[..end]).is_none_or(|units| end < 8 || units.len() <= 1), "{end}");
+        }
+        assert_eq!(parse_units(&[0xff; 64]), None);
+        assert_eq!(parse_pid(&[1, b'u', 0, 0, 7, 0, 0, 0]), Some(u32::from_ne_bytes([7, 0, 0, 0])));
+        assert_eq!(parse_pid(&[1, b's', 0]), None);
+        assert_eq!(reply_serial(&[0xff; 32]), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! Services: systemd's units and System V's scripts from their files, and what they do from systemd itself, or, where it does not
+//! run, from control groups and pid files.
+
+mod boot;
+mod bus;
+mod running;
+mod sysv;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use super::root::Root;
+use super::systemd::{Loaded, Scope, Unit, UnitKind, Units, command_line, kind_of, template_of};
+use crate::agent::context::{Stop, VerbError};
+use crate::agent::platform::service::{Service, Services, StartType};
+use boot::Starts;
+use bus::UnitState;
+use running::Running;
+
+pub use sysv::parse_header;
+
+/// What pulls other units in, in a unit's own file.
+const NEEDS: [&str; 5] = ["Requires", "Requisite", "BindsTo", "Wants", "Upholds"];
+
+/// All services, those that run programs first.
+///
+/// # Errors
+/// Only when told to stop: what cannot be read is said with the service it is about.
+pub fn services(root: &Root, stop: &Stop) -> Result<Services, VerbError> {
+    let units = Units::load(root, &Scope::System, stop)?;
+    let starts = Starts::of(&units, root);
+    let (manager, doubt) = manager(root, stop)?;
+    let live = root.is_live().then(|| Running::look(stop)).transpose()?;
+    let mut found = BTreeMap::new();
+    for unit in units.iter() {
+        stop.check()?;
+        let service = of_unit(&unit.name, unit, &units, &starts);
+        found.insert((unit.kind, unit.name.clone()), service);
+    }
+    for state in manager.iter().flat_map(HashMap::values) {
+        let Some(kind) = kind_of(&state.name) else { continue };
+        let service = found.entry((kind, state.name.clone())).or_insert_with(|| of_state(state, kind, &units, &starts));
+        set_state(service, state);
+    }
+    if manager.is_none()
+        && let Some(live) = &live
+    {
+        for name in live.units() {
+            let Some(kind) = kind_of(name) else { continue };
+            // An instance, or what the processes' control group says ran here, has no file of its own.
+            found.entry((kind, name.to_owned())).or_insert_with(|| match units.resolve(name) {
+                Some(unit) => of_unit(name, unit, &units, &starts),
+                None => Service { name: name.to_owned(), kind: kind.as_str().to_owned(), ..Service::default() },
+            });
+        }
+        for (_, service) in found.iter_mut().filter(|((kind, _), _)| *kind == UnitKind::Service) {
+            live.set_state(service, root, &units);
+        }
+    }
+    let mut all: Vec<Service> = found.into_values().collect();
+    let mut scripts = sysv::scripts(root, stop)?;
+    for script in &mut scripts {
+        if let (Some(live), true) = (&live, script.state.is_none()) {
+            live.set_script_state(script, root);
+        }
+    }
+    // Behind the units that run programs and before those that do not.
+    let at = all.iter().position(|service| !service.name.ends_with(".service")).unwrap_or(all.len());
+    all.splice(at..at, scripts);
+    Ok(Services { all, doubt })
+}
+
+type States = HashMap<String, UnitState>;
+
+/// What systemd says, where it runs; and why it does not, where it should.
+fn manager(root: &Root, stop: &Stop) -> Result<(Option<States>, Option<String>), VerbError> {
+    // As sd_booted(3) decides it.
+    let booted = root.is_live() && root.link_facts(Path::new("/run/systemd/system")).is_ok_and(|facts| facts.is_folder());
+    if !booted {
+        return Ok((None, None));
+    }
+    match bus::units(stop) {
+        Ok(units) => Ok((Some(units), None)),
+        Err(_) if stop.asked() => Err(VerbError::stopped()),
+        // The folder is also made where systemd is only installed: nobody listens there.
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
+            Ok((None, None))
+        }
+        Err(error) => {
+            Ok((None, Some(format!("systemd does not tell its units' state ({error}): it is guessed from processes"))))
+        }
+    }
+}
+
+/// A unit as its files describe it; `name` is an instance's where the unit is its template.
+fn of_unit(name: &str, unit: &Unit, units: &Units, starts: &Starts) -> Service {
+    let real = match &unit.loaded {
+        Loaded::Alias(target) => units.resolve(target),
+        _ => Some(unit),
+    };
+    let mut service = Service {
+        name: name.to_owned(),
+        kind: unit.kind.as_str().to_owned(),
+        file: Some(unit.path.clone()),
+        enabled: Some(unit.state.to_owned()),
+        modified: unit.modified,
+        sha256: unit.sha256.clone(),
+        error: unit.error.clone(),
+        ..Service::default()
+    };
+    if let Loaded::Alias(target) = &unit.loaded {
+        service.alias_of = Some(target.clone());
+    }
+    let Some(real) = real else { return service };
+    let masked = real.loaded == Loaded::Masked;
+    service.description = real.last("Unit", "Description").map(|text| real.expand_as(name, text));
+    service.drop_ins = real.drop_ins.iter().map(|one| (one.path.clone(), one.sha256.clone())).collect();
+    service.instances.clone_from(&real.instances);
+    service.sha256 = service.sha256.or_else(|| real.sha256.clone());
+    service.start = if masked { StartType::Disabled } else { starts.start_type(name, real) };
+    service.triggered_by = starts.triggers(&real.name);
+    service.dependencies = dependencies(real, units, name);
+    if real.kind == UnitKind::Service && !masked {
+        describe_program(&mut service, real, name);
+    }
+    service
+}
+
+fn describe_program(service: &mut Service, unit: &Unit, name: &str) {
+    let lines: Vec<String> = unit.values("Service", "ExecStart").iter().map(|line| unit.expand_as(name, &line.value)).collect();
+    let kind = unit.last("Service", "Type");
+    let kind = kind.unwrap_or(match (lines.is_empty(), unit.last("Service", "BusName")) {
+        (false, Some(_)) => "dbus",
+        (false, None) => "simple",
+        (true, _) => "oneshot",
+    });
+    kind.clone_into(&mut service.kind);
+    let dynamic = unit.last("Service", "DynamicUser").is_some_and(|value| matches!(value, "yes" | "true" | "1" | "on"));
+    service.user = Some(match unit.last("Service", "User") {
+        Some(user) => unit.expand_as(name, user),
+        None if dynamic => name.split(['@', '.']).next().unwrap_or(name).to_owned(),
+        None => "root".to_owned(),
+    });
+    let first = lines.first().and_then(|line| command_line(line));
+    service.program = first.as_ref().map(|line| line.program.clone());
+    service.arguments = first.map(|line| line.arguments_text()).filter(|text| !text.is_empty());
+    service.command = (!lines.is_empty()).then(|| lines.join("; "));
+}
+
+fn dependencies(unit: &Unit, units: &Units, name: &str) -> Vec<String> {
+    let mut needs = BTreeSet::new();
+    for key in NEEDS {
+        needs.extend(unit.words("Unit", key).iter().map(|word| unit.expand_as(name, word)));
+    }
+    let folders = [Some(name.to_owned()), Some(unit.name.clone()), template_of(name)];
+    for folder in folders.iter().flatten() {
+        needs.extend(units.pulled_by(folder).iter().map(|pull| pull.unit.clone()));
+    }
+    needs.into_iter().collect()
+}
+
+/// A unit that the manager knows: an instance of a template, or one without a file.
+fn of_state(state: &UnitState, kind: UnitKind, units: &Units, starts: &Starts) -> Service {
+    match units.resolve(&state.name) {
+        Some(unit) => of_unit(&state.name, unit, units, starts),
+        None => Service { name: state.name.clone(), kind: kind.as_str().to_owned(), ..Service::default() },
+    }
+}
+
+fn set_state(service: &mut Service, state: &UnitState) {
+    service.state = Some(state.sub.clone());
+    service.active = Some(state.active.clone());
+    service.load = Some(state.load.clone());
+    service.process_id = state.main_pid;
+    if service.description.is_none() && !state.description.is_empty() {
+        service.description = Some(state.description.clone());
+    }
+}
