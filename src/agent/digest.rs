@@ -19,9 +19,10 @@ use super::platform::{thread_cpu_since, thread_cpu_time};
 /// A file no longer than this is hashed where it is read.
 const SMALL: usize = 64 * 1024;
 /// What is read at once: it stays in the processor's cache while every hash looks at it.
-const BLOCK: usize = 256 * 1024;
-/// How many blocks may wait for MD5. Together less than a cancelled command may still read.
-const WAITING: usize = 2;
+const BLOCK: usize = 64 * 1024;
+/// How many blocks may wait for MD5. So many that a block has left the other processor's cache by the time it is used again:
+/// with a few that both hold, the copying alone took three times as long. A stop is heard at each block all the same.
+const WAITING: usize = 64;
 /// How much of a file's start is kept to tell what it is.
 const HEAD: usize = SMALL;
 
