@@ -162,7 +162,16 @@ fn a_tree_deeper_than_any_path_is_searched_to_its_end() {
     mkdirat(&at, c"bottom", Mode::from_raw_mode(0o700)).unwrap();
     let device = Device::live();
     let folder = root.path().to_str().unwrap();
-    assert_eq!(search(&device, &[("name", "bottom"), ("path", folder)], &[]).rows().len(), 1);
+    let found = search(&device, &[("name", "bottom"), ("path", folder)], &[]).rows();
+    let bottom = found[0]["path"].as_str().unwrap();
+    assert!(bottom.len() > 20_000);
+    // What was found can be asked about, live and in an image.
+    assert_eq!(device.run("dir", &[("path", bottom)], &[]).completed.status, Status::Completed);
+    let info = device.run("fileinfo", &[("path", bottom)], &[]).object();
+    assert_eq!((&info[bottom]["error"], &info[bottom]["inode"]), (&Value::Null, &found[0]["inode"]));
+    let inside = bottom.strip_prefix(folder).unwrap();
+    let info = Device::at(root.path()).run("fileinfo", &[("path", inside)], &[]).object();
+    assert_eq!((&info[inside]["error"], &info[inside]["inode"]), (&Value::Null, &found[0]["inode"]));
     assert_eq!(search(&device, &[("name", "side"), ("path", folder), ("limit", "1000")], &[]).rows().len(), 1_000);
     // What tempfile would do takes the stack and longer than the test.
     assert!(Command::new("rm").arg("-rf").arg(root.keep()).status().unwrap().success());
@@ -178,6 +187,8 @@ fn a_large_folder_and_unreadable_ones_are_no_obstacle() {
     let folder = root.path().to_str().unwrap();
     assert_eq!(search(&device, &[("name", "*"), ("path", folder), ("type", "f")], &[]).rows().len(), 20_000);
     assert_eq!(search(&device, &[("name", "file12345"), ("path", folder)], &[]).rows().len(), 1);
+    let file = format!("{folder}/file12345");
+    assert_eq!(search(&device, &[("name", "*"), ("path", &file)], &[]).rows()[0]["path"], file);
 }
 
 #[test]

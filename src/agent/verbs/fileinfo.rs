@@ -16,10 +16,12 @@ use crate::agent::identity::FileIdentity;
 use crate::agent::path::{key, lossy, problem, reason, uri};
 use crate::agent::platform::{Facts, Mode, Time, is_virtual};
 use crate::agent::targets::Targets;
-use crate::protocol::{ProgressUnit, SeenItem};
+use crate::protocol::{Problem, ProgressUnit, SeenItem};
 
 /// The most that is read of a file whose size is not known beforehand: some of /proc have no end.
 const MAX_VIRTUAL: u64 = 16 * 1024 * 1024;
+/// One answer is one object, which must stay of a size that a shell can hold.
+const MAX_PATHS: usize = 4096;
 /// A program whose bytes are that even is compressed or encrypted.
 const PACKED_ENTROPY: f64 = 7.2;
 
@@ -94,6 +96,11 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
         }
         Err(stopped) => return Err(stopped),
     };
+    if targets.paths().len() > MAX_PATHS {
+        let message =
+            format!("{typed} matches {} files; fileinfo answers for at most {MAX_PATHS} at once", targets.paths().len());
+        return Err(Problem::new("too_many", message).about("path").into());
+    }
     let sizes = targets.paths().iter().filter_map(|path| ctx.agent.root.facts(path).ok());
     let total = sizes.filter(|facts| facts.is_file() && !too_large(ctx, facts.size)).map(|facts| facts.size).sum();
     let mut pace = Pace { done: 0, total };

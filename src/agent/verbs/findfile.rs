@@ -44,10 +44,15 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     };
     let start = ctx.path(ctx.param("path").unwrap_or("/"));
     let root = std::sync::Arc::clone(&ctx.agent.root);
-    let base = root.open_folder(&start).map_err(|error| problem(&start, &error))?;
     let listing = Listing::new(ctx.agent.accounts.names(&root), Path::new("/"), false);
+    let facts = root.facts(&start).map_err(|error| problem(&start, &error))?;
+    let own = own(&start, facts, &finder);
+    if !facts.is_folder() {
+        ctx.table(KEYS)?;
+        return tell(ctx, &listing, &own.into_iter().collect(), limit);
+    }
+    let base = root.open_folder(&start).map_err(|error| problem(&start, &error))?;
     ctx.table(KEYS)?;
-    let own = own(&start, &base, &finder);
     let walk = Walk::new(base, &start, Box::new(finder), ctx.stop.clone(), std::sync::Arc::clone(&ctx.meter));
     let walk = ctx.agent.walkers.start(ctx.command.session_id.clone(), walk);
     let mut found = own.into_iter().collect();
@@ -117,12 +122,11 @@ fn complain(ctx: &mut Context, tally: &Tally) {
     }
 }
 
-/// The folder that the search begins at, if it is itself what is searched.
-fn own(start: &Path, base: &crate::agent::platform::Folder, finder: &Finder) -> Option<Found> {
+/// What the search begins at, if it is itself what is searched.
+fn own(start: &Path, facts: Facts, finder: &Finder) -> Option<Found> {
     let name = start.file_name()?;
     let path = start.as_os_str().as_bytes();
     let parent = path.strip_suffix(name.as_bytes()).unwrap_or_default();
-    let facts = Facts::of(base.fd(), c"").ok()?;
     let fits = finder.wanted.is(parent, name.as_bytes()) && finder.filter.admits(&facts) && finder.filter.sha256().is_none();
     fits.then(|| Found { path: path.to_vec(), facts: Ok(facts), link_target: None })
 }

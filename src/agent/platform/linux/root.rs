@@ -17,6 +17,9 @@ use super::facts::Facts;
 use super::folder::Folder;
 use crate::protocol::text::from_file_uri;
 
+/// How much of a path the kernel is given at once; longer ones are opened piece by piece.
+const MAX_PIECE: usize = 4000;
+
 /// A device's files.
 #[derive(Debug)]
 pub struct Root {
@@ -84,6 +87,12 @@ impl Root {
         plain
     }
 
+    /// A path of the running system that the kernel takes as it is, without anything being opened first.
+    fn short(&self, path: &Path) -> Option<CString> {
+        let bytes = path.as_os_str().as_bytes();
+        if self.is_live() && bytes.len() <= MAX_PIECE { CString::new(bytes).ok() } else { None }
+    }
+
     fn home(&self) -> PathBuf {
         let live = if self.is_live() { std::env::var_os("HOME") } else { None };
         live.map_or_else(|| PathBuf::from("/root"), PathBuf::from)
@@ -96,22 +105,36 @@ impl Root {
     pub fn open(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         // openat2 refuses with `O_PATH` what has no meaning beside it.
         let flags = flags | OFlags::CLOEXEC | if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
-        match &self.base {
-            None => Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?),
-            Some(base) => {
-                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-                let inside = path.strip_prefix("/").unwrap_or(path);
-                let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
-                // `EAGAIN` says that something was renamed while `..` was looked up, so that the kernel could not be sure.
-                for _ in 0..32 {
-                    match rustix::fs::openat2(base.fd.as_fd(), inside, flags, Mode::empty(), resolve) {
-                        Err(Errno::AGAIN) => {}
-                        done => return Ok(done?),
-                    }
-                }
-                Err(Errno::AGAIN.into())
+        let mut rest = path.as_os_str().as_bytes();
+        let mut folder: Option<OwnedFd> = None;
+        while let Some((piece, behind)) = split(rest) {
+            let piece = self.open_piece(folder.as_ref(), piece, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+            folder = Some(piece);
+            rest = behind;
+        }
+        self.open_piece(folder.as_ref(), rest, flags)
+    }
+
+    /// Opens what a piece of a path leads to from an opened folder, or from the root.
+    fn open_piece(&self, folder: Option<&OwnedFd>, piece: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+        let from = match (folder, &self.base) {
+            (None, None) => return Ok(rustix::fs::openat(CWD, piece, flags, Mode::empty())?),
+            (Some(folder), None) => return Ok(rustix::fs::openat(folder, piece, flags, Mode::empty())?),
+            (Some(folder), Some(_)) => folder,
+            (None, Some(base)) => &base.fd,
+        };
+        // A link far down could only be resolved from the root again: there, none is followed.
+        let resolve = if folder.is_some() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::IN_ROOT };
+        let start = piece.iter().position(|&byte| byte != b'/').unwrap_or(piece.len());
+        let inside = piece.get(start..).filter(|inside| !inside.is_empty()).unwrap_or(b".");
+        // `EAGAIN` says that something was renamed while `..` was looked up, so that the kernel could not be sure.
+        for _ in 0..32 {
+            match rustix::fs::openat2(from, inside, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS) {
+                Err(Errno::AGAIN) => {}
+                done => return Ok(done?),
             }
         }
+        Err(Errno::AGAIN.into())
     }
 
     /// Opens a file for reading without ever waiting for it: a FIFO without a writer opens, a device does not block.
@@ -144,9 +167,9 @@ impl Root {
     /// # Errors
     /// As openat2 and statx say.
     pub fn facts(&self, path: &Path) -> io::Result<Facts> {
-        match &self.base {
-            None => Facts::of_target(CWD, &c_path(path)?),
-            Some(_) => Facts::of(self.open(path, OFlags::PATH)?.as_fd(), c""),
+        match self.short(path) {
+            Some(path) => Facts::of_target(CWD, &path),
+            None => Facts::of(self.open(path, OFlags::PATH)?.as_fd(), c""),
         }
     }
 
@@ -155,9 +178,9 @@ impl Root {
     /// # Errors
     /// As openat2 and statx say.
     pub fn link_facts(&self, path: &Path) -> io::Result<Facts> {
-        match &self.base {
-            None => Facts::of(CWD, &c_path(path)?),
-            Some(_) => Facts::of(self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?.as_fd(), c""),
+        match self.short(path) {
+            Some(path) => Facts::of(CWD, &path),
+            None => Facts::of(self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?.as_fd(), c""),
         }
     }
 
@@ -174,9 +197,9 @@ impl Root {
     /// # Errors
     /// As openat2 and readlinkat say; `EINVAL` when it is no link.
     pub fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        let target = match &self.base {
-            None => rustix::fs::readlinkat(CWD, path, Vec::new())?,
-            Some(_) => rustix::fs::readlinkat(self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?, "", Vec::new())?,
+        let target = match self.short(path) {
+            Some(path) => rustix::fs::readlinkat(CWD, path, Vec::new())?,
+            None => rustix::fs::readlinkat(self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?, "", Vec::new())?,
         };
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
@@ -243,8 +266,13 @@ pub fn is_virtual(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|kind| VIRTUAL.contains(&(kind & 0xffff_ffff))))
 }
 
-fn c_path(path: &Path) -> io::Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(Errno::NOENT))
+/// Splits off the front of a path that is longer than the kernel takes at once.
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    if path.len() <= MAX_PIECE {
+        return None;
+    }
+    let slash = path.get(..MAX_PIECE)?.iter().rposition(|&byte| byte == b'/').filter(|&slash| slash > 0)?;
+    Some((path.get(..slash)?, path.get(slash + 1..)?))
 }
 
 fn decoded(typed: &str) -> PathBuf {
