@@ -10,4 +10,5 @@ mod findfile;
 mod getfile;
 mod processes;
 mod services;
+mod table;
 pub mod units;

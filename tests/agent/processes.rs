@@ -30,6 +30,11 @@ impl Waiting {
         child.0.stdin.as_mut().unwrap().write_all(b"ready\n").unwrap();
         let mut line = String::new();
         BufReader::new(child.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        // It has answered, and is about to wait for more.
+        let state = || std::fs::read(format!("/proc/{}/stat", child.0.id())).unwrap();
+        while !state().rsplit(|&byte| byte == b')').next().unwrap().starts_with(b" S") {
+            std::thread::yield_now();
+        }
         child
     }
 
