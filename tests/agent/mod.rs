@@ -5,6 +5,7 @@ mod cd;
 mod connect;
 mod connections;
 mod dir;
+mod drivers;
 mod fileinfo;
 mod findfile;
 mod getfile;

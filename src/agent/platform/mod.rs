@@ -3,6 +3,7 @@
 //! The only place in the agent with `cfg(target_os)` and `unsafe`.
 
 mod connection;
+mod driver;
 #[cfg(target_os = "linux")]
 mod linux;
 mod process;
@@ -13,10 +14,11 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 pub use linux::{
     Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, connections, dpkg,
-    is_virtual, services, systemd, thread_cpu_time,
+    is_virtual, modules, services, systemd, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};
+pub use driver::{Driver, ModuleInfo};
 pub use process::{Image, Process, ProcessStatus, base_name};
 pub use service::{Service, Services, StartType};
 
@@ -45,6 +47,14 @@ pub trait Platform: Send + Sync {
     /// When they cannot be told, or the command was asked to stop.
     fn connections(&self, _stop: &Stop) -> Result<Connections, VerbError> {
         Err(not_on_platform(self.name(), "connections"))
+    }
+
+    /// All drivers.
+    ///
+    /// # Errors
+    /// When they cannot be told, or the command was asked to stop.
+    fn drivers(&self, _stop: &Stop) -> Result<Vec<Driver>, VerbError> {
+        Err(not_on_platform(self.name(), "drivers"))
     }
 
     /// All services.

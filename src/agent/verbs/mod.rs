@@ -7,6 +7,7 @@ mod cd;
 mod connect;
 mod connections;
 mod dir;
+mod drivers;
 mod fileinfo;
 mod findfile;
 mod getfile;
@@ -23,6 +24,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("connect", connect::run),
     ("connections", connections::run),
     ("dir", dir::run),
+    ("drivers", drivers::run),
     ("fileinfo", fileinfo::run),
     ("findfile", findfile::run),
     ("getfile", getfile::run),

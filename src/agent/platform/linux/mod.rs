@@ -5,6 +5,7 @@ pub mod connections;
 pub mod dpkg;
 mod facts;
 mod folder;
+pub mod modules;
 mod processes;
 mod root;
 pub mod services;
@@ -26,7 +27,7 @@ pub use root::{Root, is_virtual};
 use dpkg::Packages;
 use processes::ProcessReader;
 
-use super::{Connections, Platform, Process, Services};
+use super::{Connections, Driver, Platform, Process, Services};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
@@ -124,6 +125,10 @@ impl Platform for Linux {
         self.live("connections")?;
         let found = connections::connections(stop);
         found.map_err(|error| if stop.asked() { VerbError::stopped() } else { unreadable(&error) })
+    }
+
+    fn drivers(&self, stop: &Stop) -> Result<Vec<Driver>, VerbError> {
+        modules::drivers(&self.root, stop)
     }
 
     fn services(&self, stop: &Stop) -> Result<Services, VerbError> {
