@@ -1,26 +1,28 @@
 //! The agent's verbs by themselves, without service and shell, for figures to hold against the tools' own.
 //!
-//! `cargo bench --bench verbs -- [--rounds N] COMMAND [name=value | -flag]…`, e.g. `-- dir path=/tmp/million`,
-//! `-- --rounds 15 processes`. Prints each round's time and rows, and the median.
+//! `cargo bench --bench verbs -- [--rounds N] [--cancel MS] COMMAND [name=value | -flag]…`, e.g. `-- dir path=/tmp/million`,
+//! `-- --rounds 15 processes`. Prints each round's time and rows, and the median; with `--cancel` the time from the word to
+//! stop, said after so many milliseconds, to the end.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lrsh::agent::platform::Root;
 use lrsh::agent::{Agent, AgentOptions};
-use lrsh::protocol::link::{AgentLink, DeviceCommand, FileRequest};
+use lrsh::protocol::link::{AgentLink, DeviceCommand, FileRequest, StopReason};
 use lrsh::protocol::{AgentEvent, Body, CommandId, SessionId};
 
 fn main() {
     let mut words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let mut rounds = 5;
-    if words.first().is_some_and(|word| word == "--rounds") {
-        rounds = words[1].parse().unwrap();
-        words.drain(..2);
-    }
+    let mut option = |name: &str| {
+        let given = words.first().is_some_and(|word| word == name);
+        given.then(|| words.drain(..2).nth(1).unwrap().parse::<u64>().unwrap())
+    };
+    let rounds = option("--rounds").unwrap_or(5);
+    let cancel = option("--cancel").map(Duration::from_millis);
     if words.is_empty() {
-        println!("usage: verbs [--rounds N] COMMAND [name=value | -flag]…");
+        println!("usage: verbs [--rounds N] [--cancel MS] COMMAND [name=value | -flag]…");
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -45,8 +47,12 @@ fn main() {
             signing_keys: None,
             shells: Vec::new(),
         };
-        let (begun, id) = (Instant::now(), command.command_id);
+        let (begun, id) = (Instant::now() + cancel.unwrap_or_default(), command.command_id);
         let mut running = agent.start(command, None);
+        if let Some(after) = cancel {
+            std::thread::sleep(after);
+            agent.stop(id, StopReason::Cancel { by: "bench".into() });
+        }
         // The bytes of a getfile are taken and let go.
         if words[0] == "getfile" {
             let asked = agent.read_file(id, FileRequest { offset: 0, if_match: None });

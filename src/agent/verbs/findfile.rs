@@ -17,7 +17,7 @@ use crate::agent::walk::{Found, Place, Search, Tally, Walk};
 use crate::protocol::{Problem, ProgressUnit};
 
 /// How long to wait for finds before progress is told.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What a name or path must be.
 enum Wanted {
