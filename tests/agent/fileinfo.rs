@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::agent::dir::HOSTILE;
 use crate::kit::device::{Answer, Device, body};
+use crate::kit::need::{need, skip};
 
 fn ask(path: &Path) -> Answer {
     let answer = Device::live().run("fileinfo", &[("path", path.to_str().unwrap())], &[]);
@@ -244,4 +245,73 @@ fn a_file_that_grows_is_read_to_the_size_it_had() {
     writer.join().unwrap();
     let said = told["last_access_error"].as_str().unwrap();
     assert_eq!(said, format!("it changed while it was read; the hashes are of {} bytes", told["size"]));
+}
+
+#[test]
+fn packages_are_told_and_whether_their_files_are_intact() {
+    if !need(&["dpkg"]) {
+        return;
+    }
+    for path in ["/usr/bin/dpkg", "/bin/cat", "/etc/debian_version"] {
+        let out = Command::new("dpkg").args(["-S", path]).output().unwrap();
+        let out = if out.status.success() {
+            out
+        } else {
+            Command::new("dpkg").args(["-S", path.trim_start_matches("/usr")]).output().unwrap()
+        };
+        let told = String::from_utf8(out.stdout).unwrap();
+        let package = &info(Path::new(path))["package"];
+        assert_eq!(package["name"], told.split(':').next().unwrap(), "{path}");
+        assert_eq!(package["intact"], true, "{path}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        std::fs::create_dir_all(folder.path().join(path).parent().unwrap()).unwrap();
+        std::fs::write(folder.path().join(path), text).unwrap();
+    };
+    write("var/lib/dpkg/status", "Package: tool\nStatus: install ok installed\n");
+    write("var/lib/dpkg/info/tool.list", "/.\n/usr/bin/tool\n");
+    write("var/lib/dpkg/info/tool.md5sums", "d41d8cd98f00b204e9800998ecf8427e  usr/bin/tool\n");
+    write("usr/bin/tool", "implant");
+    write("usr/bin/other", "");
+    let device = Device::at(folder.path());
+    let of = |path: &str| device.run("fileinfo", &[("path", path)], &[]).object()[path]["package"].clone();
+    assert_eq!(of("/usr/bin/tool"), serde_json::json!({"name": "tool", "intact": false, "conffile": false}));
+    assert_eq!(of("/usr/bin/other"), Value::Null);
+    write("usr/bin/tool", "");
+    assert_eq!(of("/usr/bin/tool")["intact"], true);
+}
+
+#[test]
+fn attributes_and_capabilities_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "x").unwrap();
+    if xattr::set(&path, "user.text", b"a text").is_err() {
+        skip("the temporary folder's file system has no attributes");
+        return;
+    }
+    xattr::set(&path, "user.bytes", &[0xff, 0]).unwrap();
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let may = xattr::set(&path, "security.capability", &capability).is_ok();
+    let told = info(&path);
+    assert_eq!((&told["xattrs"]["user.text"], &told["xattrs"]["user.bytes"]), (&"a text".into(), &"0xff00".into()));
+    if may {
+        assert_eq!(told["capabilities"], "cap_net_raw=ep");
+    } else {
+        skip("capabilities need root");
+    }
+}
+
+#[test]
+fn the_processes_that_run_or_map_a_file_are_told() {
+    let own = std::env::current_exe().unwrap();
+    let pids = |told: &Value| told["running_pids"].as_array().cloned();
+    assert!(pids(&info(&own)).unwrap().contains(&std::process::id().into()));
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let libc = maps.lines().find_map(|line| line.split_whitespace().nth(5).filter(|path| path.contains("/libc."))).unwrap();
+    assert!(pids(&info(Path::new(libc))).unwrap().contains(&std::process::id().into()));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("data"), "x").unwrap();
+    assert_eq!(info(&folder.path().join("data"))["running_pids"], Value::Null);
 }

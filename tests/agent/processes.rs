@@ -218,3 +218,40 @@ fn an_image_has_no_processes() {
     let answer = Device::at(folder.path()).run("processes", &[], &[]);
     assert_eq!(answer.completed.errors[0].code, "not_on_platform");
 }
+
+#[test]
+fn a_tree_has_children_behind_their_parents() {
+    let child = Waiting::start(Command::new("sh").args(["-c", "cat; true"]));
+    let answer = Device::live().run("processes", &[], &["tree"]);
+    assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);
+    let rows = answer.rows();
+    let mut above: Vec<u64> = Vec::new();
+    for row in &rows {
+        let depth = usize::try_from(row["depth"].as_u64().unwrap()).unwrap();
+        assert!(depth <= above.len(), "{row}");
+        above.truncate(depth);
+        if let Some(parent) = above.last() {
+            assert_eq!(&row["parent_id"], parent, "{row}");
+        }
+        above.push(row["pid"].as_u64().unwrap());
+    }
+    let place = |pid: u32| rows.iter().position(|row| row["pid"] == pid).unwrap();
+    assert!(place(std::process::id()) < place(child.0.id()));
+    assert_eq!(
+        rows.len(),
+        rows.iter().map(|row| row["pid"].as_u64().unwrap()).collect::<std::collections::BTreeSet<_>>().len()
+    );
+}
+
+#[test]
+fn only_processes_of_deleted_images_are_told_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("soon-gone");
+    let gone = Waiting::cat(&image, OsStr::new("soon-gone"));
+    let here = Waiting::cat(&folder.path().join("stays"), OsStr::new("stays"));
+    std::fs::remove_file(&image).unwrap();
+    let rows = Device::live().run("processes", &[], &["deleted"]).rows();
+    assert!(rows.iter().all(|row| row["image_deleted"] == true), "{rows:?}");
+    assert!(rows.iter().any(|row| row["pid"] == gone.0.id()));
+    assert!(!rows.iter().any(|row| row["pid"] == here.0.id()));
+}

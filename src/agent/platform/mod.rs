@@ -9,12 +9,13 @@ mod linux;
 mod process;
 mod service;
 
+use std::path::Path;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, connections, dpkg,
-    is_virtual, modules, services, systemd, thread_cpu_time,
+    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, capabilities, connections,
+    dpkg, is_virtual, modules, services, systemd, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};
@@ -49,6 +50,19 @@ pub trait Platform: Send + Sync {
         Err(not_on_platform(self.name(), "connections"))
     }
 
+    /// The package that owns a path, where there are packages and one does.
+    fn package(&self, _path: &Path) -> Option<PackageOwner> {
+        None
+    }
+
+    /// The processes that run a file, and with `mapped` those that have it in their memory; `None` where that cannot be told.
+    ///
+    /// # Errors
+    /// When they cannot be looked at, or the command was asked to stop.
+    fn users(&self, _path: &Path, _facts: &Facts, _mapped: bool, _stop: &Stop) -> Result<Option<Vec<u32>>, VerbError> {
+        Ok(None)
+    }
+
     /// All drivers.
     ///
     /// # Errors
@@ -72,6 +86,17 @@ pub trait Platform: Send + Sync {
     fn process(&self, _pid: u32) -> Result<Option<Process>, VerbError> {
         Err(not_on_platform(self.name(), "processes"))
     }
+}
+
+/// What a device's packages say of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageOwner {
+    /// The package that owns it.
+    pub name: String,
+    /// The MD5 sum of what it shipped, in lower-case hexadecimal; `None` where none is kept.
+    pub md5: Option<String>,
+    /// Whether it is configuration, which an administrator may change.
+    pub configuration: bool,
 }
 
 /// The error of a method that a platform does not have.

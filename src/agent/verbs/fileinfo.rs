@@ -1,12 +1,15 @@
 //! `fileinfo`: all that is known of a file, its content hashed in one pass. One object keyed by path; what is wrong with a
 //! path is data (`error`, `last_access_error`), not a failed command.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
+use xattr::FileExt as _;
 
 use crate::agent::content::Content;
 use crate::agent::context::{Context, VerbError, VerbResult};
@@ -14,7 +17,7 @@ use crate::agent::digest::{Digests, digests};
 use crate::agent::filetype::{executable_type, has_packer_mark, mime_type, special};
 use crate::agent::identity::FileIdentity;
 use crate::agent::path::{key, lossy, problem, reason, uri};
-use crate::agent::platform::{Facts, Mode, Time, is_virtual};
+use crate::agent::platform::{Facts, Mode, Time, capabilities, is_virtual};
 use crate::agent::targets::Targets;
 use crate::protocol::{Problem, ProgressUnit, SeenItem};
 
@@ -22,6 +25,8 @@ use crate::protocol::{Problem, ProgressUnit, SeenItem};
 const MAX_VIRTUAL: u64 = 16 * 1024 * 1024;
 /// One answer is one object, which must stay of a size that a shell can hold.
 const MAX_PATHS: usize = 4096;
+/// The most extended attributes that are told.
+const MAX_ATTRIBUTES: usize = 256;
 /// A program whose bytes are that even is compressed or encrypted.
 const PACKED_ENTROPY: f64 = 7.2;
 
@@ -64,6 +69,22 @@ struct FileInfo {
     /// Where it leads: all else is told of what is there.
     link_target: Option<String>,
     entropy: Option<f64>,
+    capabilities: Option<String>,
+    /// Extended attributes: values that are text as they are, others in hexadecimal behind `0x`.
+    xattrs: Option<BTreeMap<String, String>>,
+    package: Option<PackageInfo>,
+    /// The processes that run or map it; `null` where that was not asked (no program, or no running system).
+    running_pids: Option<Vec<u32>>,
+}
+
+/// The package that a file belongs to.
+#[derive(Debug, Serialize)]
+struct PackageInfo {
+    name: String,
+    /// Whether its content is what the package shipped; `null` where there is no checksum of it.
+    intact: Option<bool>,
+    /// Whether it is configuration, which an administrator may change.
+    conffile: bool,
 }
 
 /// The answer: in JSON a map from paths.
@@ -167,7 +188,7 @@ fn look(ctx: &mut Context, path: &Path, pace: &mut Pace, seen: &mut Vec<SeenItem
     // From here on all is told of the very file that is open.
     let facts = content.facts;
     tell(ctx, &mut info, path, &facts);
-    info.downloaded = xattr::FileExt::get_xattr(&content.file, "user.xdg.origin.url").ok().flatten().map(|_| true);
+    info.downloaded = content.file.get_xattr("user.xdg.origin.url").ok().flatten().map(|_| true);
     let hash = if too_large(ctx, facts.size) {
         let limit = ctx.command.size_limit.unwrap_or_default();
         info.error
@@ -176,8 +197,55 @@ fn look(ctx: &mut Context, path: &Path, pace: &mut Pace, seen: &mut Vec<SeenItem
     } else {
         read(ctx, &mut info, path, &content, pace)?
     };
+    attributes(&mut info, &content.file);
+    belongs(ctx, &mut info, path, &content)?;
     see(ctx, path, &own, &content, hash, seen);
     Ok(info)
+}
+
+/// What hangs on the file beside its content.
+fn attributes(info: &mut FileInfo, file: &File) {
+    let Ok(names) = file.list_xattr() else { return };
+    let mut found = BTreeMap::new();
+    for name in names.take(MAX_ATTRIBUTES) {
+        let Some(value) = file.get_xattr(&name).ok().flatten() else { continue };
+        if name == "security.capability" {
+            info.capabilities = capabilities::capabilities(&value);
+        }
+        let text = match String::from_utf8(value) {
+            Ok(text) => text,
+            Err(error) => format!("0x{}", hex(error.as_bytes())),
+        };
+        found.insert(name.to_string_lossy().into_owned(), text);
+    }
+    info.xattrs = Some(found);
+}
+
+/// Which package it belongs to, and which processes run or map it.
+fn belongs(ctx: &Context, info: &mut FileInfo, path: &Path, content: &Content) -> VerbResult {
+    if is_virtual(content.file.as_fd()) {
+        return Ok(());
+    }
+    let real = ctx.agent.root.path_of(content.file.as_fd()).unwrap_or_else(|| path.to_path_buf());
+    info.package = ctx.agent.platform.package(&real).map(|owner| PackageInfo {
+        intact: owner.md5.zip(info.md5.as_ref()).map(|(shipped, found)| shipped == *found),
+        name: owner.name,
+        conffile: owner.configuration,
+    });
+    // Looking at every process costs more than all else of a small file, and only programs and what they map can be in use so.
+    let machine_code = info.executable_type.as_ref().is_some_and(|kind| !kind.starts_with("script"));
+    if machine_code || content.facts.permissions & 0o111 != 0 {
+        info.running_pids = ctx.agent.platform.users(&real, &content.facts, machine_code, &ctx.stop)?;
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// Reads and hashes the content; what it was is returned when all of it was read and it stayed the same.

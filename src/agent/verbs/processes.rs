@@ -1,6 +1,7 @@
 //! `processes`: what runs, the largest first.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 
 use serde::Serialize;
@@ -12,7 +13,7 @@ use crate::agent::pattern::Pattern;
 use crate::agent::platform::{Names, Process, ProcessStatus, Time};
 use crate::protocol::{Problem, SeenItem};
 
-/// Every field of a row, in order. The last is there only where the image's path needs its exact form.
+/// Every field of a row, in order. The last are there only with `-tree`, and where the image's path needs its exact form.
 const KEYS: &[&str] = &[
     "name",
     "pid",
@@ -29,6 +30,7 @@ const KEYS: &[&str] = &[
     "command_line",
     "image_deleted",
     "threads",
+    "depth",
     "image_path_uri",
 ];
 
@@ -53,6 +55,9 @@ struct Row<'a> {
     command_line: Option<String>,
     image_deleted: Option<bool>,
     threads: u32,
+    /// With `-tree`, how many of its ancestors stand above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    depth: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image_path_uri: Option<String>,
 }
@@ -64,11 +69,6 @@ struct MemoryUsage {
 }
 
 pub(super) fn run(ctx: &mut Context) -> VerbResult {
-    for flag in ["tree", "deleted"] {
-        if ctx.flag(flag) {
-            return Err(Problem::new("not_on_platform", format!("processes -{flag} is not to be had yet")).about(flag).into());
-        }
-    }
     let mut processes = match ctx.param("pid") {
         Some(pid) => vec![one(ctx, pid)?],
         None => ctx.agent.platform.processes(&ctx.stop)?,
@@ -77,8 +77,42 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
         let pattern = Pattern::new(name, true);
         processes.retain(|process| is_called(process, &pattern));
     }
+    if ctx.flag("deleted") {
+        processes.retain(|process| process.image.as_ref().is_some_and(|image| image.deleted));
+    }
     processes.sort_by_key(|process| (std::cmp::Reverse(process.working_set), process.pid));
-    tell(ctx, &processes)
+    if ctx.flag("tree") {
+        let shown = tree(processes);
+        return tell(ctx, &shown);
+    }
+    let shown: Vec<_> = processes.into_iter().map(|process| (process, None)).collect();
+    tell(ctx, &shown)
+}
+
+/// Children behind their parents, and how deep each stands; the order among them stays. Who has no parent here is a root.
+fn tree(processes: Vec<Process>) -> Vec<(Process, Option<u32>)> {
+    let here: HashSet<u32> = processes.iter().map(|process| process.pid).collect();
+    let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
+    let mut waiting = Vec::new();
+    for process in processes {
+        if here.contains(&process.parent_id) && process.parent_id != process.pid {
+            children.entry(process.parent_id).or_default().push(process);
+        } else {
+            waiting.push((process, 0));
+        }
+    }
+    waiting.reverse();
+    let mut shown = Vec::with_capacity(here.len());
+    loop {
+        while let Some((process, depth)) = waiting.pop() {
+            let below = children.remove(&process.pid).unwrap_or_default();
+            waiting.extend(below.into_iter().rev().map(|child| (child, depth + 1)));
+            shown.push((process, Some(depth)));
+        }
+        // Numbers that were given anew while /proc was read may make a ring without a root: it begins anywhere.
+        let Some(ring) = children.keys().min().copied() else { return shown };
+        waiting.extend(children.remove(&ring).unwrap_or_default().into_iter().rev().map(|child| (child, 0)));
+    }
 }
 
 fn one(ctx: &Context, pid: &str) -> Result<Process, VerbError> {
@@ -96,17 +130,17 @@ fn is_called(process: &Process, pattern: &Pattern) -> bool {
 }
 
 /// Tells processes in the order they are given.
-fn tell(ctx: &mut Context, processes: &[Process]) -> VerbResult {
+fn tell(ctx: &mut Context, processes: &[(Process, Option<u32>)]) -> VerbResult {
     let names = ctx.agent.accounts.names(&ctx.agent.root);
     let boot_id = ctx.agent.hello.boot_id.clone();
     ctx.table(KEYS)?;
     // First what was seen, so that a view that has enough rows cannot cut it off.
     for some in processes.chunks(SEEN) {
-        let items = some.iter().map(|process| seen(process, boot_id.as_deref())).collect();
+        let items = some.iter().map(|(process, _)| seen(process, boot_id.as_deref())).collect();
         ctx.seen("process", items)?;
     }
-    for process in processes {
-        ctx.row(&row(process, &names))?;
+    for (process, depth) in processes {
+        ctx.row(&Row { depth: *depth, ..row(process, &names) })?;
     }
     Ok(())
 }
@@ -135,6 +169,7 @@ fn row<'a>(process: &'a Process, names: &'a Names) -> Row<'a> {
         command_line: process.command_line(),
         image_deleted: image.map(|image| image.deleted),
         threads: process.threads,
+        depth: None,
         image_path_uri: image.and_then(|image| uri(&image.path)),
     }
 }

@@ -55,7 +55,8 @@ pub struct PackageIndex {
     checksums: Mutex<HashMap<u32, Arc<Checksums>>>,
 }
 
-type Checksum = [u8; 16];
+/// An MD5 sum.
+pub type Checksum = [u8; 16];
 type Checksums = HashMap<Vec<u8>, Checksum>;
 
 #[derive(Debug)]
@@ -267,6 +268,16 @@ fn checksum(hex: &[u8]) -> Option<Checksum> {
     Some(sum)
 }
 
+/// A checksum in lower-case hexadecimal.
+#[must_use]
+pub fn hex(sum: &Checksum) -> String {
+    use std::fmt::Write as _;
+    sum.iter().fold(String::with_capacity(32), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
 /// The MD5 sum of a regular file of at most `max` bytes; `None` when it cannot be read.
 fn md5_of(root: &Root, path: &Path, max: u64, stop: &Stop) -> Option<Checksum> {
     let mut file = root.open_file(path).ok()?;
@@ -325,11 +336,7 @@ mod tests {
     }
 
     fn hex(text: &str) -> String {
-        use std::fmt::Write as _;
-        Md5::digest(text).iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").unwrap();
-            hex
-        })
+        super::hex(&Md5::digest(text).into())
     }
 
     #[test]

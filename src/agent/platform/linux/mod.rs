@@ -1,6 +1,7 @@
 //! Linux devices: the running system, or a Linux tree below `--root`.
 
 mod accounts;
+pub mod capabilities;
 pub mod connections;
 pub mod dpkg;
 mod facts;
@@ -10,6 +11,7 @@ mod processes;
 mod root;
 pub mod services;
 pub mod systemd;
+mod users;
 
 use std::io;
 use std::path::Path;
@@ -27,7 +29,7 @@ pub use root::{Root, is_virtual};
 use dpkg::Packages;
 use processes::ProcessReader;
 
-use super::{Connections, Driver, Platform, Process, Services};
+use super::{Connections, Driver, PackageOwner, Platform, Process, Services};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
@@ -125,6 +127,23 @@ impl Platform for Linux {
         self.live("connections")?;
         let found = connections::connections(stop);
         found.map_err(|error| if stop.asked() { VerbError::stopped() } else { unreadable(&error) })
+    }
+
+    fn package(&self, path: &Path) -> Option<PackageOwner> {
+        let index = self.packages.index(&self.root);
+        index.owner(&self.root, path).map(|owner| PackageOwner {
+            name: owner.package.to_owned(),
+            md5: owner.checksum.map(|sum| dpkg::hex(&sum)),
+            configuration: owner.conffile,
+        })
+    }
+
+    fn users(&self, path: &Path, facts: &Facts, mapped: bool, stop: &Stop) -> Result<Option<Vec<u32>>, VerbError> {
+        if !self.root.is_live() {
+            return Ok(None);
+        }
+        let users = users::users(path, facts, mapped, stop);
+        users.map(Some).map_err(|error| if stop.asked() { VerbError::stopped() } else { unreadable(&error) })
     }
 
     fn drivers(&self, stop: &Stop) -> Result<Vec<Driver>, VerbError> {
