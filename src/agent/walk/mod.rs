@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 
@@ -109,7 +109,7 @@ pub struct Walk {
     trouble: Mutex<Tally>,
 }
 
-/// A folder to be read; half read where there was no room for what was found.
+/// A folder to be read; half read where there was no room for what was found, or it was another walk's turn.
 struct Task {
     node: Arc<Node>,
     begun: Option<Folder>,
@@ -123,6 +123,8 @@ struct Desk {
     found: Vec<Found>,
     /// The folder last read that had folders in it: most likely the parent of the next.
     last: Option<(Arc<Node>, Folder)>,
+    /// When another walk may be due; looked at within large folders too.
+    turn_ends: Option<Instant>,
 }
 
 impl Walk {
@@ -260,7 +262,8 @@ impl Walk {
             }
             if entries.at_batch_end() {
                 self.put(&mut desk.found);
-                half = self.waiting.load(Ordering::Acquire) >= OUTBOX;
+                let turn_is_over = desk.turn_ends.is_some_and(|end| Instant::now() >= end);
+                half = turn_is_over || self.waiting.load(Ordering::Acquire) >= OUTBOX;
                 if half || self.is_stopped() {
                     break;
                 }

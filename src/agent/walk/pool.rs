@@ -126,9 +126,11 @@ fn work(shared: &Shared) {
         if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &walk)) {
             desk.last = None;
         }
-        let (begun, cpu) = (Instant::now(), thread_cpu_time());
+        let cpu = thread_cpu_time();
+        let turn_ends = Instant::now() + SLICE;
+        desk.turn_ends = Some(turn_ends);
         let mut told = false;
-        while walk.step(&mut desk) && begun.elapsed() < SLICE {
+        while walk.step(&mut desk) && Instant::now() < turn_ends {
             // The others wait for the first folders of a tree.
             if !told {
                 told = true;
