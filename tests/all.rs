@@ -5,3 +5,4 @@
 mod agent;
 mod grammar;
 mod kit;
+mod recorded;

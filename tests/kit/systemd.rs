@@ -2,7 +2,7 @@
 //!
 //! `LRSH_SYSTEMD_ROOT` names the root, which `.ci/run` makes:
 //! `mmdebstrap --variant=minbase --include=systemd,dbus,cron bookworm ROOT`. It is only mounted over, never written to but for the
-//! copy of this binary.
+//! copy of this binary. `none` says that this machine forbids unshare, which is then no failure under `.ci/run` either.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -49,6 +49,10 @@ pub fn inside_systemd(test: &str) -> bool {
     let Some(root) = std::env::var_os("LRSH_SYSTEMD_ROOT").map(PathBuf::from) else {
         return skip("LRSH_SYSTEMD_ROOT is not set");
     };
+    if root == Path::new("none") {
+        eprintln!("SKIPPED {test}: LRSH_SYSTEMD_ROOT=none says that this machine forbids unshare");
+        return false;
+    }
     if !need(&["unshare", "nsenter"]) {
         return false;
     }

@@ -32,7 +32,9 @@ pub fn users(path: &Path, facts: &Facts, mapped: bool, stop: &Stop) -> io::Resul
             return Err(io::ErrorKind::Interrupted.into());
         }
         let Ok(exe) = CString::new(format!("{pid}/exe")) else { continue };
-        let runs = Facts::of_target(proc.fd(), &exe).is_ok_and(|image| (image.dev, image.inode) == (facts.dev, facts.inode));
+        // The kernel's own threads run no file and map none.
+        let Ok(image) = Facts::of_target(proc.fd(), &exe) else { continue };
+        let runs = (image.dev, image.inode) == (facts.dev, facts.inode);
         if runs || (mapped && maps_it(&proc, pid, path, facts, &mut maps)) {
             pids.push(pid);
         }

@@ -58,15 +58,15 @@ pub fn services(root: &Root, stop: &Stop) -> Result<Services, VerbError> {
         }
     }
     let mut all: Vec<Service> = found.into_values().collect();
-    let mut scripts = sysv::scripts(root, stop)?;
-    for script in &mut scripts {
-        if let (Some(live), true) = (&live, script.state.is_none()) {
-            live.set_script_state(script, root);
+    let scripts = sysv::scripts(root, stop)?.into_iter().map(|(mut script, pid_file)| {
+        if let Some(live) = &live {
+            live.set_script_state(&mut script, pid_file.as_deref(), root);
         }
-    }
+        script
+    });
     // Behind the units that run programs and before those that do not.
     let at = all.iter().position(|service| !service.name.ends_with(".service")).unwrap_or(all.len());
-    all.splice(at..at, scripts);
+    all.splice(at..at, scripts.collect::<Vec<_>>());
     Ok(Services { all, doubt })
 }
 

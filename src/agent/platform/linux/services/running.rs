@@ -69,12 +69,10 @@ impl Running {
     }
 
     /// Says whether what a script starts runs; nothing when there is no telling.
-    pub(super) fn set_script_state(&self, script: &mut Service, root: &Root) {
-        let own: Vec<PathBuf> = script.program.iter().map(PathBuf::from).collect();
-        let known = !own.is_empty();
-        let pid = own.iter().chain(&guesses(&script.name)).find_map(|file| self.of_file(root, file));
-        script.program = None;
-        if known || pid.is_some() {
+    pub(super) fn set_script_state(&self, script: &mut Service, named: Option<&Path>, root: &Root) {
+        let guesses = guesses(&script.name);
+        let pid = named.into_iter().chain(guesses.iter().map(PathBuf::as_path)).find_map(|file| self.of_file(root, file));
+        if named.is_some() || pid.is_some() {
             say(script, pid);
         }
     }

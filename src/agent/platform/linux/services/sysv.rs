@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -21,8 +21,8 @@ const MAX_NAMES: usize = 10_000;
 const NOT_SERVICES: [&str; 11] =
     ["README", "bootclean.sh", "functions", "halt", "killall", "kudzu", "linuxconf", "rc", "rcS", "reboot", "single"];
 
-/// Every script. Until its state is known, `program` holds the pid file that it names.
-pub(super) fn scripts(root: &Root, stop: &Stop) -> Result<Vec<Service>, VerbError> {
+/// Every script, with the pid file that it names.
+pub(super) fn scripts(root: &Root, stop: &Stop) -> Result<Vec<(Service, Option<PathBuf>)>, VerbError> {
     let levels = runlevels(root);
     let mut scripts = Vec::new();
     for name in root.names(Path::new(FOLDER), MAX_NAMES).unwrap_or_default() {
@@ -48,6 +48,7 @@ pub(super) fn scripts(root: &Root, stop: &Stop) -> Result<Vec<Service>, VerbErro
         let starts = script.runlevels.iter().any(|level| matches!(level.as_str(), "2" | "3" | "4" | "5" | "S"));
         script.start = if starts { StartType::Auto } else { StartType::Manual };
         script.enabled = Some(if starts { "enabled" } else { "disabled" }.to_owned());
+        let mut pid = None;
         match root.read(&path, MAX_SCRIPT) {
             Ok(text) => {
                 script.sha256 = Some(Sha256::digest(&text).iter().fold(String::new(), |mut hex, byte| {
@@ -60,12 +61,12 @@ pub(super) fn scripts(root: &Root, stop: &Stop) -> Result<Vec<Service>, VerbErro
                 script.description = word("short-description").or_else(|| word("description"));
                 let needs = word("required-start").unwrap_or_default();
                 script.dependencies = needs.split_whitespace().map(ToOwned::to_owned).collect();
-                script.program = pid_file(&text);
+                pid = pid_file(&text).map(PathBuf::from);
             }
             Err(error) => script.error = Some(reason(&error).1),
         }
         script.file = Some(path);
-        scripts.push(script);
+        scripts.push((script, pid));
     }
     Ok(scripts)
 }
