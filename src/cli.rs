@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::grammar::{self, ErrorKind};
+use crate::host::{Home, start};
 use crate::protocol::PlatformName;
 
 /// What `lrsh` is asked to do.
@@ -29,6 +30,17 @@ pub enum Action {
         #[arg(allow_hyphen_values = true)]
         line: String,
     },
+    /// Print where things are
+    Paths {
+        /// What: socket, home, config, history, service, agent or log; all without it
+        what: Option<String>,
+        /// Start the service first, if it does not run
+        #[arg(long)]
+        start: bool,
+    },
+    /// The background process; started by the shell
+    #[command(hide = true)]
+    Embedded,
     /// Find every error in a script without running it
     Check {
         /// The kind of device to read it for
@@ -83,6 +95,42 @@ pub fn check(file: &std::path::Path, platform: Option<PlatformName>) -> u8 {
     }
     print(&found);
     if found.is_empty() { 0 } else { 2 }
+}
+
+/// `lrsh paths`: prints where things are. The exit code: 0, 2 for an unknown one, 4 for the socket of a service that is not there.
+#[must_use]
+pub fn paths(home: &Home, what: Option<&str>, start: bool) -> u8 {
+    if start && let Err(error) = start::ensure(home) {
+        print(&format!("the service cannot be started: {error}\n"));
+        return 4;
+    }
+    let socket = start::running(home).ok().flatten().map(|running| running.socket);
+    let all = [
+        ("home", Some(home.data().to_owned())),
+        ("config", Some(home.config_file())),
+        ("history", Some(home.history_file())),
+        ("service", Some(home.service())),
+        ("agent", Some(home.agent())),
+        ("log", Some(home.log())),
+        ("socket", socket),
+    ];
+    match what {
+        None => {
+            for (name, path) in all {
+                let path = path.map_or_else(|| "(no service runs)".to_owned(), |path| path.display().to_string());
+                print(&format!("{name:8} {path}\n"));
+            }
+            0
+        }
+        Some(what) => match all.into_iter().find(|(name, _)| *name == what) {
+            Some((_, Some(path))) => {
+                print(&format!("{}\n", path.display()));
+                0
+            }
+            Some((_, None)) => 4,
+            None => 2,
+        },
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "cli holds stdout for what needs no shell")]

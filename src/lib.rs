@@ -6,3 +6,6 @@ pub mod host;
 pub mod protocol;
 
 pub mod agent;
+pub mod service;
+
+pub mod embedded;

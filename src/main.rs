@@ -4,12 +4,21 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lrsh::cli::{self, Action, Cli};
+use lrsh::host::Home;
 
-fn main() -> ExitCode {
+fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    ExitCode::from(match cli.action {
+    Ok(ExitCode::from(match cli.action {
         Some(Action::Explain { platform, line }) => cli::explain(&line, platform),
         Some(Action::Check { platform, file }) => cli::check(&file, platform),
-        None => 0,
-    })
+        Some(Action::Paths { what, start }) => cli::paths(&Home::find()?, what.as_deref(), start),
+        Some(Action::Embedded) => {
+            lrsh::embedded::run(&Home::find()?)?;
+            0
+        }
+        None => {
+            lrsh::host::start::ensure(&Home::find()?)?;
+            0
+        }
+    }))
 }

@@ -6,3 +6,4 @@ mod agent;
 mod grammar;
 mod kit;
 mod recorded;
+mod service;

@@ -184,3 +184,14 @@ impl<'a> Lexer<'a> {
 fn is_operator(word: &str) -> bool {
     matches!(word, "|" | "||" | "<" | "<<" | ";" | "&&" | "&")
 }
+
+/// A value as it is written on a line so that it reads as it is: in quotes where it needs them.
+#[must_use]
+pub fn quoted(value: &str) -> String {
+    let plain = !value.is_empty()
+        && !value.starts_with(['-', '#'])
+        && !value.ends_with('&')
+        && !value.contains(|c: char| is_blank(c) || matches!(c, '"' | '\'' | '>'))
+        && !is_operator(value);
+    if plain { value.to_owned() } else { format!("\"{}\"", value.replace('"', "\"\"")) }
+}

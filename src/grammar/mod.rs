@@ -17,6 +17,7 @@ mod values;
 
 pub use hints::{nearest, not_yet};
 pub use invocation::{Diagnostic, ErrorKind, Invocation, Reading, Redirect, Span};
+pub use lexer::quoted;
 pub use parser::{Class, highlight, read};
 pub use row::{
     Alignment, Category, Column, Example, Flag, Form, Kind, OutputFormat, Parameter, Prerequisite, Role, Row, RunsOn, Sort,

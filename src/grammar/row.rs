@@ -109,6 +109,19 @@ pub enum Role {
     Settings,
 }
 
+impl Role {
+    /// As it is written in the table and on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Basic => "basic",
+            Self::Advanced => "advanced",
+            Self::Library => "library",
+            Self::Settings => "settings",
+        }
+    }
+}
+
 /// Who carries a command out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,5 +3,6 @@
 //! Beside the agent's platform the only place with `cfg(unix)`.
 
 mod home;
+pub mod start;
 
 pub use home::{Home, private_file, private_folder};

@@ -3,5 +3,6 @@
 #![allow(dead_code)] // Not every part of the kit has a test that uses all of it.
 
 pub mod device;
+pub mod home;
 pub mod need;
 pub mod systemd;

@@ -1,0 +1,82 @@
+//! The background process of the embedded default: service and agent of this machine in one, started by the first shell and
+//! ending by itself when nobody is connected and nothing runs.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::platform::Root;
+use crate::agent::{Agent, AgentOptions};
+use crate::host::{Home, private_file, private_folder, start};
+use crate::protocol::link::AgentLink;
+use crate::service::{self, Activity, Analyst, Policy, Service, ServiceOptions};
+
+/// How long nobody has to be connected before the process ends.
+const LINGER: Duration = Duration::from_secs(1);
+/// Threads for verbs: more than the queue lets run at once.
+const VERB_THREADS: usize = 256;
+
+/// Runs the background process to its end.
+///
+/// # Errors
+/// When it was not started by a shell, or home, policy or store cannot be used.
+pub fn run(home: &Home) -> io::Result<()> {
+    let (listener, lock) = start::take_over()?;
+    log_to(home);
+    start::raise_descriptor_limit();
+    let ran = serve(home, listener);
+    if let Err(error) = &ran {
+        tracing::error!(%error, "the service ended");
+    }
+    // The lock goes last: until then no other service of this home starts.
+    drop(lock);
+    ran
+}
+
+fn serve(home: &Home, listener: std::os::unix::net::UnixListener) -> io::Result<()> {
+    let socket = listener.local_addr()?.as_pathname().map(std::path::Path::to_owned);
+    listener.set_nonblocking(true)?;
+    let policy = Policy::load(&home.service().join("service.toml"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(VERB_THREADS)
+        .thread_keep_alive(Duration::from_secs(30))
+        .enable_all()
+        .build()?;
+    let served = runtime.block_on(async {
+        let agent = Agent::new(AgentOptions { root: Root::live(), folder: home.agent() }, runtime.handle().clone());
+        let links: Vec<Arc<dyn AgentLink>> = vec![Arc::new(agent)];
+        let activity = Arc::new(Activity::default());
+        let options = ServiceOptions { folder: home.service(), policy: policy.clone(), links, activity: Arc::clone(&activity) };
+        let service = Service::start(options).await.map_err(io::Error::other)?;
+        let owner = rustix::process::geteuid().as_raw();
+        let who = move |peer: &tokio::net::unix::UCred| {
+            let name = start::user_name(peer.uid());
+            let roles = (peer.uid() == owner).then(|| policy.roles(&name, true)).flatten()?;
+            Some(Analyst { name, roles, pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()) })
+        };
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let quiet = Arc::clone(&activity);
+        let stop = async move { quiet.quiet(LINGER).await };
+        let served = service::serve(listener, service::router(service.clone()), Arc::new(who), activity, stop).await;
+        service.close().await;
+        served
+    });
+    if let Some(socket) = socket {
+        // A starter that comes now waits for the lock and binds anew.
+        let _ = std::fs::remove_file(socket);
+    }
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+/// Service and agent log into a file of the home.
+fn log_to(home: &Home) {
+    let folder = home.log();
+    let file = private_folder(&folder).and_then(|()| private_file().create(true).append(true).open(folder.join("service.log")));
+    // Without a log the service still does its work.
+    if let Ok(file) = file {
+        let filter = tracing_subscriber::EnvFilter::try_from_env("LRSH_LOG").unwrap_or_else(|_| "warn".into());
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Arc::new(file)).try_init();
+    }
+}

@@ -1,0 +1,173 @@
+//! One service per home: finding it, or starting it, by locks that die with their holder.
+//!
+//! A starter takes `service/start` (waiting) and then tries `service/lock`. If that is free, it binds the socket, writes where it
+//! is into the lock file, and hands lock and listener to the new process as its standard output and input. If it is held, the
+//! lock file says where the socket is. The lock is the one sign of life: there is no pid to be reused and no file to be stale.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Home, private_file, private_folder};
+use crate::protocol::PROTOCOL_VERSION;
+
+/// What the lock file says of the service that holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// The process that started it.
+    pub pid: u32,
+    /// What it speaks.
+    pub protocol: u32,
+}
+
+/// The argument that makes the program the background process.
+pub const EMBEDDED: &str = "embedded";
+
+/// Finds the service of a home, or starts it; returns its socket. Blocks for as long as a start takes.
+///
+/// # Errors
+/// When the home cannot be written, the socket cannot be bound, or the process cannot be started.
+pub fn ensure(home: &Home) -> io::Result<PathBuf> {
+    let folder = home.service();
+    private_folder(&folder).map_err(|error| about(&folder, &error))?;
+    let start = open_lock(&folder.join("start"))?;
+    start.lock()?;
+    let mut lock = open_lock(&folder.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let running = read_lock(&mut lock)?;
+            if UnixStream::connect(&running.socket).is_ok() {
+                return Ok(running.socket);
+            }
+            // It is on its way out: its listener is gone, its lock not yet.
+            lock.lock()?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let socket = socket_path(home)?;
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(about(&socket, &error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&socket).map_err(|error| about(&socket, &error))?;
+    let running = Running { socket: socket.clone(), pid: std::process::id(), protocol: PROTOCOL_VERSION };
+    lock.set_len(0)?;
+    lock.rewind()?;
+    lock.write_all(serde_json::to_string(&running)?.as_bytes())?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg(EMBEDDED)
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stdout(Stdio::from(OwnedFd::from(lock)))
+        .stderr(Stdio::null())
+        .spawn()?;
+    // Whoever started it also has to take note of its end, or it would stay as a zombie.
+    std::thread::spawn(move || child.wait());
+    Ok(socket)
+}
+
+/// What runs in a home now, if anything does.
+///
+/// # Errors
+/// When the lock file cannot be read.
+pub fn running(home: &Home) -> io::Result<Option<Running>> {
+    let path = home.service().join("lock");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut lock = open_lock(&path)?;
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => read_lock(&mut lock).map(Some),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// In the background process: takes listener and lock from where [`ensure`] put them, and leaves terminal and session.
+///
+/// # Errors
+/// When the process was not started by [`ensure`].
+pub fn take_over() -> io::Result<(UnixListener, File)> {
+    let listener = UnixListener::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
+    let lock = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
+    listener.local_addr()?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Fails only for the leader of a process group, which already stands apart.
+    let _ = rustix::process::setsid();
+    Ok((listener, lock))
+}
+
+/// Raises the soft limit of open files to the hard one.
+pub fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, the lower one holds.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    private_file().read(true).write(true).create(true).truncate(false).open(path).map_err(|error| about(path, &error))
+}
+
+fn read_lock(lock: &mut File) -> io::Result<Running> {
+    let mut text = String::new();
+    lock.rewind()?;
+    lock.take(64 * 1024).read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Where the socket of a home is: only the starter asks, everyone else reads the lock file.
+fn socket_path(home: &Home) -> io::Result<PathBuf> {
+    let real = home.data().canonicalize()?;
+    let hash = Sha256::digest(real.as_os_str().as_encoded_bytes());
+    let hash = hash.iter().take(6).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let uid = rustix::process::geteuid().as_raw();
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.filter(|folder| folder.is_absolute() && folder.as_os_str().len() < 60);
+    let candidates = runtime.map(|folder| folder.join(format!("lrsh-{hash:012x}"))).into_iter();
+    let mut failed = None;
+    for folder in candidates.chain([PathBuf::from(format!("/tmp/lrsh-{uid}-{hash:012x}"))]) {
+        match own_folder(&folder, uid) {
+            Ok(()) => return Ok(folder.join("s")),
+            Err(error) => failed = Some(about(&folder, &error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| io::Error::other("there is no folder for the socket")))
+}
+
+fn own_folder(folder: &Path, uid: u32) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let facts = std::fs::symlink_metadata(folder)?;
+    if !facts.is_dir() || facts.uid() != uid || facts.mode() & 0o077 != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not a private folder of this user"));
+    }
+    Ok(())
+}
+
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// The name of a user of this machine; the number where there is none.
+pub fn user_name(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut entries = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = entries.find(|entry| entry.get(2).is_some_and(|id| id.parse() == Ok(uid)));
+    found.and_then(|entry| entry.first().map(ToString::to_string)).unwrap_or_else(|| uid.to_string())
+}

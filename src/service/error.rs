@@ -1,0 +1,72 @@
+//! What a refused call says, and with which status. Internals stay in the log.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::protocol::{ErrorBody, Problem};
+
+/// A call that is not answered as asked.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    problem: Problem,
+}
+
+/// What routes return.
+pub(super) type Answer<T> = Result<T, Refusal>;
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self { status, problem: Problem::new(code, message) }
+    }
+
+    /// The call itself is off.
+    pub(super) fn bad(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// There is no such thing.
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// Something stands in the way: another analyst, an ended command.
+    pub(super) fn conflict(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
+    /// The caller may not: `role`, `policy`, `limit`, `protocol`.
+    pub(super) fn forbidden(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+
+    /// What it was about.
+    pub(super) fn about(mut self, target: impl Into<String>) -> Self {
+        self.problem.target = Some(target.into());
+        self
+    }
+
+    /// The problem, for a command that fails for the same reason.
+    pub(super) fn into_problem(self) -> Problem {
+        self.problem
+    }
+}
+
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::error!(%error, "the store failed");
+        let message = match &error {
+            sqlx::Error::Database(inner) if inner.message().contains("disk is full") => "the disk of the service is full",
+            sqlx::Error::Database(inner) if inner.message().contains("readonly") => "the home of the service cannot be written",
+            _ => "the store of the service failed; its log says more",
+        };
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store", message)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(ErrorBody { error: self.problem, request_id: None })).into_response()
+    }
+}

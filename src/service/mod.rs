@@ -1,0 +1,20 @@
+//! The service: sessions, policy, the command log, and the way from a shell to a device and back.
+//!
+//! [`router`] is a function of the [`Service`]; [`serve`](fn@serve) takes the listener, so that whoever starts it (the embedded
+//! process, a test) owns the socket. Devices come in as [`AgentLink`](crate::protocol::link::AgentLink)s.
+
+mod commands;
+mod error;
+mod policy;
+mod queue;
+mod routes;
+mod serve;
+mod sessions;
+mod state;
+mod store;
+mod stream;
+
+pub use policy::{Analyst, Limits, Policy};
+pub use routes::router;
+pub use serve::{Activity, serve};
+pub use state::{Service, ServiceOptions, StartError};

@@ -1,0 +1,42 @@
+//! Devices and settings.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+
+use super::Caller;
+use crate::protocol::{Device, Settings, SettingsChange};
+use crate::service::error::{Answer, Refusal};
+use crate::service::state::Service;
+
+pub(super) async fn list(State(service): State<Service>, _caller: Caller) -> Json<Vec<Device>> {
+    Json(service.devices().map(|(device, _)| device).collect())
+}
+
+pub(super) async fn one(State(service): State<Service>, _caller: Caller, Path(id): Path<String>) -> Answer<Json<Device>> {
+    Ok(Json(service.find_device(Some(&id))?.0))
+}
+
+pub(super) async fn settings(State(service): State<Service>, _caller: Caller) -> Json<Settings> {
+    Json(service.settings())
+}
+
+pub(super) async fn change_settings(
+    State(service): State<Service>,
+    caller: Caller,
+    change: Result<Json<SettingsChange>, JsonRejection>,
+) -> Answer<Json<Settings>> {
+    let Json(change) = change.map_err(|error| Refusal::bad("bad_body", error.body_text()))?;
+    caller.analyst.check(crate::grammar::Role::Settings, "changing a setting")?;
+    let changes = [
+        ("live_response", change.live_response),
+        ("live_response_servers", change.live_response_servers),
+        ("unsigned_scripts", change.unsigned_scripts),
+    ];
+    for (name, value) in changes {
+        if let Some(value) = value {
+            service.change_setting(&caller.analyst, name, value).await?;
+        }
+    }
+    Ok(Json(service.settings()))
+}

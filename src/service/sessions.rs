@@ -1,0 +1,385 @@
+//! Sessions: opening, attaching, leaving, and their end by themselves.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+
+use super::error::{Answer, Refusal};
+use super::policy::Analyst;
+use super::state::{Attached, Service, locked, millis_between};
+use super::store::StoredSession;
+use crate::protocol::{
+    CommandId, Device, NewSession, PlatformName, SeenItem, Session, SessionEvent, SessionEventKind, SessionId, SessionState,
+};
+
+/// Session events kept for a shell that comes back.
+const EVENTS: usize = 256;
+
+/// A session that is open.
+pub(super) struct OpenSession {
+    pub(super) id: SessionId,
+    pub(super) device: Device,
+    pub(super) analyst: String,
+    pub(super) comment: Option<String>,
+    pub(super) started: Timestamp,
+    pub(super) state: Mutex<SessionFacts>,
+    /// Held while a command gets its number and is committed, so that numbers are in order.
+    pub(super) numbering: tokio::sync::Mutex<u64>,
+    events: broadcast::Sender<SessionEvent>,
+    /// Told when activity begins or ends.
+    pub(super) activity: tokio::sync::Notify,
+    pub(super) closed: tokio_util::sync::CancellationToken,
+}
+
+#[derive(Default)]
+pub(super) struct SessionFacts {
+    /// Attached shells by name, each with the number of its open streams and its process.
+    shells: HashMap<String, Shell>,
+    last_activity: Option<Instant>,
+    /// Commands under way.
+    pub(super) under_way: Vec<CommandId>,
+    /// What was looked at: by entity type and key.
+    pub(super) seen: HashMap<(String, String), SeenItem>,
+    recent: VecDeque<SessionEvent>,
+    event_count: u64,
+    last_command: u64,
+}
+
+#[derive(Default)]
+struct Shell {
+    streams: u32,
+    pid: Option<u32>,
+}
+
+impl OpenSession {
+    fn new(stored: StoredSession) -> Self {
+        Self {
+            id: stored.session_id,
+            device: stored.device,
+            analyst: stored.analyst,
+            comment: stored.comment,
+            started: stored.started,
+            state: Mutex::new(SessionFacts { last_command: stored.last_command, ..SessionFacts::default() }),
+            numbering: tokio::sync::Mutex::new(stored.last_command),
+            events: broadcast::channel(EVENTS).0,
+            activity: tokio::sync::Notify::new(),
+            closed: tokio_util::sync::CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn platform(&self) -> PlatformName {
+        self.device.platform
+    }
+
+    /// Counts as activity now.
+    pub(super) fn touch(&self) {
+        locked(&self.state).last_activity = Some(Instant::now());
+        self.activity.notify_one();
+    }
+
+    /// Tells every attached shell.
+    pub(super) fn tell(&self, what: SessionEventKind) {
+        let mut state = locked(&self.state);
+        if let SessionEventKind::Command { number, .. } = &what {
+            state.last_command = *number;
+        }
+        state.event_count += 1;
+        let event = SessionEvent { n: state.event_count, t: Timestamp::now(), what };
+        state.recent.push_back(event.clone());
+        if state.recent.len() > EVENTS {
+            state.recent.pop_front();
+        }
+        // Nobody listens: then nobody is told.
+        let _ = self.events.send(event);
+    }
+
+    /// The events behind `after` that are still known, and those to come.
+    pub(super) fn listen(&self, after: Option<u64>) -> (Vec<SessionEvent>, broadcast::Receiver<SessionEvent>) {
+        let state = locked(&self.state);
+        let old = after.map(|after| state.recent.iter().filter(|event| event.n > after).cloned().collect());
+        (old.unwrap_or_default(), self.events.subscribe())
+    }
+
+    /// A shell opens its event stream: it is attached until the guard is dropped.
+    pub(super) fn attach(self: &Arc<Self>, shell: &str, pid: Option<u32>) -> Attachment {
+        let first = {
+            let mut state = locked(&self.state);
+            let entry = state.shells.entry(shell.to_owned()).or_default();
+            entry.streams += 1;
+            entry.pid = pid.or(entry.pid);
+            entry.streams == 1
+        };
+        if first {
+            self.tell(SessionEventKind::Attached { shell: shell.to_owned() });
+        }
+        Attachment { session: Arc::clone(self), shell: shell.to_owned() }
+    }
+
+    /// Shells that are attached, but for one.
+    pub(super) fn others(&self, shell: Option<&str>) -> u32 {
+        let state = locked(&self.state);
+        let others = state.shells.iter().filter(|(name, entry)| entry.streams > 0 && Some(name.as_str()) != shell).count();
+        u32::try_from(others).unwrap_or(u32::MAX)
+    }
+
+    /// The processes of attached shells.
+    pub(super) fn shell_pids(&self) -> Vec<u32> {
+        locked(&self.state).shells.values().filter(|shell| shell.streams > 0).filter_map(|shell| shell.pid).collect()
+    }
+
+    fn is_busy(&self) -> bool {
+        !locked(&self.state).under_way.is_empty()
+    }
+}
+
+/// A shell that is attached.
+pub(super) struct Attachment {
+    session: Arc<OpenSession>,
+    shell: String,
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let gone = {
+            let mut state = locked(&self.session.state);
+            match state.shells.get_mut(&self.shell) {
+                Some(entry) => {
+                    entry.streams -= 1;
+                    entry.streams == 0 && state.shells.remove(&self.shell).is_some()
+                }
+                None => false,
+            }
+        };
+        if gone {
+            self.session.tell(SessionEventKind::Left { shell: self.shell.clone() });
+        }
+    }
+}
+
+impl Service {
+    /// Opens a session, or attaches to the one that the analyst holds on the device.
+    pub(super) async fn open_session(&self, analyst: &Analyst, wanted: NewSession) -> Answer<Session> {
+        let (device, attached) = self.find_device(wanted.device.as_deref())?;
+        let settings = self.settings();
+        if !settings.live_response {
+            return Err(Refusal::forbidden("policy", "live response is switched off (`settings live_response on`)")
+                .about("live_response"));
+        }
+        if !settings.live_response_servers && attached.link.hello().server {
+            let message = format!("{} is a server, and live response on servers is switched off", device.name);
+            return Err(Refusal::forbidden("policy", message).about("live_response_servers"));
+        }
+        let _opening = self.inner.opening.lock().await;
+        let open: Vec<Arc<OpenSession>> = locked(&self.inner.sessions).values().cloned().collect();
+        if let Some(held) = open.iter().find(|session| session.device.id == device.id) {
+            if held.analyst == analyst.name {
+                held.touch();
+                return Ok(Session { attached: true, ..self.told(held, analyst) });
+            }
+            let message = format!("{} is in a session of {} since {:.0}", device.name, held.analyst, held.started);
+            return Err(Refusal::conflict("held", message).about(device.name));
+        }
+        self.check_limits(analyst, &open)?;
+        let now = Timestamp::now();
+        let stored = StoredSession {
+            session_id: SessionId::new(),
+            device,
+            analyst: analyst.name.clone(),
+            comment: wanted.comment,
+            started: now,
+            ended: None,
+            closed_by: None,
+            last_command: 0,
+            last_activity: now,
+        };
+        self.inner.store.add_session(&stored).await?;
+        let session = self.keep_session(stored, Duration::ZERO);
+        self.connect(&session, analyst).await?;
+        Ok(self.told(&session, analyst))
+    }
+
+    fn check_limits(&self, analyst: &Analyst, open: &[Arc<OpenSession>]) -> Answer<()> {
+        let limits = &self.inner.policy.limits;
+        let mine = open.iter().filter(|session| session.analyst == analyst.name).count();
+        if mine >= limits.sessions_per_analyst {
+            let message = format!(
+                "{} holds {mine} sessions, and {} is the limit of one analyst",
+                analyst.name, limits.sessions_per_analyst
+            );
+            return Err(Refusal::forbidden("limit", message).about("sessions_per_analyst"));
+        }
+        if open.len() >= limits.sessions {
+            let mut holders: HashMap<&str, usize> = HashMap::new();
+            for session in open {
+                *holders.entry(&session.analyst).or_default() += 1;
+            }
+            let mut holders: Vec<String> = holders.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
+            holders.sort();
+            let message = format!(
+                "{} sessions are open, and {} is the limit in all: {}",
+                open.len(),
+                limits.sessions,
+                holders.join(", ")
+            );
+            return Err(Refusal::forbidden("limit", message).about("sessions"));
+        }
+        Ok(())
+    }
+
+    /// Sessions that were open when the last service ended go on, with the idle time they have left.
+    pub(super) async fn reopen_sessions(&self) -> Result<(), sqlx::Error> {
+        for stored in self.inner.store.sessions(true).await? {
+            let idle = Duration::from_millis(millis_between(stored.last_activity, Timestamp::now()));
+            if idle.as_secs() >= self.inner.policy.limits.idle_seconds || self.attached(&stored.device.id).is_none() {
+                self.inner.store.end_session(&stored.session_id, Timestamp::now(), "idle").await?;
+            } else {
+                self.keep_session(stored, idle);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_session(&self, stored: StoredSession, idle: Duration) -> Arc<OpenSession> {
+        let session = Arc::new(OpenSession::new(stored));
+        locked(&session.state).last_activity = Instant::now().checked_sub(idle).or_else(|| Some(Instant::now()));
+        locked(&self.inner.sessions).insert(session.id.clone(), Arc::clone(&session));
+        tokio::spawn(self.clone().end_when_idle(Arc::clone(&session)));
+        session
+    }
+
+    async fn end_when_idle(self, session: Arc<OpenSession>) {
+        loop {
+            let left = self.idle_left(&session);
+            let due = async {
+                match left {
+                    Some(left) => tokio::time::sleep(left).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = session.closed.cancelled() => return,
+                () = session.activity.notified() => {}
+                () = due => {
+                    if self.idle_left(&session) == Some(Duration::ZERO) {
+                        if let Err(error) = self.close_session(&session, "idle", "idle").await {
+                            tracing::error!(?error, session = %session.id, "an idle session cannot be ended");
+                        }
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How long until a session ends by itself; `None` while a command runs or waits.
+    fn idle_left(&self, session: &OpenSession) -> Option<Duration> {
+        if session.is_busy() {
+            return None;
+        }
+        let since = locked(&session.state).last_activity.map_or(Duration::ZERO, |last| last.elapsed());
+        Some(Duration::from_secs(self.inner.policy.limits.idle_seconds).saturating_sub(since))
+    }
+
+    /// Ends a session: its commands are cancelled, its shells told.
+    pub(super) async fn close_session(&self, session: &Arc<OpenSession>, by: &str, reason: &str) -> Answer<()> {
+        let under_way = locked(&session.state).under_way.clone();
+        for command in under_way {
+            self.cancel(command, by);
+        }
+        self.inner.store.end_session(&session.id, Timestamp::now(), by).await?;
+        locked(&self.inner.sessions).remove(&session.id);
+        session.tell(SessionEventKind::Closed { by: by.to_owned(), reason: reason.to_owned() });
+        session.closed.cancel();
+        Ok(())
+    }
+
+    /// The open session that an analyst may act in.
+    pub(super) fn own_session(&self, id: &SessionId, analyst: &Analyst) -> Answer<Arc<OpenSession>> {
+        let session = locked(&self.inner.sessions).get(id).cloned();
+        let session =
+            session.ok_or_else(|| Refusal::not_found(format!("there is no open session {id}")).about(id.to_string()))?;
+        if session.analyst != analyst.name {
+            let message = format!("session {id} is held by {} since {:.0}", session.analyst, session.started);
+            return Err(Refusal::forbidden("held", message).about(id.to_string()));
+        }
+        Ok(session)
+    }
+
+    /// What is told of an open session.
+    pub(super) fn told(&self, session: &OpenSession, analyst: &Analyst) -> Session {
+        Session {
+            session_id: session.id.clone(),
+            device: session.device.clone(),
+            analyst: session.analyst.clone(),
+            comment: session.comment.clone(),
+            started: session.started,
+            ended: None,
+            duration_ms: millis_between(session.started, Timestamp::now()),
+            idle_left_ms: self.idle_left(session).map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            state: SessionState::Open,
+            closed_by: None,
+            shells: session.others(None),
+            last_command: locked(&session.state).last_command,
+            roles: analyst.roles.iter().map(|role| role.as_str().to_owned()).collect(),
+            limits: self.inner.policy.limits.of_session(session.platform()),
+            attached: false,
+        }
+    }
+
+    /// What is told of any session, open or ended.
+    pub(super) fn told_stored(&self, stored: StoredSession, analyst: &Analyst) -> Session {
+        let open = locked(&self.inner.sessions).get(&stored.session_id).cloned();
+        if let Some(open) = open {
+            return self.told(&open, analyst);
+        }
+        Session {
+            duration_ms: millis_between(stored.started, stored.ended.unwrap_or_else(Timestamp::now)),
+            limits: self.inner.policy.limits.of_session(stored.device.platform),
+            session_id: stored.session_id,
+            device: stored.device,
+            analyst: stored.analyst,
+            comment: stored.comment,
+            started: stored.started,
+            ended: stored.ended,
+            idle_left_ms: None,
+            state: SessionState::Closed,
+            closed_by: stored.closed_by,
+            shells: 0,
+            last_command: stored.last_command,
+            roles: analyst.roles.iter().map(|role| role.as_str().to_owned()).collect(),
+            attached: false,
+        }
+    }
+
+    /// The device that a name, an id, or a unique start of either means.
+    pub(super) fn find_device(&self, wanted: Option<&str>) -> Answer<(Device, &Attached)> {
+        let mut all: Vec<(Device, &Attached)> = self.devices().collect();
+        let names = |devices: &[(Device, &Attached)]| {
+            let names: Vec<&str> = devices.iter().map(|(device, _)| device.name.as_str()).collect();
+            names.join(", ")
+        };
+        let Some(wanted) = wanted else {
+            return match all.len() {
+                1 => Ok(all.remove(0)),
+                0 => Err(Refusal::not_found("there is no device").about("device")),
+                _ => Err(Refusal::bad("ambiguous", format!("name a device: {}", names(&all))).about("device")),
+            };
+        };
+        if let Some(at) = all.iter().position(|(device, _)| device.id == wanted || device.name == wanted) {
+            return Ok(all.remove(at));
+        }
+        let every = names(&all);
+        all.retain(|(device, _)| !wanted.is_empty() && (device.id.starts_with(wanted) || device.name.starts_with(wanted)));
+        match all.len() {
+            1 => Ok(all.remove(0)),
+            0 => Err(Refusal::not_found(format!("there is no device {wanted}; there are: {every}")).about("device")),
+            _ => {
+                Err(Refusal::bad("ambiguous", format!("{wanted} is the start of several devices: {}", names(&all)))
+                    .about("device"))
+            }
+        }
+    }
+}

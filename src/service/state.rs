@@ -1,0 +1,238 @@
+//! What the service holds: devices, open sessions, commands that are under way or were asked for, settings.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use super::policy::Policy;
+use super::queue::Queue;
+use super::serve::Activity;
+use super::sessions::OpenSession;
+use super::store::Store;
+use super::stream::Stream;
+use crate::protocol::link::AgentLink;
+use crate::protocol::{
+    AgentEvent, Body, CommandId, CommandRecord, Completed, Cost, Device, DeviceState, Problem, SessionId, Settings, Status,
+};
+
+/// What a service is started with.
+pub struct ServiceOptions {
+    /// The service's folder: store and spool.
+    pub folder: PathBuf,
+    /// Who may do what.
+    pub policy: Policy,
+    /// The devices.
+    pub links: Vec<Arc<dyn AgentLink>>,
+    /// What keeps the service from ending by itself.
+    pub activity: Arc<Activity>,
+}
+
+/// Why a service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error("the store {file} cannot be opened: {error}", file = .file.display())]
+    Store {
+        /// The database.
+        file: PathBuf,
+        /// What it said.
+        error: String,
+    },
+    /// The folder cannot be made.
+    #[error("the folder {folder} cannot be made: {error}", folder = .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// A running service; clones are the same.
+#[derive(Clone)]
+pub struct Service {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) folder: PathBuf,
+    pub(super) policy: Policy,
+    pub(super) store: Store,
+    pub(super) devices: Vec<Attached>,
+    pub(super) sessions: Mutex<HashMap<SessionId, Arc<OpenSession>>>,
+    /// Held while a session is opened, so that limits hold.
+    pub(super) opening: tokio::sync::Mutex<()>,
+    pub(super) commands: Mutex<HashMap<CommandId, Arc<Command>>>,
+    pub(super) settings: RwLock<Settings>,
+    pub(super) activity: Arc<Activity>,
+}
+
+/// A device with its link and its queue.
+pub(super) struct Attached {
+    pub(super) link: Arc<dyn AgentLink>,
+    pub(super) queue: Arc<Queue>,
+}
+
+/// A command in memory.
+pub(super) struct Command {
+    pub(super) record: Mutex<CommandRecord>,
+    pub(super) stream: Stream,
+    /// Told when somebody asks it to stop before the device has it.
+    pub(super) stop: tokio_util::sync::CancellationToken,
+    /// The device that carries it out.
+    pub(super) device: String,
+}
+
+impl Service {
+    /// Opens store and spool, and ends what an earlier service left running.
+    ///
+    /// # Errors
+    /// When folder or store cannot be used.
+    pub async fn start(options: ServiceOptions) -> Result<Self, StartError> {
+        let folder = options.folder;
+        crate::host::private_folder(&folder).map_err(|error| StartError::Folder { folder: folder.clone(), error })?;
+        let file = folder.join("store.db");
+        let failed = |error: sqlx::Error| StartError::Store { file: file.clone(), error: error.to_string() };
+        let store = Store::open(&file).await.map_err(failed)?;
+        let settings = store.settings().await.map_err(failed)?;
+        let limits = &options.policy.limits;
+        let devices = options
+            .links
+            .into_iter()
+            .map(|link| Attached { link, queue: Queue::new(limits.heavy_per_device, limits.light_per_device) })
+            .collect();
+        let service = Self {
+            inner: Arc::new(Inner {
+                folder,
+                policy: options.policy,
+                store,
+                devices,
+                sessions: Mutex::default(),
+                opening: tokio::sync::Mutex::default(),
+                commands: Mutex::default(),
+                settings: RwLock::new(settings),
+                activity: options.activity,
+            }),
+        };
+        service.end_interrupted().await.map_err(failed)?;
+        service.reopen_sessions().await.map_err(failed)?;
+        Ok(service)
+    }
+
+    /// Writes everything that is still to be written.
+    pub async fn close(&self) {
+        self.inner.store.close().await;
+    }
+
+    /// Commands that were under way when the last service ended are `interrupted`, with what came so far and what the agent
+    /// found in its journal.
+    async fn end_interrupted(&self) -> Result<(), sqlx::Error> {
+        let mut recovered: HashMap<CommandId, Vec<Body>> = HashMap::new();
+        for device in &self.inner.devices {
+            for (command, effect) in device.link.recovered() {
+                recovered.entry(command).or_default().push(Body::Effect(effect));
+            }
+        }
+        for mut record in self.inner.store.unfinished().await? {
+            let stream = Stream::load(self.spool_of(&record), self.inner.policy.limits.spool_bytes, false);
+            for effect in recovered.remove(&record.command_id).unwrap_or_default() {
+                push(&stream, &effect, false);
+            }
+            let problem = if record.started.is_some() {
+                Problem::new("interrupted", format!("{}: the service's process ended", record.command_definition_id))
+            } else {
+                Problem::new(
+                    "not_started",
+                    format!("{}: the service's process ended before it was started", record.command_definition_id),
+                )
+            };
+            let now = Timestamp::now();
+            record.status = Status::Interrupted;
+            record.completed = Some(now);
+            record.duration_ms = record.started.map(|started| millis_between(started, now));
+            record.errors = vec![problem];
+            let completed = Completed {
+                status: Status::Interrupted,
+                duration_ms: record.duration_ms.unwrap_or(0),
+                cost: Cost::default(),
+                errors: record.errors.clone(),
+            };
+            record.last_event = push(&stream, &Body::Completed(completed), true);
+            self.inner.store.update_command(&record).await?;
+        }
+        Ok(())
+    }
+
+    /// The devices, as they are told.
+    pub(super) fn devices(&self) -> impl Iterator<Item = (Device, &Attached)> {
+        self.inner.devices.iter().map(|attached| (device_of(attached.link.as_ref()), attached))
+    }
+
+    pub(super) fn attached(&self, device_id: &str) -> Option<&Attached> {
+        self.inner.devices.iter().find(|attached| attached.link.hello().device_id == device_id)
+    }
+
+    pub(super) fn spool_of(&self, record: &CommandRecord) -> PathBuf {
+        self.inner.folder.join("spool").join(&record.session_id).join(record.number.to_string())
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        *self.inner.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the service tells of a device.
+fn device_of(link: &dyn AgentLink) -> Device {
+    let hello = link.hello();
+    let mut tags = Vec::new();
+    if hello.server {
+        tags.push("server".to_owned());
+    }
+    if hello.root.is_some() {
+        tags.push("root".to_owned());
+    }
+    Device {
+        id: hello.device_id.clone(),
+        name: hello.name.clone(),
+        platform: hello.platform,
+        version: hello.version.clone(),
+        last_seen: Timestamp::now(),
+        state: DeviceState::Online,
+        tags,
+    }
+}
+
+impl Command {
+    pub(super) fn record(&self) -> MutexGuard<'_, CommandRecord> {
+        locked(&self.record)
+    }
+}
+
+/// Adds an event to a stream.
+pub(super) fn push(stream: &Stream, body: &Body, last: bool) -> u64 {
+    match body.to_json() {
+        Ok(json) => stream.push(&json, last),
+        Err(error) => {
+            tracing::error!(%error, kind = body.kind(), "an event cannot be written");
+            stream.count()
+        }
+    }
+}
+
+/// Adds an agent's event to a stream.
+pub(super) fn push_agent(stream: &Stream, event: &AgentEvent) -> u64 {
+    match event {
+        AgentEvent::Pass { json, .. } => stream.push(json, false),
+        AgentEvent::Read(body) => push(stream, body, false),
+    }
+}
+
+pub(super) fn millis_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0)
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

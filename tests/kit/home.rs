@@ -1,0 +1,60 @@
+//! A home of its own for one test: folder, service, socket.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A home; its service ends with it.
+pub struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The program, with this home and a plain environment.
+    pub fn lrsh(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lrsh"));
+        command.args(arguments).env("LRSH_HOME", self.path()).env("XDG_RUNTIME_DIR", self.path());
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env("TERM", "dumb").env("LANG", "C.UTF-8");
+        command
+    }
+
+    /// The home as the program knows it.
+    pub fn home(&self) -> lrsh::host::Home {
+        lrsh::host::Home::at(self.path()).unwrap()
+    }
+
+    /// The process of its service, if one runs.
+    pub fn service_pid(&self) -> Option<u32> {
+        let marker = format!("LRSH_HOME={}", self.path().display());
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        pids.find(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            line.ends_with(b"\0embedded\0") && environment.split(|&c| c == 0).any(|entry| entry == marker.as_bytes())
+        })
+    }
+
+    /// The socket of the service that runs.
+    pub fn socket(&self) -> PathBuf {
+        lrsh::host::start::running(&self.home()).unwrap().unwrap().socket
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A test that failed half-way may leave a service that something still holds.
+        if let Some(pid) = self.service_pid() {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The service, driven over its socket.
+
+mod curl;
