@@ -9,6 +9,7 @@ mod drivers;
 mod fileinfo;
 mod findfile;
 mod getfile;
+mod hostile;
 mod processes;
 mod services;
 mod table;
