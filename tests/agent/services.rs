@@ -25,10 +25,13 @@ fn output(program: &str, args: &[&str]) -> String {
 
 #[test]
 fn unit_files_and_scripts_of_this_machine_agree() {
-    if !need(&["systemctl", "service"]) {
-        return;
+    if need(&["systemctl", "service"]) {
+        files_agree(&by_name(&Device::live().run("services", &[], &[])));
     }
-    let rows = by_name(&Device::live().run("services", &[], &[]));
+}
+
+/// Holds unit files and scripts against what `systemctl` and `service` tell of them.
+fn files_agree(rows: &BTreeMap<String, Value>) {
     let told: BTreeMap<String, String> = rows
         .iter()
         .filter(|(_, row)| row["service_type"] != "sysv" && row["unit_file"].is_string())
@@ -44,6 +47,11 @@ fn unit_files_and_scripts_of_this_machine_agree() {
         .collect();
     let ours: BTreeSet<&String> = rows.iter().filter(|(_, row)| row["service_type"] == "sysv").map(|(name, _)| name).collect();
     assert_eq!(ours, scripts.keys().collect::<BTreeSet<_>>());
+    for (name, running) in scripts {
+        if running && rows[&name]["current_state"].is_string() {
+            assert_eq!(rows[&name]["current_state"], "running", "{name}");
+        }
+    }
 }
 
 #[test]
@@ -181,4 +189,5 @@ fn a_booted_systemd_agrees_with_systemctl() {
         .collect();
     assert!(extra.is_empty(), "{extra:?}");
     assert_eq!(rows["cron.service"]["current_state"], "running");
+    files_agree(&rows);
 }
