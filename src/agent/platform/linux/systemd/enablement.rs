@@ -1,8 +1,9 @@
 //! Whether a unit is enabled, as `systemctl list-unit-files` judges it: by the links that lead to it, where they are, and what its
 //! `[Install]` section would have made.
 
+use super::layer::Layer;
 use super::name::{is_template, template_of};
-use super::search::{Layer, Loaded, Unit, default_instance};
+use super::search::{Loaded, Unit, default_instance};
 
 /// The state of a unit's file.
 pub(super) fn state_of(unit: &Unit, layers: &[Layer]) -> &'static str {

@@ -4,6 +4,7 @@
 mod command;
 mod enablement;
 mod file;
+mod layer;
 mod name;
 mod search;
 
