@@ -4,6 +4,7 @@
 //! diagnostics. Only this module knows the table; parser, help, completion, hints, highlighting, `-auto`, validation in
 //! the service, role and platform checks, and table columns all ask it.
 
+mod arguments;
 mod check;
 mod hints;
 mod invocation;
@@ -15,6 +16,7 @@ mod script;
 mod table;
 mod values;
 
+pub use arguments::split_arguments;
 pub use hints::{nearest, not_yet};
 pub use invocation::{Diagnostic, ErrorKind, Invocation, Reading, Redirect, Span};
 pub use lexer::quoted;
