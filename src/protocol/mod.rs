@@ -21,7 +21,7 @@ pub use event::{
     StreamName, Text, TextData,
 };
 pub use ids::{CommandId, SessionId};
-pub use library::LibraryFile;
+pub use library::{LibraryFile, check_library_name};
 pub use problem::{ErrorBody, Problem};
 pub use session::{NewSession, Session, SessionEvent, SessionEventKind, SessionLimits, SessionState};
 pub use settings::{Settings, SettingsChange};
