@@ -101,7 +101,7 @@ pub fn check(file: &std::path::Path, platform: Option<PlatformName>) -> u8 {
 #[must_use]
 pub fn paths(home: &Home, what: Option<&str>, start: bool) -> u8 {
     if start && let Err(error) = start::ensure(home) {
-        print(&format!("the service cannot be started: {error}\n"));
+        complain(&error.to_string());
         return 4;
     }
     let socket = start::running(home).ok().flatten().map(|running| running.socket);
@@ -127,10 +127,20 @@ pub fn paths(home: &Home, what: Option<&str>, start: bool) -> u8 {
                 print(&format!("{}\n", path.display()));
                 0
             }
-            Some((_, None)) => 4,
+            Some((_, None)) => {
+                complain("no service runs in this home; a shell starts it");
+                4
+            }
             None => 2,
         },
     }
+}
+
+/// Says why there is no answer, where a script does not take it for one.
+#[expect(clippy::disallowed_methods, reason = "cli holds stderr for what needs no shell")]
+fn complain(reason: &str) {
+    // There is nowhere else to say it.
+    let _ = writeln!(std::io::stderr().lock(), "lrsh: {}", crate::protocol::text::visible(reason));
 }
 
 #[expect(clippy::disallowed_methods, reason = "cli holds stdout for what needs no shell")]

@@ -21,10 +21,14 @@ const VERB_THREADS: usize = 256;
 /// # Errors
 /// When it was not started by a shell, or home, policy or store cannot be used.
 pub fn run(home: &Home) -> io::Result<()> {
-    let (listener, lock) = start::take_over()?;
+    let (listener, lock, word) = start::take_over()?;
     log_to(home);
     start::raise_descriptor_limit();
-    let ran = serve(home, listener);
+    let mut word = Some(word);
+    let ran = serve(home, listener, &mut word);
+    if let (Some(word), Err(error)) = (word, &ran) {
+        word.failed(error);
+    }
     if let Err(error) = &ran {
         tracing::error!(%error, "the service ended");
     }
@@ -33,7 +37,7 @@ pub fn run(home: &Home) -> io::Result<()> {
     ran
 }
 
-fn serve(home: &Home, listener: std::os::unix::net::UnixListener) -> io::Result<()> {
+fn serve(home: &Home, listener: std::os::unix::net::UnixListener, word: &mut Option<start::Word>) -> io::Result<()> {
     let socket = listener.local_addr()?.as_pathname().map(std::path::Path::to_owned);
     listener.set_nonblocking(true)?;
     let policy = Policy::load(&home.service().join("service.toml"))?;
@@ -56,6 +60,9 @@ fn serve(home: &Home, listener: std::os::unix::net::UnixListener) -> io::Result<
             Some(Analyst { name, roles, pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()) })
         };
         let listener = tokio::net::UnixListener::from_std(listener)?;
+        if let Some(word) = word.take() {
+            word.ready();
+        }
         let quiet = Arc::clone(&activity);
         let stop = async move { quiet.quiet(LINGER).await };
         let served = service::serve(listener, service::router(service.clone()), Arc::new(who), activity, stop).await;

@@ -3,6 +3,8 @@
 //! A starter takes `service/start` (waiting) and then tries `service/lock`. If that is free, it binds the socket, writes where it
 //! is into the lock file, and hands lock and listener to the new process as its standard output and input. If it is held, the
 //! lock file says where the socket is. The lock is the one sign of life: there is no pid to be reused and no file to be stale.
+//!
+//! Its standard error is a pipe on which the new process says one word when it takes connections, or why it will not.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -32,11 +34,23 @@ pub struct Running {
 /// The argument that makes the program the background process.
 pub const EMBEDDED: &str = "embedded";
 
+/// What the background process says when it takes connections.
+const READY: &[u8] = b"ready\n";
+/// Why it does not is said in a sentence or two.
+const LONGEST_REASON: u64 = 4096;
+
 /// Finds the service of a home, or starts it; returns its socket. Blocks for as long as a start takes.
 ///
 /// # Errors
-/// When the home cannot be written, the socket cannot be bound, or the process cannot be started.
+/// When the home cannot be written, the socket cannot be bound, the process cannot be started or says why it ends, or a
+/// service that speaks another protocol runs.
 pub fn ensure(home: &Home) -> io::Result<PathBuf> {
+    let mut program = Command::new(std::env::current_exe()?);
+    program.arg(EMBEDDED);
+    ensure_by(home, program)
+}
+
+fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
     let folder = home.service();
     private_folder(&folder).map_err(|error| about(&folder, &error))?;
     let start = open_lock(&folder.join("start"))?;
@@ -47,7 +61,7 @@ pub fn ensure(home: &Home) -> io::Result<PathBuf> {
         Err(TryLockError::WouldBlock) => {
             let running = read_lock(&mut lock)?;
             if UnixStream::connect(&running.socket).is_ok() {
-                return Ok(running.socket);
+                return speaks_ours(running);
             }
             // It is on its way out: its listener is gone, its lock not yet.
             lock.lock()?;
@@ -64,16 +78,40 @@ pub fn ensure(home: &Home) -> io::Result<PathBuf> {
     lock.set_len(0)?;
     lock.rewind()?;
     lock.write_all(serde_json::to_string(&running)?.as_bytes())?;
-    let mut child = Command::new(std::env::current_exe()?)
-        .arg(EMBEDDED)
+    let mut child = program
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(listener)))
         .stdout(Stdio::from(OwnedFd::from(lock)))
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?;
+    // The command holds copies of lock and listener.
+    drop(program);
+    let mut said = Vec::new();
+    if let Some(word) = child.stderr.take() {
+        word.take(LONGEST_REASON).read_to_end(&mut said)?;
+    }
+    if said != READY {
+        // It is on its way out, or gone: once it has ended, the lock is free for the next start.
+        let status = child.wait()?;
+        let reason = crate::protocol::text::visible(String::from_utf8_lossy(&said).trim());
+        let reason = if reason.is_empty() { status.to_string() } else { reason };
+        return Err(io::Error::other(format!("the service did not start: {reason}")));
+    }
     // Whoever started it also has to take note of its end, or it would stay as a zombie.
     std::thread::spawn(move || child.wait());
     Ok(socket)
+}
+
+/// The socket of a service that runs, if it is understood.
+fn speaks_ours(running: Running) -> io::Result<PathBuf> {
+    if running.protocol == PROTOCOL_VERSION {
+        return Ok(running.socket);
+    }
+    Err(io::Error::other(format!(
+        "the service that runs in this home speaks protocol {}, this lrsh speaks {PROTOCOL_VERSION}; \
+         it ends by itself when no shell is left",
+        running.protocol
+    )))
 }
 
 /// What runs in a home now, if anything does.
@@ -97,17 +135,35 @@ pub fn running(home: &Home) -> io::Result<Option<Running>> {
 ///
 /// # Errors
 /// When the process was not started by [`ensure`].
-pub fn take_over() -> io::Result<(UnixListener, File)> {
+pub fn take_over() -> io::Result<(UnixListener, File, Word)> {
     let listener = UnixListener::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
     let lock = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
     listener.local_addr()?;
+    let word = Word(File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?));
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Fails only for the leader of a process group, which already stands apart.
     let _ = rustix::process::setsid();
-    Ok((listener, lock))
+    Ok((listener, lock, word))
+}
+
+/// What the starter waits for; dropped without a word it reads as a start that failed.
+pub struct Word(File);
+
+impl Word {
+    /// Connections are taken from now on.
+    pub fn ready(mut self) {
+        // A starter that is gone does not hear it; everyone else reads the lock file.
+        let _ = self.0.write_all(READY);
+    }
+
+    /// There will be no service.
+    pub fn failed(mut self, reason: &dyn std::fmt::Display) {
+        let _ = write!(self.0, "{reason}");
+    }
 }
 
 /// Raises the soft limit of open files to the hard one.
@@ -138,8 +194,11 @@ fn socket_path(home: &Home) -> io::Result<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let runtime = runtime.filter(|folder| folder.is_absolute() && folder.as_os_str().len() < 60);
     let candidates = runtime.map(|folder| folder.join(format!("lrsh-{hash:012x}"))).into_iter();
+    let shared = PathBuf::from(format!("/tmp/lrsh-{uid}-{hash:012x}"));
+    // Anybody can take a name below /tmp beforehand; another one does as well, as everyone reads it from the lock file.
+    let spare = PathBuf::from(format!("/tmp/lrsh-{uid}-{}", uuid::Uuid::new_v4().simple()));
     let mut failed = None;
-    for folder in candidates.chain([PathBuf::from(format!("/tmp/lrsh-{uid}-{hash:012x}"))]) {
+    for folder in candidates.chain([shared, spare]) {
         match own_folder(&folder, uid) {
             Ok(()) => return Ok(folder.join("s")),
             Err(error) => failed = Some(about(&folder, &error)),

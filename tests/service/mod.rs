@@ -1,3 +1,4 @@
 //! The service, driven over its socket.
 
 mod curl;
+mod start;
