@@ -5,6 +5,8 @@ pub mod grammar;
 pub mod host;
 pub mod protocol;
 
+pub mod shell;
+
 pub mod agent;
 pub mod service;
 

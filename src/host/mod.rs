@@ -4,5 +4,7 @@
 
 mod home;
 pub mod start;
+mod stream;
 
 pub use home::{Home, private_file, private_folder};
+pub use stream::terminal_width;

@@ -1,0 +1,102 @@
+//! A diagnostic as a person reads it: where, what, the line with a caret under the place, and what to do instead.
+
+use crate::grammar::{Diagnostic, ErrorKind};
+
+use super::{clean, theme, width};
+
+/// Where a line came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The script's name, `-` for standard input, `-c` for a line of the command line.
+    pub source: String,
+    /// The line's number within it, from 1.
+    pub number: usize,
+}
+
+/// Draws one diagnostic; no line feed at its end.
+#[must_use]
+pub(super) fn render(line: &str, origin: Option<&Origin>, found: &Diagnostic, color: bool) -> String {
+    let mut out = String::new();
+    let start = floor(line, found.span.start);
+    if let Some(origin) = origin {
+        // A quote may span lines: the place is counted from the line that the span starts in.
+        let before = line.get(..start).unwrap_or_default();
+        let number = origin.number + before.matches('\n').count();
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        out.push_str(&format!("{}:{number}:{column}: ", clean::line(&origin.source)));
+    }
+    out.push_str(&theme::paint(theme::error(), "error:", color));
+    out.push(' ');
+    out.push_str(&clean::line(&found.message));
+    if found.kind != ErrorKind::Empty {
+        place(line, start, found.span.end, color, &mut out);
+    }
+    if let Some(hint) = &found.hint {
+        out.push_str("\n  ");
+        out.push_str(&theme::paint(theme::advice(), &clean::line(hint), color));
+    }
+    out
+}
+
+/// The line that the span starts in, and carets below the span.
+fn place(line: &str, start: usize, end: usize, color: bool, out: &mut String) {
+    let from = line.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let to = line.get(start..).and_then(|rest| rest.find('\n')).map_or(line.len(), |at| start + at);
+    let end = floor(line, end).clamp(start, to);
+    // Cleaned in parts, so that a hostile character's longer form moves the carets with it.
+    let part = |range| clean::line(line.get(range).unwrap_or_default());
+    let (before, marked, after) = (part(from..start), part(start..end), part(end..to));
+    out.push_str("\n  ");
+    out.push_str(&before);
+    out.push_str(&marked);
+    out.push_str(&after);
+    out.push_str("\n  ");
+    width::blanks(width::of(&before), out);
+    out.push_str(&theme::paint(theme::error(), &"^".repeat(width::of(&marked).max(1)), color));
+}
+
+/// The nearest place at or before `at` where a character starts.
+fn floor(line: &str, at: usize) -> usize {
+    (0..=at.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grammar::Span;
+
+    fn check(line: &str, start: usize, end: usize, drawn: &str) {
+        let found = Diagnostic {
+            kind: ErrorKind::BadValue,
+            message: "no such thing".into(),
+            span: Span { start, end },
+            hint: Some("try another".into()),
+        };
+        assert_eq!(render(line, None, &found, false), format!("error: no such thing\n{drawn}\n  try another"), "{line}");
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_place() {
+        check("dir -x", 4, 6, "  dir -x\n      ^^");
+        check("dir 文件 -x", 11, 13, "  dir 文件 -x\n           ^^");
+        check("dir \t-x", 5, 7, "  dir ␉-x\n       ^^");
+        check("dir \x1b[2J", 4, 8, "  dir \\x1b[2J\n      ^^^^^^^");
+        check("", 0, 0, "  \n  ^");
+        check("dir", 3, 3, "  dir\n     ^");
+        check("dir", 90, 99, "  dir\n     ^");
+        check("cat \"a\nb\" -x", 10, 12, "  b\" -x\n     ^^");
+    }
+
+    #[test]
+    fn the_origin_names_the_line_that_the_place_is_in() {
+        let found = Diagnostic {
+            kind: ErrorKind::OpenQuote,
+            message: "the quote is not closed".into(),
+            span: Span { start: 8, end: 9 },
+            hint: None,
+        };
+        let origin = Origin { source: "fix.lr".into(), number: 4 };
+        let drawn = render("cat 'ö\n'", Some(&origin), &found, false);
+        assert_eq!(drawn, "fix.lr:5:1: error: the quote is not closed\n  '\n  ^");
+    }
+}

@@ -1,0 +1,180 @@
+//! Bars for long work: bytes, rate and time left, or what was counted so far. None in batch; a line now and then where the
+//! terminal cannot redraw.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::protocol::{Progress, ProgressUnit};
+
+use super::clean;
+
+/// How long a dumb terminal goes without a line.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// All bars of a screen.
+#[derive(Debug)]
+pub(super) struct Bars {
+    mode: Mode,
+    multi: MultiProgress,
+    bars: Mutex<HashMap<u64, Bar>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    None,
+    Lines,
+    Bars,
+}
+
+#[derive(Debug)]
+struct Bar {
+    bar: ProgressBar,
+    /// Whether the total was known when its style was chosen.
+    sized: bool,
+    said: Instant,
+}
+
+impl Bars {
+    pub(super) fn new(wanted: bool, dumb: bool) -> Self {
+        let mode = match (wanted, dumb) {
+            (false, _) => Mode::None,
+            (true, true) => Mode::Lines,
+            (true, false) => Mode::Bars,
+        };
+        let target = if mode == Mode::Bars { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        Self { mode, multi: MultiProgress::with_draw_target(target), bars: Mutex::default() }
+    }
+
+    /// Shows how far a job is; a line to print where there are no bars.
+    pub(super) fn show(&self, job: u64, label: &str, progress: &Progress) -> Option<String> {
+        match self.mode {
+            Mode::None => None,
+            Mode::Lines => self.line(job, label, progress),
+            Mode::Bars => {
+                self.draw(job, label, progress);
+                None
+            }
+        }
+    }
+
+    fn line(&self, job: u64, label: &str, progress: &Progress) -> Option<String> {
+        let now = Instant::now();
+        let mut bars = self.lock();
+        let bar = bars.entry(job).or_insert_with(|| Bar { bar: ProgressBar::hidden(), sized: false, said: now });
+        (now.duration_since(bar.said) >= LINE_EVERY).then(|| {
+            bar.said = now;
+            format!("{label}: {}", words(progress))
+        })
+    }
+
+    fn draw(&self, job: u64, label: &str, progress: &Progress) {
+        let sized = progress.total.is_some();
+        let mut bars = self.lock();
+        let fresh = |bar: ProgressBar| {
+            bar.set_style(style(progress.unit, sized));
+            Bar { bar, sized, said: Instant::now() }
+        };
+        let bar = bars.entry(job).or_insert_with(|| fresh(self.multi.add(ProgressBar::no_length())));
+        if bar.sized != sized {
+            bar.bar.set_style(style(progress.unit, sized));
+            bar.sized = sized;
+        }
+        if let Some(total) = progress.total {
+            bar.bar.set_length(total);
+        }
+        bar.bar.set_prefix(label.to_owned());
+        bar.bar.set_message(clean::line(&progress.text).into_owned());
+        bar.bar.set_position(progress.done);
+    }
+
+    /// Removes a job's bar from the screen.
+    pub(super) fn remove(&self, job: u64) {
+        if let Some(bar) = self.lock().remove(&job) {
+            bar.bar.finish_and_clear();
+            self.multi.remove(&bar.bar);
+        }
+    }
+
+    /// Removes all bars.
+    pub(super) fn clear(&self) {
+        let jobs: Vec<u64> = self.lock().keys().copied().collect();
+        jobs.into_iter().for_each(|job| self.remove(job));
+        // A terminal that cannot be cleared shows a bar too many, nothing worse.
+        let _ = self.multi.clear();
+    }
+
+    /// Does something while no bar is drawn.
+    pub(super) fn suspend<T>(&self, act: impl FnOnce() -> T) -> T {
+        if self.mode == Mode::Bars && !self.lock().is_empty() { self.multi.suspend(act) } else { act() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Bar>> {
+        self.bars.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn style(unit: ProgressUnit, sized: bool) -> ProgressStyle {
+    let template = match (unit, sized) {
+        (ProgressUnit::Bytes, true) => "{prefix} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left {wide_msg}",
+        (ProgressUnit::Bytes, false) => "{prefix} {spinner} {bytes} {bytes_per_sec} {elapsed} {wide_msg}",
+        (ProgressUnit::Files, true) => "{prefix} [{bar:24}] {human_pos}/{human_len} files {eta} left {wide_msg}",
+        (ProgressUnit::Files, false) => "{prefix} {spinner} {human_pos} files {elapsed} {wide_msg}",
+        (ProgressUnit::Folders, true) => "{prefix} [{bar:24}] {human_pos}/{human_len} folders {eta} left {wide_msg}",
+        (ProgressUnit::Folders, false) => "{prefix} {spinner} {human_pos} folders {elapsed} {wide_msg}",
+        (ProgressUnit::Entries, true) => "{prefix} [{bar:24}] {human_pos}/{human_len} {eta} left {wide_msg}",
+        (ProgressUnit::Entries, false) => "{prefix} {spinner} {human_pos} entries {elapsed} {wide_msg}",
+    };
+    // A template that indicatif refuses leaves its plain default, which is a bar too.
+    ProgressStyle::with_template(template).map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "))
+}
+
+/// How far a job is, in words: `1.5 GiB of 3.0 GiB`, `1200 folders`.
+#[must_use]
+pub(crate) fn words(progress: &Progress) -> String {
+    let count = |n: u64| match progress.unit {
+        ProgressUnit::Bytes => HumanBytes(n).to_string(),
+        _ => n.to_string(),
+    };
+    let unit = match progress.unit {
+        ProgressUnit::Bytes => "",
+        ProgressUnit::Files => " files",
+        ProgressUnit::Folders => " folders",
+        ProgressUnit::Entries => " entries",
+    };
+    let mut text = match progress.total {
+        Some(total) => format!("{} of {}{unit}", count(progress.done), count(total)),
+        None => format!("{}{unit}", count(progress.done)),
+    };
+    if !progress.text.is_empty() {
+        text.push_str(", ");
+        text.push_str(&clean::line(&progress.text));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_in_words() {
+        let check = |done, total, unit, text: &str, wanted: &str| {
+            assert_eq!(words(&Progress { done, total, unit, text: text.into() }), wanted);
+        };
+        check(1536, Some(3072), ProgressUnit::Bytes, "", "1.50 KiB of 3.00 KiB");
+        check(12, None, ProgressUnit::Folders, "/usr\x1b", "12 folders, /usr\\x1b");
+    }
+
+    #[test]
+    fn every_style_is_a_template_that_indicatif_takes() {
+        for unit in [ProgressUnit::Bytes, ProgressUnit::Files, ProgressUnit::Folders, ProgressUnit::Entries] {
+            for sized in [true, false] {
+                let bar = ProgressBar::hidden().with_style(style(unit, sized));
+                bar.set_position(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The screen: standard output, standard error, and what is known of the terminal behind them.
+
+#![allow(clippy::disallowed_methods)] // This is the one place that holds the two streams.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::grammar::Diagnostic;
+use crate::protocol::{Problem, Progress};
+
+use super::diagnostic::{self, Origin};
+use super::progress::Bars;
+use super::{Above, clean, theme};
+
+/// How a [`Screen`] is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScreenOptions {
+    /// What the command line says of colour; nothing: `NO_COLOR`, `CLICOLOR_FORCE` and the terminal decide.
+    pub color: Option<bool>,
+    /// Whether a person sits at it: only then are there bars, and messages above a line being typed.
+    pub interactive: bool,
+    /// The width of tables, instead of the terminal's.
+    pub width: Option<usize>,
+}
+
+/// The owner of standard output and standard error. Cheap to clone; every clone is the same screen.
+#[derive(Debug, Clone)]
+pub struct Screen(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: ScreenOptions,
+    out_is_terminal: bool,
+    err_is_terminal: bool,
+    /// Keeps what two tasks write whole.
+    turn: Mutex<()>,
+    bars: Bars,
+    above: Above,
+}
+
+impl Screen {
+    /// Takes the two streams over.
+    #[must_use]
+    pub fn new(options: ScreenOptions) -> Self {
+        let out_is_terminal = io::stdout().is_terminal();
+        let err_is_terminal = io::stderr().is_terminal();
+        let bars = Bars::new(options.interactive && err_is_terminal, is_dumb());
+        Self(Arc::new(Inner {
+            options,
+            out_is_terminal,
+            err_is_terminal,
+            turn: Mutex::default(),
+            bars,
+            above: Above::default(),
+        }))
+    }
+
+    /// Whether standard output is a terminal.
+    #[must_use]
+    pub fn out_is_terminal(&self) -> bool {
+        self.0.out_is_terminal
+    }
+
+    /// Whether a person sits at it.
+    #[must_use]
+    pub fn is_interactive(&self) -> bool {
+        self.0.options.interactive
+    }
+
+    /// The columns that a table may take, read afresh; `None` where nothing bounds them.
+    #[must_use]
+    pub fn width(&self) -> Option<usize> {
+        if let Some(width) = self.0.options.width {
+            return Some(width);
+        }
+        self.0.out_is_terminal.then(|| crate::host::terminal_width(io::stdout()).unwrap_or(80))
+    }
+
+    /// Whether standard output takes colour.
+    #[must_use]
+    pub fn color(&self) -> bool {
+        self.colors(self.0.out_is_terminal)
+    }
+
+    fn colors(&self, is_terminal: bool) -> bool {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
+        choose_color(self.0.options.color, set("NO_COLOR"), forced, is_terminal && !is_dumb())
+    }
+
+    /// The announcements that wait for the editor.
+    #[must_use]
+    pub fn above(&self) -> &Above {
+        &self.0.above
+    }
+
+    /// Writes a piece of an answer to standard output.
+    ///
+    /// # Errors
+    /// As the stream says; `BrokenPipe` when nobody reads it any more.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.in_turn(|| {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes)?;
+            out.flush()
+        })
+    }
+
+    /// Writes a piece of a script's standard error to standard error.
+    ///
+    /// # Errors
+    /// As the stream says.
+    pub fn write_error(&self, bytes: &[u8]) -> io::Result<()> {
+        self.in_turn(|| io::stderr().lock().write_all(bytes))
+    }
+
+    /// Says something beside the answer, on standard error. Line feeds stay, all else that is hostile is shown.
+    pub fn message(&self, text: &str) {
+        self.say(&clean::lines(text));
+    }
+
+    /// Says something less important than a message.
+    pub fn aside(&self, text: &str) {
+        let color = self.colors(self.0.err_is_terminal);
+        self.say(&theme::paint(theme::aside(), &clean::lines(text), color));
+    }
+
+    /// Says something that did not come from what is being typed now: above that line while there is one.
+    pub fn announce(&self, text: &str) {
+        if let Some(text) = self.0.above.offer(clean::lines(text).into_owned()) {
+            self.say(&text);
+        }
+    }
+
+    /// Says what went wrong. Further lines of its message are set in, so that they cannot pass for lines of their own.
+    pub fn error(&self, problem: &Problem) {
+        let color = self.colors(self.0.err_is_terminal);
+        let mut text = theme::paint(theme::error(), "error:", color);
+        for (n, line) in problem.message.lines().enumerate() {
+            text.push_str(if n == 0 { " " } else { "\n  " });
+            text.push_str(&clean::line(line));
+        }
+        self.say(&text);
+    }
+
+    /// Shows what was not understood of a line, each with a caret under its place and what to do instead.
+    pub fn diagnostics(&self, line: &str, origin: Option<&Origin>, diagnostics: &[Diagnostic]) {
+        let color = self.colors(self.0.err_is_terminal);
+        for found in diagnostics {
+            self.say(&diagnostic::render(line, origin, found, color));
+        }
+    }
+
+    /// Shows how far a job is. Nothing in batch; now and then a line on a dumb terminal.
+    pub fn progress(&self, job: u64, label: &str, progress: &Progress) {
+        if let Some(line) = self.0.bars.show(job, &clean::line(label), progress) {
+            self.say(&line);
+        }
+    }
+
+    /// Removes a job's bar.
+    pub fn progress_end(&self, job: u64) {
+        self.0.bars.remove(job);
+    }
+
+    /// Removes every bar: before the terminal is handed to the editor or a pager.
+    pub fn clear(&self) {
+        self.0.bars.clear();
+    }
+
+    /// Clears the terminal, where standard output is one.
+    ///
+    /// # Errors
+    /// As the stream says.
+    pub fn wipe(&self) -> io::Result<()> {
+        if self.0.out_is_terminal && !is_dumb() { self.write(b"\x1b[H\x1b[2J\x1b[3J") } else { Ok(()) }
+    }
+
+    fn say(&self, text: &str) {
+        // Standard error that cannot be written leaves nobody to tell.
+        let _ = self.in_turn(|| {
+            let mut line = String::with_capacity(text.len() + 1);
+            line.push_str(text);
+            line.push('\n');
+            io::stderr().lock().write_all(line.as_bytes())
+        });
+    }
+
+    /// Does something with the streams while no bar is drawn and nobody else writes.
+    fn in_turn<T>(&self, write: impl FnOnce() -> T) -> T {
+        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.bars.suspend(write)
+    }
+}
+
+/// The order in which colour is decided.
+fn choose_color(flag: Option<bool>, no_color: bool, forced: bool, is_terminal: bool) -> bool {
+    flag.unwrap_or(!no_color && (forced || is_terminal))
+}
+
+/// Whether the terminal can do nothing but print.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_decided_by_flag_then_environment_then_terminal() {
+        let check = |flag, no_color, forced, terminal, wanted| {
+            assert_eq!(choose_color(flag, no_color, forced, terminal), wanted, "{flag:?} {no_color} {forced} {terminal}");
+        };
+        check(Some(true), true, false, false, true);
+        check(Some(false), false, true, true, false);
+        check(None, true, true, true, false);
+        check(None, false, true, false, true);
+        check(None, false, false, true, true);
+        check(None, false, false, false, false);
+    }
+}
