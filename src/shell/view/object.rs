@@ -1,0 +1,157 @@
+//! An answer that is one object: as rows for tables, CSV and JSON lines, and with the view options at work on its entries.
+//!
+//! Three layouts are known: entries (an object of objects: `fileinfo` keyed by path), lists (an object of lists of objects,
+//! perhaps within one key: `persistence`), and a single thing (`session`).
+
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+
+use super::rows::Rows;
+
+/// How an object is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Entries,
+    Lists,
+    Single,
+}
+
+/// The field that names the list an entry stood in.
+const CATEGORY: &str = "category";
+
+fn layout(object: &Map<String, Value>) -> Layout {
+    let is_list = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
+    if object.is_empty() {
+        Layout::Single
+    } else if object.values().all(Value::is_object) {
+        Layout::Entries
+    } else if object.values().all(is_list) {
+        Layout::Lists
+    } else {
+        Layout::Single
+    }
+}
+
+/// The object that holds the entries, and the key it stands under where it is wrapped.
+fn unwrap(object: &Map<String, Value>) -> (Option<&str>, &Map<String, Value>) {
+    let mut entries = object.iter();
+    if let (Some((key, Value::Object(inner))), None) = (entries.next(), entries.next())
+        && layout(inner) == Layout::Lists
+    {
+        return (Some(key), inner);
+    }
+    (None, object)
+}
+
+/// The rows that an object stands for.
+pub(super) fn rows(object: &Map<String, Value>) -> Vec<Map<String, Value>> {
+    addressed(unwrap(object).1).into_iter().map(|(_, row)| row).collect()
+}
+
+/// The rows with the key that each stood under.
+fn addressed(object: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
+    let mut rows = Vec::new();
+    match layout(object) {
+        Layout::Single => rows.push((String::new(), object.clone())),
+        Layout::Entries => {
+            for (key, value) in object {
+                rows.extend(value.as_object().map(|entry| (key.clone(), entry.clone())));
+            }
+        }
+        Layout::Lists => {
+            for (key, value) in object {
+                for entry in value.as_array().into_iter().flatten().filter_map(Value::as_object) {
+                    let mut row = Map::new();
+                    if !entry.contains_key(CATEGORY) {
+                        row.insert(CATEGORY.to_owned(), Value::String(key.clone()));
+                    }
+                    row.extend(entry.clone());
+                    rows.push((key.clone(), row));
+                }
+            }
+        }
+    }
+    rows
+}
+
+/// The object with only the entries that the view options let through, in their order and with the fields asked for.
+pub(super) fn choose(object: &Map<String, Value>, through: &mut Rows, columns: Option<&[String]>) -> Map<String, Value> {
+    let (wrapped, inner) = unwrap(object);
+    let chosen = if layout(inner) == Layout::Single {
+        choose_fields(inner, through, columns)
+    } else {
+        choose_entries(inner, through, columns)
+    };
+    match wrapped {
+        Some(key) => Map::from_iter([(key.to_owned(), Value::Object(chosen))]),
+        None => chosen,
+    }
+}
+
+/// Of a single thing the fields are the entries.
+fn choose_fields(object: &Map<String, Value>, through: &mut Rows, columns: Option<&[String]>) -> Map<String, Value> {
+    let asked = |key: &String| columns.is_none_or(|columns| columns.contains(key));
+    let entries = object.iter().filter(|(key, _)| asked(key));
+    let entries = entries.map(|(key, value)| (key.clone(), Map::from_iter([(key.clone(), value.clone())])));
+    let kept = pass(entries.collect(), through);
+    kept.into_iter().flat_map(|(_, field)| field).collect()
+}
+
+fn choose_entries(object: &Map<String, Value>, through: &mut Rows, columns: Option<&[String]>) -> Map<String, Value> {
+    let lists = layout(object) == Layout::Lists;
+    let mut chosen = Map::new();
+    for (key, mut entry) in pass(addressed(object), through) {
+        if let Some(columns) = columns {
+            entry = columns.iter().map(|column| (column.clone(), within(&entry, column))).collect();
+        } else if lists && let Some(list) = object.get(&key) {
+            // The category was added for the choice only.
+            let had = list.as_array().into_iter().flatten().any(|entry| entry.get(CATEGORY).is_some());
+            if !had {
+                entry.shift_remove(CATEGORY);
+            }
+        }
+        if lists {
+            let list = chosen.entry(key).or_insert_with(|| Value::Array(Vec::new()));
+            if let Value::Array(items) = list {
+                items.push(Value::Object(entry));
+            }
+        } else {
+            chosen.insert(key, Value::Object(entry));
+        }
+    }
+    chosen
+}
+
+fn within(entry: &Map<String, Value>, key: &str) -> Value {
+    if let Some(value) = entry.get(key) {
+        return value.clone();
+    }
+    let deeper = key.split_once('.').and_then(|(head, rest)| Some(within(entry.get(head)?.as_object()?, rest)));
+    deeper.unwrap_or(Value::Null)
+}
+
+/// Sends entries through the view options and finds their keys again.
+fn pass(entries: Vec<(String, Map<String, Value>)>, through: &mut Rows) -> Vec<(String, Map<String, Value>)> {
+    // The place travels beside the row as a field that no device can name: it begins with a NUL.
+    const PLACE: &str = "\0";
+    let mut kept = Vec::new();
+    let mut keep = |row: &str| {
+        let place =
+            super::fields::find(row, PLACE).and_then(|place| place.strip_prefix("[{\"\":")?.strip_suffix("}]")?.parse().ok());
+        kept.extend(place.map(|place: usize| place));
+    };
+    for (place, (_, entry)) in entries.iter().enumerate() {
+        if let Ok(row) = with_place(entry, PLACE, place) {
+            through.take(&row, &mut keep);
+        }
+    }
+    through.end(&mut keep);
+    let mut entries: Vec<Option<(String, Map<String, Value>)>> = entries.into_iter().map(Some).collect();
+    kept.into_iter().filter_map(|place| entries.get_mut(place)?.take()).collect()
+}
+
+fn with_place(entry: &Map<String, Value>, key: &str, place: usize) -> serde_json::Result<Box<RawValue>> {
+    let mut entry = entry.clone();
+    entry.insert(key.to_owned(), serde_json::json!([{"": place}]));
+    to_raw_value(&entry)
+}

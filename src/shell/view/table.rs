@@ -1,0 +1,298 @@
+//! Tables as wide as the terminal: columns go by their priority, what was left out is said, cells are cut and counted.
+//!
+//! Widths are fixed from the first rows, then every row is written as it comes: a million rows take no more memory than
+//! five hundred. A table that is whole by then is drawn by comfy-table; the lines of a longer one have the same places.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use comfy_table::{CellAlignment, ContentArrangement, TableStyle};
+use jiff::tz::TimeZone;
+
+use crate::grammar::{Alignment, Column, Unit};
+
+use super::fields::Wanted;
+use super::records::Records;
+use super::rows::Shape;
+use super::{clean, theme, value, width};
+
+/// How many rows the widths are taken from.
+const SAMPLE: usize = 500;
+/// How long rows wait for more before the widths are fixed.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Columns stand this far apart.
+const GAP: usize = 2;
+/// Words are not cut below this while another column could go instead.
+const COMFORT: usize = 28;
+/// Words are not cut below this at all.
+const LEAST: usize = 8;
+
+/// Rows as a table.
+#[derive(Debug)]
+pub(super) struct Table {
+    columns: Vec<Column>,
+    wanted: Wanted,
+    /// `None`: as wide as it takes.
+    width: Option<usize>,
+    zone: TimeZone,
+    color: bool,
+    state: State,
+    cut: u64,
+    left_out: Vec<String>,
+}
+
+#[derive(Debug)]
+enum State {
+    Sampling { rows: Vec<Row>, kept: Vec<String>, since: Option<Instant> },
+    Lines(Vec<Place>),
+    Records(Box<Records>),
+}
+
+/// The cells of a row, each with whether it carries a `file:///` form and may not be cut.
+type Row = Vec<(String, bool)>;
+
+/// Where a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    column: usize,
+    width: usize,
+    align: Alignment,
+}
+
+impl Table {
+    pub(super) fn new(columns: Vec<Column>, width: Option<usize>, zone: TimeZone, color: bool) -> Self {
+        // Each field's exact form is looked for beside it.
+        let uris: Vec<String> = columns.iter().map(|column| format!("{}_uri", column.key)).collect();
+        let wanted = Wanted::new(columns.iter().map(|column| column.key.as_str()).chain(uris.iter().map(String::as_str)));
+        let state = State::Sampling { rows: Vec::new(), kept: Vec::new(), since: None };
+        Self { columns, wanted, width, zone, color, state, cut: 0, left_out: Vec::new() }
+    }
+
+    fn cells<'r>(&self, row: &'r str) -> Vec<(Cow<'r, str>, bool)> {
+        let found = self.wanted.find(row);
+        let (values, uris) = found.split_at(self.columns.len().min(found.len()));
+        let cells = self.columns.iter().zip(values).zip(uris).map(|((column, raw), uri)| {
+            let shown = value::cell(raw.unwrap_or("null"), column.unit, &self.zone);
+            if column.unit == Unit::Path { value::with_uri(shown, *uri) } else { (shown, false) }
+        });
+        cells.collect()
+    }
+
+    fn title(&self, column: usize) -> &str {
+        self.columns.get(column).map_or("", |column| column.title.as_deref().unwrap_or(&column.key))
+    }
+
+    /// Fixes the widths and writes what was held.
+    fn settle(&mut self, whole: bool, out: &mut Vec<u8>) {
+        let State::Sampling { rows, kept, .. } = &mut self.state else { return };
+        let (rows, kept) = (std::mem::take(rows), std::mem::take(kept));
+        if rows.is_empty() && whole {
+            return;
+        }
+        let Some(places) = self.places(&rows) else {
+            let keys = self.columns.iter().map(|column| column.key.clone()).collect();
+            let mut records = Records::new(self.columns.clone(), Some(keys), self.zone.clone(), self.color);
+            kept.iter().for_each(|row| records.row(row, out));
+            self.state = State::Records(Box::new(records));
+            return;
+        };
+        let shown = |column: usize| places.iter().any(|place| place.column == column);
+        self.left_out =
+            (0..self.columns.len()).filter(|column| !shown(*column)).map(|column| self.title(column).to_owned()).collect();
+        let overflows = rows.iter().flatten().any(|(_, exact)| *exact);
+        if whole && !overflows {
+            self.draw(&places, &rows, out);
+        } else {
+            let titles: Row =
+                (0..self.columns.len()).map(|column| (clean::line(self.title(column)).into_owned(), false)).collect();
+            let mut heading = String::new();
+            line(&places, titles.iter().map(|(title, exact)| (title.as_str(), *exact)), self.width.is_some(), &mut heading);
+            out.extend_from_slice(theme::paint(theme::heading(), &heading, self.color).as_bytes());
+            out.push(b'\n');
+            for row in &rows {
+                self.cut +=
+                    write_line(&places, row.iter().map(|(cell, exact)| (cell.as_str(), *exact)), self.width.is_some(), out);
+            }
+        }
+        self.state = State::Lines(places);
+    }
+
+    /// Draws a table that is whole.
+    fn draw(&mut self, places: &[Place], rows: &[Row], out: &mut Vec<u8>) {
+        let mut table = comfy_table::Table::new();
+        table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(places.iter().map(|place| clean::line(self.title(place.column)).into_owned()));
+        for row in rows {
+            let cells = places.iter().map(|place| {
+                let cell = row.get(place.column).map_or("", |(cell, _)| cell.as_str());
+                width::cut(cell, place.width).filter(|_| self.width.is_some()).map_or_else(
+                    || cell.to_owned(),
+                    |cut| {
+                        self.cut += 1;
+                        cut
+                    },
+                )
+            });
+            table.add_row(cells.collect::<Vec<_>>());
+        }
+        let last = places.len().saturating_sub(1);
+        for (n, place) in places.iter().enumerate() {
+            if let Some(column) = table.column_mut(n) {
+                let gap = u16::try_from(if n == last { 0 } else { GAP }).unwrap_or_default();
+                column.set_padding((0, gap));
+                column.set_cell_alignment(match place.align {
+                    Alignment::Left => CellAlignment::Left,
+                    Alignment::Right => CellAlignment::Right,
+                });
+            }
+        }
+        for (n, line) in table.lines().enumerate() {
+            let line = line.trim_end();
+            let line = if n == 0 { theme::paint(theme::heading(), line, self.color) } else { line.to_owned() };
+            out.extend_from_slice(line.as_bytes());
+            out.push(b'\n');
+        }
+    }
+
+    /// Where the columns stand; `None` when they do not fit even so.
+    fn places(&self, rows: &[Row]) -> Option<Vec<Place>> {
+        let mut places: Vec<(Place, usize, usize)> = Vec::with_capacity(self.columns.len());
+        for (at, column) in self.columns.iter().enumerate() {
+            let title = width::of(&clean::line(self.title(at)));
+            let cells = rows.iter().filter_map(|row| row.get(at)).filter(|(_, exact)| !exact).map(|(cell, _)| width::of(cell));
+            let natural = cells.max().unwrap_or(0).max(title);
+            // Numbers and times are worth nothing when cut.
+            let firm = column.align == Alignment::Right || matches!(column.unit, Unit::Time | Unit::Bytes | Unit::Millis);
+            let least = |bound: usize| if firm { natural } else { natural.min(bound.max(title)) };
+            places.push((Place { column: at, width: natural, align: column.align }, least(COMFORT), least(LEAST)));
+        }
+        let Some(width) = self.width else {
+            return Some(places.into_iter().map(|(place, ..)| place).collect());
+        };
+        let sum = |places: &[(Place, usize, usize)], of: fn(&(Place, usize, usize)) -> usize| {
+            places.iter().map(of).sum::<usize>() + GAP * places.len().saturating_sub(1)
+        };
+        while sum(&places, |place| place.1) > width {
+            let priority = |place: &Place| self.columns.get(place.column).map_or(0, |column| column.priority);
+            let goes = (0..places.len()).filter(|at| places.get(*at).is_some_and(|(place, ..)| priority(place) > 0));
+            let Some(goes) = goes.max_by_key(|at| places.get(*at).map(|(place, ..)| priority(place))) else { break };
+            places.remove(goes);
+        }
+        let (mut left, comfort) = match width.checked_sub(sum(&places, |place| place.1)) {
+            Some(left) => (left, true),
+            None => (width.checked_sub(sum(&places, |place| place.2))?, false),
+        };
+        let mut settled: Vec<Place> = Vec::with_capacity(places.len());
+        for (place, comfortable, least) in &places {
+            settled.push(Place { width: if comfort { *comfortable } else { *least }, ..*place });
+        }
+        // What is left goes to those that are cut, a column each in turn.
+        while left > 0 {
+            let before = left;
+            for (place, (natural, ..)) in settled.iter_mut().zip(&places) {
+                if left > 0 && place.width < natural.width {
+                    place.width += 1;
+                    left -= 1;
+                }
+            }
+            if left == before {
+                break;
+            }
+        }
+        Some(settled)
+    }
+}
+
+impl Shape for Table {
+    fn begin(&mut self, _keys: &[String], _out: &mut Vec<u8>) {}
+
+    fn row(&mut self, row: &str, out: &mut Vec<u8>) {
+        match &mut self.state {
+            State::Records(records) => return records.row(row, out),
+            State::Lines(places) => {
+                let places = std::mem::take(places);
+                let cells = self.cells(row);
+                let cut =
+                    write_line(&places, cells.iter().map(|(cell, exact)| (cell.as_ref(), *exact)), self.width.is_some(), out);
+                self.cut += cut;
+                self.state = State::Lines(places);
+                return;
+            }
+            State::Sampling { .. } => {}
+        }
+        let cells: Row = self.cells(row).into_iter().map(|(cell, exact)| (cell.into_owned(), exact)).collect();
+        let State::Sampling { rows, kept, since } = &mut self.state else { return };
+        since.get_or_insert_with(Instant::now);
+        rows.push(cells);
+        if self.width.is_some() {
+            // Needed only where the table may turn out to be too wide.
+            kept.push(row.to_owned());
+        }
+        if rows.len() >= SAMPLE {
+            self.settle(false, out);
+        }
+    }
+
+    fn idle(&mut self, out: &mut Vec<u8>) {
+        if let State::Sampling { since: Some(since), .. } = &self.state
+            && since.elapsed() >= PATIENCE
+        {
+            self.settle(false, out);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.settle(true, out);
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.left_out.is_empty() {
+            notes.push(format!("left out for want of width: {}", self.left_out.join(", ")));
+        }
+        match self.cut {
+            0 => {}
+            1 => notes.push("1 cell was cut".to_owned()),
+            n => notes.push(format!("{n} cells were cut")),
+        }
+        notes
+    }
+}
+
+fn write_line<'c>(places: &[Place], cells: impl Iterator<Item = (&'c str, bool)>, bounded: bool, out: &mut Vec<u8>) -> u64 {
+    let mut text = String::with_capacity(128);
+    let cut = line(places, cells, bounded, &mut text);
+    text.push('\n');
+    out.extend_from_slice(text.as_bytes());
+    cut
+}
+
+/// Writes a line of cells to their places; how many were cut. A cell that carries an exact form is never cut: its row is
+/// longer instead.
+fn line<'c>(places: &[Place], cells: impl Iterator<Item = (&'c str, bool)>, bounded: bool, out: &mut String) -> u64 {
+    let mut cut_cells = 0;
+    let mut places = places.iter();
+    let mut place = places.next();
+    for (column, (cell, exact)) in cells.enumerate() {
+        let Some(here) = place.filter(|place| place.column == column) else { continue };
+        place = places.next();
+        let last = place.is_none();
+        let mut shown = Cow::Borrowed(cell);
+        let mut wide = width::of(cell);
+        if wide > here.width && bounded && !exact {
+            shown = width::cut(cell, here.width).map_or(shown, Cow::Owned);
+            wide = width::of(&shown);
+            cut_cells += 1;
+        }
+        let pad = here.width.saturating_sub(wide);
+        if here.align == Alignment::Right {
+            width::blanks(pad, out);
+        }
+        out.push_str(&shown);
+        if !last {
+            width::blanks(if here.align == Alignment::Left { pad + GAP } else { GAP }, out);
+        }
+    }
+    out.truncate(out.trim_end().len());
+    cut_cells
+}
