@@ -5,6 +5,9 @@ pub mod grammar;
 pub mod host;
 pub mod protocol;
 
+pub mod config;
+pub mod error;
+
 pub mod shell;
 
 pub mod agent;

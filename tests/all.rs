@@ -7,3 +7,4 @@ mod grammar;
 mod kit;
 mod recorded;
 mod service;
+mod shell;

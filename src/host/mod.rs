@@ -4,7 +4,17 @@
 
 mod home;
 pub mod start;
+pub mod signals;
 mod stream;
+pub mod terminal;
 
 pub use home::{Home, private_file, private_folder};
 pub use stream::terminal_width;
+
+/// Reads at a place of a file without moving it.
+///
+/// # Errors
+/// As pread says.
+pub fn read_at(file: &std::fs::File, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}

@@ -5,4 +5,7 @@
 pub mod device;
 pub mod home;
 pub mod need;
+pub mod pty;
+pub mod scripted;
+pub mod shell;
 pub mod systemd;

@@ -1,0 +1,4 @@
+//! The shell's client against a service that dies at chosen places.
+
+mod client;
+mod fetch;
