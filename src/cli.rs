@@ -3,19 +3,80 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::Config;
 use crate::grammar::{self, ErrorKind};
 use crate::host::{Home, start};
+use crate::host::Home;
 use crate::protocol::PlatformName;
+use crate::shell::{self, Input};
 
 /// What `lrsh` is asked to do.
 #[derive(Debug, Parser)]
 #[command(name = "lrsh", version, about = "The live response shell: investigate and repair machines that may be compromised")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do; without it, the shell.
     #[command(subcommand)]
     pub action: Option<Action>,
+    /// How the shell is started.
+    #[command(flatten)]
+    pub shell: ShellArguments,
+}
+
+/// The arguments of the shell itself.
+#[derive(Debug, Args)]
+pub struct ShellArguments {
+    /// Script files to run, in one session
+    #[arg(value_name = "SCRIPT")]
+    files: Vec<PathBuf>,
+    /// A line to run; as often as wanted
+    #[arg(short = 'c', value_name = "LINE", allow_hyphen_values = true, conflicts_with = "files")]
+    lines: Vec<String>,
+    /// Run standard input line by line as it comes, without checking it as a whole first
+    #[arg(long, conflicts_with_all = ["files", "lines"])]
+    stream: bool,
+    /// Go on behind a line that failed
+    #[arg(long)]
+    keep_going: bool,
+    /// The device to connect to
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Whether to use colour
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: When,
+}
+
+/// When something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    /// Where a terminal can show it.
+    Auto,
+    /// In any case.
+    Always,
+    /// In no case.
+    Never,
+}
+
+impl ShellArguments {
+    /// What the shell is told.
+    #[must_use]
+    pub fn options(self, home: Home) -> shell::Options {
+        let input = if !self.lines.is_empty() {
+            Input::Lines(self.lines)
+        } else if !self.files.is_empty() {
+            Input::Files(self.files)
+        } else {
+            Input::Stdin { stream: self.stream }
+        };
+        let color = match self.color {
+            When::Auto => None,
+            When::Always => Some(true),
+            When::Never => Some(false),
+        };
+        shell::Options { home, input, keep_going: self.keep_going, device: self.device, color }
+    }
 }
 
 /// The faces of the program beside the shell.
@@ -41,6 +102,8 @@ pub enum Action {
     /// The background process; started by the shell
     #[command(hide = true)]
     Embedded,
+    /// Print the settings that hold, as a config.toml
+    Config,
     /// Find every error in a script without running it
     Check {
         /// The kind of device to read it for
@@ -57,6 +120,21 @@ pub fn explain(line: &str, platform: Option<PlatformName>) -> u8 {
     let reading = grammar::read(line, platform);
     print(&format!("{}\n", reading.explained()));
     if reading.diagnostics.is_empty() { 0 } else { 2 }
+}
+
+/// `lrsh config`: prints the settings that hold.
+#[must_use]
+pub fn config(home: &Home) -> u8 {
+    match Config::load(&home.config_file()).and_then(|config| config.to_toml()) {
+        Ok(text) => {
+            print(&text);
+            0
+        }
+        Err(failure) => {
+            shell::view::Screen::new(shell::view::ScreenOptions::default()).error(&failure.problem);
+            failure.exit.code()
+        }
+    }
 }
 
 /// `lrsh check`: prints every error of a script as `file:line:column: kind: message`. The exit code: 0, or 2 when there is one.

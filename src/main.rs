@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lrsh::cli::{self, Action, Cli};
+use lrsh::error::Exit;
 use lrsh::host::Home;
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -21,4 +22,10 @@ fn main() -> anyhow::Result<ExitCode> {
             0
         }
     }))
+        Some(Action::Config) => match Home::find() {
+            Ok(home) => cli::config(&home),
+            Err(_) => Exit::NotUnderstood.code(),
+        },
+        None => 0,
+    })
 }

@@ -1,7 +1,245 @@
 //! The analyst's terminal: where lines come from, how they are sent, and how their answers are shown.
+//!
+//! One line's way: [`editor`] or [`script`] → grammar → [`local`] when the shell serves it alone, else [`client`] → a
+//! [`jobs`] task → [`view`].
 
 pub mod client;
 pub mod editor;
+pub mod jobs;
+pub mod local;
+mod plain;
+mod run;
+pub mod script;
+mod session;
 pub mod view;
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::tz::TimeZone;
+
 pub use self::client::Starter;
+use self::client::{Client, Trace};
+use self::editor::{Line, LineOutcome, LineSource, PromptFacts};
+use self::jobs::{Jobs, Sight};
+use self::session::Attached;
+use self::view::{Screen, ScreenOptions};
+use crate::config::{Clock, Config};
+use crate::error::{Exit, Failure, Outcome};
+use crate::host::signals::{Asked, Signals};
+use crate::host::{Home, terminal};
+use crate::protocol::SessionId;
+
+/// How a shell is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where things are kept.
+    pub home: Home,
+    /// Where lines come from.
+    pub input: Input,
+    /// A batch goes on behind a line that failed.
+    pub keep_going: bool,
+    /// The device that commands are for, instead of the only one there is.
+    pub device: Option<String>,
+    /// What the command line says of colour.
+    pub color: Option<bool>,
+}
+
+/// Where lines come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Standard input: a person, if it is a terminal; else a batch.
+    Stdin {
+        /// A batch is run line by line as it comes, without reading it whole before.
+        stream: bool,
+    },
+    /// Lines of the command line (`-c`).
+    Lines(Vec<String>),
+    /// Script files.
+    Files(Vec<PathBuf>),
+}
+
+/// Runs a shell to its end.
+#[must_use]
+pub fn run(options: Options, starter: Arc<dyn Starter>) -> Exit {
+    let interactive = matches!(options.input, Input::Stdin { stream: false }) && terminal::stdin_is_terminal();
+    let screen = Screen::new(ScreenOptions { color: options.color, interactive, width: None });
+    match start(options, starter, &screen, interactive) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if failure.exit != Exit::BrokenPipe {
+                screen.error(&failure.problem);
+            }
+            failure.exit
+        }
+    }
+}
+
+fn start(options: Options, starter: Arc<dyn Starter>, screen: &Screen, interactive: bool) -> Outcome<Exit> {
+    let config = Config::load(&options.home.config_file())?;
+    let streamed = matches!(options.input, Input::Stdin { stream: true });
+    // A batch waits for one thing at a time: one thread spares every command two changes of thread. While a person types,
+    // and while the next line of a stream is waited for, jobs go on beside it.
+    let mut builder = if interactive || streamed {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(2);
+        builder
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let failed = |error: io::Error| Failure::internal(format!("the shell cannot be started: {error}"));
+    let runtime = builder.enable_all().build().map_err(failed)?;
+    let signals = runtime.block_on(async { Signals::listen(interactive) }).map_err(failed)?;
+    let (kept, waited) = if interactive { (None, Some(signals)) } else { (Some(signals), None) };
+    let trace = Trace::new(options.home.log(), screen.clone());
+    let client = Client::new(starter, screen.clone(), trace);
+    let mut shell = Shell {
+        client,
+        sight: Sight { screen: screen.clone(), signals: kept },
+        screen: screen.clone(),
+        config,
+        home: options.home,
+        jobs: Jobs::default(),
+        session: None,
+        current: Arc::default(),
+        directory: Arc::new(Mutex::new("/".to_owned())),
+        device: options.device,
+        keep_going: options.keep_going,
+        interactive,
+        warned: false,
+        leaving: None,
+    };
+    let exit = match (interactive, options.input) {
+        (true, _) => {
+            terminal::remember();
+            if let Some(signals) = waited {
+                runtime.spawn(end_at_the_prompt(signals, shell.client.clone(), shell.attached_now(), shell.jobs.clone()));
+            }
+            interact(&mut shell, &runtime)
+        }
+        (false, input) => runtime.block_on(script::run(&mut shell, input)),
+    };
+    // Nothing is waited for any more: blocking threads may hang in a file system.
+    runtime.shutdown_background();
+    exit
+}
+
+/// A shell at work.
+pub struct Shell {
+    /// The way to the service.
+    pub client: Client,
+    /// The owner of the screen.
+    pub screen: Screen,
+    /// What the analyst has set.
+    pub config: Config,
+    /// Where things are kept.
+    pub home: Home,
+    /// This shell's jobs.
+    pub jobs: Jobs,
+    sight: Sight,
+    session: Option<Attached>,
+    /// The id of that session, for the task that ends the shell at a signal.
+    current: Arc<Mutex<Option<SessionId>>>,
+    /// Where the shell stands on the device.
+    directory: Arc<Mutex<String>>,
+    device: Option<String>,
+    keep_going: bool,
+    interactive: bool,
+    /// The analyst was told what leaving would end; the next time it is done.
+    warned: bool,
+    /// The shell is to end.
+    leaving: Option<Exit>,
+}
+
+impl Shell {
+    /// Whether a person sits at it.
+    #[must_use]
+    pub fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// The directory on the device that paths stand in.
+    #[must_use]
+    pub fn directory(&self) -> String {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The clock of tables.
+    #[must_use]
+    pub fn zone(&self) -> TimeZone {
+        match self.config.time {
+            Clock::Local => TimeZone::system(),
+            // The device's clock is told as UTC: every platform's verbs give instants.
+            Clock::Utc | Clock::Device => TimeZone::UTC,
+        }
+    }
+
+    fn prompt(&self, last: Option<LineOutcome>) -> PromptFacts {
+        let session = self.session.as_ref().filter(|session| !session.is_closed());
+        PromptFacts {
+            analyst: session.map_or_else(local_user, |session| session.facts.analyst.clone()),
+            device: session.map(|session| session.facts.device.name.clone()),
+            directory: self.directory(),
+            jobs: self.jobs.running().len(),
+            role: None,
+            last,
+            idle_left: None,
+        }
+    }
+}
+
+/// The analyst before a service has said who it is.
+fn local_user() -> String {
+    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "analyst".to_owned())
+}
+
+/// The loop at a terminal. The editor blocks this thread; jobs go on upon others.
+fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exit> {
+    let mut source: Box<dyn LineSource> = Box::new(plain::Plain::new(shell.screen.clone()));
+    let mut last = None;
+    loop {
+        shell.screen.clear();
+        let line = source.read(&shell.prompt(last.take()));
+        let begun = Instant::now();
+        let text = match line {
+            Line::Text(text) => text,
+            Line::Foreground => "fg".to_owned(),
+            Line::Interrupted => continue,
+            Line::End => "exit".to_owned(),
+        };
+        let device = shell.session.as_ref().map(|session| session.facts.device.name.clone());
+        let (exit, failure) = runtime.block_on(shell.line(&text, None));
+        let outcome = LineOutcome { device, duration: begun.elapsed(), exit: exit.code(), failure };
+        source.ended(&outcome);
+        last = Some(outcome);
+        if let Some(exit) = shell.leaving {
+            return Ok(exit);
+        }
+    }
+}
+
+/// Ends a shell that waits at its prompt: SIGTERM in order, SIGHUP as a terminal that was lost. While a command runs, its
+/// wait hears the same signals and this does the same.
+async fn end_at_the_prompt(mut signals: Signals, client: Client, session: Arc<Mutex<Option<SessionId>>>, jobs: Jobs) {
+    loop {
+        let exit = match signals.next().await {
+            Asked::HangUp => Exit::HungUp,
+            Asked::Terminate => {
+                for job in jobs.running() {
+                    let _ = job.cancel().await;
+                }
+                let session = session.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(session) = session {
+                    let _ = client.leave(&session).await;
+                }
+                Exit::Terminated
+            }
+            // Those are for the command that runs; at the prompt they are keys.
+            Asked::Interrupt | Asked::Suspend => continue,
+        };
+        terminal::restore();
+        std::process::exit(i32::from(exit.code()));
+    }
+}

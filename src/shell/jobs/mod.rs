@@ -1,0 +1,225 @@
+//! Jobs: commands of this shell that have not ended, or whose end nobody has looked at yet.
+//!
+//! A job is a task that owns the command's event stream. Foreground and background differ only in who reads what the
+//! task hears: a foreground job has a reader, a background one has none. Without a reader the task keeps the facts and
+//! lets go of rows and text, so that memory does not grow; whoever attaches later is given them again by the service's
+//! replay. Work that must go on without a reader (a redirect, a file on its way) is done by the task itself.
+
+mod foreground;
+mod task;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+pub use foreground::{Seen, Sight};
+pub(super) use foreground::{line_of, state_of, written};
+pub use task::Start;
+
+use super::client::Client;
+use super::view::Rendering;
+use crate::error::{Exit, Failure};
+use crate::grammar::Invocation;
+use crate::protocol::{Body, CommandId, Completed, Event, Progress, SessionId, Status};
+
+/// What is known of a job without having read its output.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Its number within the session, once the service has accepted it.
+    pub number: Option<u64>,
+    /// How it stands.
+    pub status: Status,
+    /// Its place in the device's queue, while it waits there.
+    pub place: Option<u32>,
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// Whether its cancellation was asked for.
+    pub cancelled: bool,
+    /// How it ended.
+    pub end: Option<End>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// The command's own end, and what became of it here: a redirect or a file may fail when the command did not.
+    Completed(Completed, Exit),
+    /// The shell lost it.
+    Lost(Failure),
+}
+
+impl End {
+    /// What it means for the exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Completed(_, exit) => *exit,
+            Self::Lost(failure) => failure.exit,
+        }
+    }
+}
+
+/// What a job's reader hears.
+#[derive(Debug)]
+pub enum Heard {
+    /// An event of the command.
+    Event(Box<Event>),
+    /// A sentence for the analyst from the work that the task does itself.
+    Note(String),
+    /// The end: nothing more comes.
+    End(Box<End>),
+}
+
+/// A reader that wants everything behind event `after`.
+struct Reader {
+    after: u64,
+    to: mpsc::Sender<Heard>,
+}
+
+/// A reader may be this far behind; then the stream waits, and with it the device.
+const HEARD: usize = 8;
+
+/// A job of this shell.
+pub struct Job {
+    /// The command.
+    pub command: CommandId,
+    /// Its session.
+    pub session: SessionId,
+    /// What was typed.
+    pub line: String,
+    /// What it was read as.
+    pub invocation: Arc<Invocation>,
+    /// When it was sent.
+    pub sent: Timestamp,
+    /// The rendering of a job that went to the background half shown, and the last event in it.
+    pub parked: Mutex<Option<(Rendering, u64)>>,
+    /// What the reader of a command that began in the foreground hears, until it begins to read.
+    first: Mutex<Option<mpsc::Receiver<Heard>>>,
+    /// What the task made of the answer, where it is not shown as the device said it.
+    result: Mutex<Option<Body>>,
+    client: Client,
+    facts: watch::Sender<Facts>,
+    readers: mpsc::Sender<Reader>,
+    background: AtomicBool,
+}
+
+impl Job {
+    /// What is known of it now.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.facts.borrow().clone()
+    }
+
+    /// Its number; 0 before the service has accepted it.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.facts.borrow().number.unwrap_or(0)
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.facts.borrow().end.is_some()
+    }
+
+    /// Waits until it has a number, or has ended without one.
+    pub async fn numbered(&self) -> Facts {
+        self.until(|facts| facts.number.is_some() || facts.end.is_some()).await
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&self) -> Facts {
+        self.until(|facts| facts.end.is_some()).await
+    }
+
+    async fn until(&self, is_so: impl FnMut(&Facts) -> bool) -> Facts {
+        let mut facts = self.facts.subscribe();
+        match facts.wait_for(is_so).await {
+            Ok(facts) => facts.clone(),
+            // The sender is a field of this very job.
+            Err(_) => self.facts(),
+        }
+    }
+
+    /// Says whether nobody looks at it, so that its end is to be announced.
+    pub fn set_background(&self, background: bool) {
+        self.background.store(background, Ordering::SeqCst);
+    }
+
+    /// Takes over the telling of its end, once: by announcing it, or by having looked at it.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        self.background.swap(false, Ordering::SeqCst)
+    }
+
+    fn result(&self) -> Option<Body> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep_result(&self, body: Body) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+
+    /// Asks the device to stop it.
+    ///
+    /// # Errors
+    /// When the service refuses or cannot be reached.
+    pub async fn cancel(&self) -> Result<(), Failure> {
+        self.facts.send_modify(|facts| facts.cancelled = true);
+        self.client.cancel(&self.session, self.command).await
+    }
+}
+
+impl Job {
+    /// Tells the device that the rows so far are all that is wanted.
+    ///
+    /// # Errors
+    /// When the service refuses or cannot be reached.
+    pub async fn enough(&self) -> Result<(), Failure> {
+        self.client.enough(&self.session, self.command).await
+    }
+}
+
+/// The jobs of this shell, in the order they were sent.
+#[derive(Clone, Default)]
+pub struct Jobs {
+    list: Arc<Mutex<Vec<Arc<Job>>>>,
+}
+
+impl Jobs {
+    /// Every job, oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Job>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Those that have not ended.
+    #[must_use]
+    pub fn running(&self) -> Vec<Arc<Job>> {
+        self.all().into_iter().filter(|job| !job.has_ended()).collect()
+    }
+
+    /// The one that was sent last, of those that run; else the last of all.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<Job>> {
+        self.running().pop().or_else(|| self.all().pop())
+    }
+
+    /// The job behind a command.
+    #[must_use]
+    pub fn of(&self, command: CommandId) -> Option<Arc<Job>> {
+        self.all().into_iter().find(|job| job.command == command)
+    }
+
+    /// Takes a job in.
+    pub fn add(&self, job: &Arc<Job>) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone());
+    }
+
+    /// Lets go of a job whose end was seen.
+    pub fn remove(&self, job: &Job) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.command != job.command);
+    }
+}

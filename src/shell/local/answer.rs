@@ -1,0 +1,62 @@
+//! How local commands answer: through the same rendering as a device's answer, so that every view option works.
+
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+
+use crate::error::{Exit, Failure, Outcome};
+use crate::grammar::Invocation;
+use crate::protocol::{Body, Status, StreamName, Text, TextData};
+use crate::shell::Shell;
+use crate::shell::jobs::written;
+use crate::shell::view::{RedirectFile, RenderSpec, Target};
+
+/// Rows that are shown at a time.
+const ROWS: usize = 512;
+
+impl Shell {
+    /// Shows rows.
+    pub(super) fn answer_rows(&self, invocation: &Invocation, rows: &[impl Serialize]) -> Outcome<Exit> {
+        let keys = invocation.columns().iter().map(|column| column.key.clone()).collect();
+        let mut bodies = vec![Body::Table { keys }];
+        for some in rows.chunks(ROWS) {
+            let rows = some.iter().map(to_raw_value).collect::<Result<_, _>>();
+            bodies.push(Body::Rows { rows: rows.map_err(|error| Failure::internal(error.to_string()))? });
+        }
+        self.answer(invocation, &bodies)
+    }
+
+    /// Shows one object.
+    pub(super) fn answer_object(&self, invocation: &Invocation, object: &impl Serialize) -> Outcome<Exit> {
+        let value = to_raw_value(object).map_err(|error| Failure::internal(error.to_string()))?;
+        self.answer(invocation, &[Body::Object { value }])
+    }
+
+    /// Shows a text, whatever the row says.
+    pub(super) fn answer_text(&self, invocation: &Invocation, text: &str) -> Outcome<Exit> {
+        let data = TextData::Utf8(text.to_owned());
+        self.render(invocation, RenderSpec::text(), &[Body::Text(Text { stream: StreamName::Stdout, data })])
+    }
+
+    fn answer(&self, invocation: &Invocation, bodies: &[Body]) -> Outcome<Exit> {
+        let spec = RenderSpec::of(invocation, self.zone()).map_err(|problem| Failure { exit: Exit::NotUnderstood, problem })?;
+        self.render(invocation, spec, bodies)
+    }
+
+    fn render(&self, invocation: &Invocation, spec: RenderSpec, bodies: &[Body]) -> Outcome<Exit> {
+        let target = match &invocation.redirect {
+            Some(redirect) => {
+                Target::File(RedirectFile::test(redirect).map_err(|problem| Failure { exit: Exit::Failed, problem })?)
+            }
+            None => Target::Screen,
+        };
+        let mut rendering = self.begin(spec, target)?;
+        for body in bodies {
+            rendering.event(body).map_err(|error| written(&error))?;
+        }
+        let summary = rendering.end(Status::Completed).map_err(|error| written(&error))?;
+        for note in summary.notes {
+            self.screen.message(&note);
+        }
+        Ok(Exit::Done)
+    }
+}

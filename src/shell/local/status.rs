@@ -1,0 +1,77 @@
+//! `status`: how one command stands, what it cost and what it said so far.
+
+use serde_json::{Value, json};
+
+use crate::error::{Exit, Outcome};
+use crate::grammar::Invocation;
+use crate::protocol::{Body, CommandId, Cost, Progress, SessionId, Status};
+use crate::shell::Shell;
+use crate::shell::client::CommandEvents;
+
+/// What a command has said, as far as a person reads it in one go.
+#[derive(Default)]
+pub(super) struct Said {
+    /// Objects, rows and text, in order.
+    pub(super) output: Vec<Value>,
+    cost: Option<Cost>,
+    progress: Option<Progress>,
+}
+
+/// An output is shown up to this many values; `fg` shows it whole.
+const MAX_OUTPUT: usize = 1000;
+
+pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
+    let session = shell.attached().await?.session_id;
+    let which = invocation.params.get("command_id").map(String::as_str).unwrap_or_default();
+    let record = shell.client.command(&session, which).await?;
+    let said = match record.status {
+        Status::Pending | Status::Running => {
+            let progress = shell.jobs.of(record.command_id).and_then(|job| job.facts().progress);
+            Said { progress, ..Said::default() }
+        }
+        _ => shell.output_of(&session, record.command_id).await?,
+    };
+    let object = json!({
+        "number": record.number,
+        "command_id": record.command_id,
+        "command_line": record.raw_command_line,
+        "status": record.status,
+        "started": record.started,
+        "completed": record.completed,
+        "duration_ms": record.duration_ms,
+        "place": record.place,
+        "progress": said.progress,
+        "analyst": record.analyst,
+        "shell": record.shell,
+        "cancelled_by": record.cancelled_by,
+        "cost": said.cost,
+        "errors": record.errors,
+        "output": said.output,
+    });
+    shell.answer_object(invocation, &object)
+}
+
+impl Shell {
+    /// What an ended command has said.
+    pub(super) async fn output_of(&self, session: &SessionId, command: CommandId) -> Outcome<Said> {
+        let mut said = Said::default();
+        let mut events = CommandEvents::after(&self.client, session, command, 0);
+        while let Some(event) = events.next().await? {
+            let room = MAX_OUTPUT.saturating_sub(said.output.len());
+            match event.body {
+                Body::Object { value } if room > 0 => said.output.extend(serde_json::from_str(value.get()).ok()),
+                Body::Rows { rows } => {
+                    said.output.extend(rows.iter().take(room).filter_map(|row| serde_json::from_str(row.get()).ok()));
+                }
+                Body::Text(text) if room > 0 => {
+                    let bytes = text.data.bytes().unwrap_or_default();
+                    said.output.push(Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+                }
+                Body::Completed(completed) => said.cost = Some(completed.cost),
+                // A command that runs is not waited for.
+                _ => {}
+            }
+        }
+        Ok(said)
+    }
+}

@@ -1,0 +1,232 @@
+//! One line, from its text to its exit code.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::client::fetch::{Destination, Fetch, Matched};
+use super::jobs::{Job, Seen, Start};
+use super::view::{Origin, RedirectFile, RenderSpec, Rendering, Target};
+use super::{Shell, jobs, local};
+use crate::error::{Exit, Failure, Outcome};
+use crate::grammar::{Invocation, Reading, read};
+use crate::host::signals::Asked;
+use crate::protocol::{CommandId, NewCommand, Param, Session};
+
+impl Shell {
+    /// Runs a line and says what went wrong. Answers with the exit code, and why it is not 0 in a word.
+    pub async fn line(&mut self, text: &str, origin: Option<&Origin>) -> (Exit, Option<String>) {
+        let platform = self.session_facts().map(|session| session.device.platform);
+        let reading = read(text, platform);
+        if reading.is_empty() {
+            return (Exit::Done, None);
+        }
+        if !reading.diagnostics.is_empty() {
+            self.screen.diagnostics(text, origin, &reading.diagnostics);
+            let kind = reading.diagnostics.first().map(|found| format!("{:?}", found.kind));
+            return (Exit::NotUnderstood, kind);
+        }
+        let Reading { invocation: Some(invocation), .. } = reading else { return (Exit::Done, None) };
+        let leaves = matches!(invocation.row.name.as_str(), "exit" | "disconnect");
+        let answer = self.invoke(invocation, text).await;
+        if !leaves {
+            self.warned = false;
+        }
+        match answer {
+            Ok(exit) => (exit, (!exit.is_done()).then(|| format!("exit {}", exit.code()))),
+            Err(failure) => {
+                if failure.exit != Exit::BrokenPipe {
+                    self.screen.error(&failure.problem);
+                }
+                (failure.exit, Some(failure.problem.code))
+            }
+        }
+    }
+
+    async fn invoke(&mut self, invocation: Invocation, text: &str) -> Outcome<Exit> {
+        if invocation.row.since.is_some() {
+            let name = &invocation.row.name;
+            return Err(Failure::new(Exit::NotUnderstood, "not_on_platform", format!("{name} is not there yet")));
+        }
+        let invocation = Arc::new(invocation);
+        if let Some(local) = local::find(&invocation.row.name) {
+            return local(self, &invocation).await;
+        }
+        let Posted { job, matches } = self.post(&invocation, text).await?;
+        // What a pattern matches is told at once; the files themselves are jobs of their own.
+        if invocation.background && matches.is_none() {
+            self.show_number(&job).await;
+            return Ok(Exit::Done);
+        }
+        self.jobs.add(&job);
+        let exit = self.look(&job).await?;
+        if invocation.row.name == "disconnect" && exit.is_done() {
+            self.forget_session();
+        }
+        let matched = matches.map(|matches| std::mem::take(&mut *matches.lock().unwrap_or_else(PoisonError::into_inner)));
+        match matched {
+            Some(matched) if exit.is_done() => self.fetch_each(&invocation, &matched).await,
+            _ => Ok(exit),
+        }
+    }
+
+    async fn show_number(&mut self, job: &Arc<Job>) {
+        let facts = job.numbered().await;
+        self.jobs.add(job);
+        if facts.number.is_some() {
+            self.screen.message(&jobs::line_of(job, "Just created"));
+        }
+    }
+
+    /// Fetches the files that a pattern matched, each as a job, and shows them in order.
+    async fn fetch_each(&mut self, pattern: &Invocation, matched: &[Matched]) -> Outcome<Exit> {
+        let mut fetched = Vec::new();
+        for file in matched {
+            let text = line_for(pattern, file);
+            let Reading { invocation: Some(mut invocation), diagnostics } = read(&text, None) else { continue };
+            if let Some(problem) = diagnostics.first() {
+                return Err(Failure::internal(format!("{text}: {}", problem.message)));
+            }
+            invocation.output = pattern.output;
+            invocation.view.clone_from(&pattern.view);
+            let Posted { job, .. } = Box::pin(self.post(&Arc::new(invocation), &text)).await?;
+            if pattern.background {
+                self.show_number(&job).await;
+            } else {
+                self.jobs.add(&job);
+                fetched.push(job);
+            }
+        }
+        let mut exit = Exit::Done;
+        for job in fetched {
+            exit = exit.or(self.look(&job).await?);
+            if self.leaving.is_some() {
+                break;
+            }
+        }
+        Ok(exit)
+    }
+
+    /// Sends a command, its redirect tested before.
+    async fn post(&mut self, invocation: &Arc<Invocation>, text: &str) -> Outcome<Posted> {
+        let not_understood = |problem| Failure { exit: Exit::NotUnderstood, problem };
+        let spec = RenderSpec::of(invocation, self.zone()).map_err(not_understood)?;
+        let redirect = invocation.redirect.as_ref().map(RedirectFile::test).transpose();
+        let redirect = redirect.map_err(|problem| Failure { exit: Exit::Failed, problem })?;
+        let destination = match invocation.row.name.as_str() {
+            "getfile" | "collect" => Some(Destination::of(invocation, self.config.download_folder.as_deref())?),
+            _ => None,
+        };
+        let session = self.attached().await?;
+        let redirect = match redirect {
+            Some(file) => Some(self.begin(spec, Target::File(file))?),
+            None => None,
+        };
+        let fetch = destination.map(|destination| Fetch::new(destination, session.device.id.clone()));
+        let is_pattern = invocation.params.get("path").is_some_and(|path| path.contains(['*', '?', '[']));
+        let matches = fetch.as_ref().filter(|_| is_pattern).map(Fetch::matches);
+        let command = self.command(invocation, text);
+        let job = self.start(&session, invocation.clone(), text, redirect, fetch).post(command).await?;
+        Ok(Posted { job, matches })
+    }
+
+    fn command(&self, invocation: &Invocation, text: &str) -> NewCommand {
+        let params = invocation.params.iter();
+        NewCommand {
+            command_id: CommandId::new(),
+            raw_command_line: text.to_owned(),
+            command_definition_id: invocation.row.name.clone(),
+            params: params.map(|(name, value)| Param { param_id: name.clone(), value: value.clone() }).collect(),
+            flags: invocation.flags.iter().cloned().collect(),
+            current_directory: self.directory(),
+            background_mode: invocation.background,
+        }
+    }
+
+    /// What a job of this shell begins with.
+    pub(super) fn start(
+        &self,
+        session: &Session,
+        invocation: Arc<Invocation>,
+        text: &str,
+        redirect: Option<Rendering>,
+        fetch: Option<Fetch>,
+    ) -> Start {
+        let screen = self.screen.clone();
+        let interactive = self.interactive;
+        Start {
+            client: self.client.clone(),
+            session: session.session_id.clone(),
+            line: text.to_owned(),
+            invocation,
+            directory: Some(self.directory.clone()),
+            redirect,
+            fetch,
+            announce: Arc::new(move |job| {
+                if interactive {
+                    screen.announce(&jobs::line_of(job, &jobs::state_of(job)));
+                }
+            }),
+        }
+    }
+
+    pub(super) fn begin(&self, spec: RenderSpec, target: Target) -> Outcome<Rendering> {
+        Rendering::begin(&self.screen, spec, target).map_err(|error| jobs::written(&error))
+    }
+
+    /// Shows a job until it ends or is left.
+    pub(super) async fn look(&mut self, job: &Arc<Job>) -> Outcome<Exit> {
+        let (screen, zone) = (self.screen.clone(), self.zone());
+        let begin = || {
+            let spec = if job.invocation.redirect.is_some() {
+                // The answer is in the file: only what is said beside it is shown.
+                RenderSpec::text()
+            } else {
+                RenderSpec::of(&job.invocation, zone).map_err(|problem| Failure { exit: Exit::NotUnderstood, problem })?
+            };
+            Rendering::begin(&screen, spec, Target::Screen).map_err(|error| jobs::written(&error))
+        };
+        match self.sight.look(job, begin).await {
+            Ok(Seen::Ended(end)) => {
+                self.jobs.remove(job);
+                Ok(end.exit())
+            }
+            Ok(Seen::Left) => Ok(Exit::Done),
+            Ok(Seen::Asked(asked)) => Ok(self.asked(asked)),
+            Err(failure) => {
+                self.jobs.remove(job);
+                Err(failure)
+            }
+        }
+    }
+
+    /// What a signal means for the shell as a whole.
+    pub(super) fn asked(&mut self, asked: Asked) -> Exit {
+        let exit = match asked {
+            Asked::HangUp => Exit::HungUp,
+            Asked::Terminate => Exit::Terminated,
+            Asked::Interrupt | Asked::Suspend => Exit::Cancelled,
+        };
+        self.leaving = Some(exit);
+        exit
+    }
+}
+
+/// A command that the service has accepted.
+struct Posted {
+    job: Arc<Job>,
+    /// Where the files are told that its pattern matches, if it is a `getfile` with a pattern.
+    matches: Option<Arc<Mutex<Vec<Matched>>>>,
+}
+
+/// The line that fetches one of the files that a pattern matched, with everything else as the analyst said it.
+#[must_use]
+pub fn line_for(invocation: &Invocation, matched: &Matched) -> String {
+    let path = matched.path_uri.clone().unwrap_or_else(|| crate::protocol::text::file_uri(matched.path.as_bytes()));
+    let mut line = format!("{} {path}", invocation.row.name);
+    for flag in &invocation.flags {
+        line.push_str(&format!(" -{flag}"));
+    }
+    if let Some(to) = invocation.params.get("to") {
+        line.push_str(&format!(" -to \"{}\"", to.replace('"', "\"\"")));
+    }
+    line
+}

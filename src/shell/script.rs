@@ -1,0 +1,175 @@
+//! Batch: lines from standard input, the command line or files, checked as a whole before the first one runs, in one
+//! session, to the first failure.
+
+use std::io::Read as _;
+
+use super::view::Origin;
+use super::{Input, Shell};
+use crate::error::{Exit, Failure, Outcome};
+use crate::grammar::{ScriptLine, decode, read, script_lines};
+use crate::host::signals::Asked;
+
+/// Scripts are read up to this.
+const MAX_SCRIPT: u64 = 64 << 20;
+
+/// A line and where it came from.
+struct Sourced {
+    line: ScriptLine,
+    source: String,
+}
+
+impl Sourced {
+    fn origin(&self) -> Origin {
+        Origin { source: self.source.clone(), number: self.line.number }
+    }
+}
+
+/// Runs a batch to its end.
+pub(super) async fn run(shell: &mut Shell, input: Input) -> Outcome<Exit> {
+    let exit = match input {
+        Input::Stdin { stream: true } => stream(shell).await,
+        Input::Stdin { stream: false } => {
+            let lines = lines_of("-", &read_all("-", std::io::stdin().lock())?)?;
+            all(shell, &lines).await
+        }
+        Input::Lines(texts) => {
+            let mut lines = Vec::new();
+            for text in texts {
+                lines.extend(lines_of("-c", text.as_bytes())?);
+            }
+            all(shell, &lines).await
+        }
+        Input::Files(files) => {
+            let mut lines = Vec::new();
+            for file in files {
+                let name = file.display().to_string();
+                let opened = std::fs::File::open(&file)
+                    .map_err(|error| Failure::new(Exit::NotUnderstood, "script", format!("{name} cannot be read: {error}")))?;
+                lines.extend(lines_of(&name, &read_all(&name, opened)?)?);
+            }
+            all(shell, &lines).await
+        }
+    };
+    finish(shell, exit).await
+}
+
+fn read_all(source: &str, input: impl std::io::Read) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::new();
+    input
+        .take(MAX_SCRIPT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(Exit::NotUnderstood, "script", format!("{source} cannot be read: {error}")))?;
+    if bytes.len() as u64 > MAX_SCRIPT {
+        let message = format!("{source} is longer than {} MiB", MAX_SCRIPT >> 20);
+        return Err(Failure::new(Exit::NotUnderstood, "script", message));
+    }
+    Ok(bytes)
+}
+
+fn lines_of(source: &str, bytes: &[u8]) -> Outcome<Vec<Sourced>> {
+    let text = decode(bytes).map_err(|error| Failure::new(Exit::NotUnderstood, "script", format!("{source}: {error}")))?;
+    Ok(script_lines(text).into_iter().map(|line| Sourced { line, source: source.to_owned() }).collect())
+}
+
+/// Checks every line, then runs them.
+async fn all(shell: &mut Shell, lines: &[Sourced]) -> Outcome<Exit> {
+    let mut bad = false;
+    for sourced in lines {
+        let reading = read(&sourced.line.text, None);
+        if !reading.is_empty() && !reading.diagnostics.is_empty() {
+            bad = true;
+            shell.screen.diagnostics(&sourced.line.text, Some(&sourced.origin()), &reading.diagnostics);
+        }
+    }
+    if bad {
+        return Ok(Exit::NotUnderstood);
+    }
+    let mut exit = Exit::Done;
+    for sourced in lines {
+        let (now, _) = shell.line(&sourced.line.text, Some(&sourced.origin())).await;
+        exit = exit.or(now);
+        if goes_no_further(shell, now) {
+            break;
+        }
+    }
+    Ok(exit)
+}
+
+/// Runs lines as they come.
+async fn stream(shell: &mut Shell) -> Outcome<Exit> {
+    let (to, mut lines) = tokio::sync::mpsc::channel::<Outcome<String>>(1);
+    // A thread, because reading a terminal or pipe cannot be given up; it ends with the process.
+    std::thread::spawn(move || {
+        let mut input = std::io::stdin().lock();
+        let mut number = 0;
+        loop {
+            number += 1;
+            let mut bytes = Vec::new();
+            let mut line = std::io::Read::take(&mut input, MAX_SCRIPT);
+            let next = match std::io::BufRead::read_until(&mut line, b'\n', &mut bytes) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => decode(&bytes)
+                    .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
+                    .map_err(|_| Failure::new(Exit::NotUnderstood, "script", format!("-: line {number}: not UTF-8"))),
+            };
+            if to.blocking_send(next).is_err() {
+                return;
+            }
+        }
+    });
+    let (mut exit, mut number) = (Exit::Done, 0);
+    loop {
+        let next = tokio::select! {
+            next = lines.recv() => next,
+            asked = shell.signalled() => {
+                shell.asked(asked);
+                break;
+            }
+        };
+        let Some(text) = next else { break };
+        number += 1;
+        let origin = Origin { source: "-".to_owned(), number };
+        let (now, _) = shell.line(&text?, Some(&origin)).await;
+        exit = exit.or(now);
+        if goes_no_further(shell, now) {
+            break;
+        }
+    }
+    Ok(exit)
+}
+
+fn goes_no_further(shell: &Shell, exit: Exit) -> bool {
+    shell.leaving.is_some() || exit == Exit::BrokenPipe || exit == Exit::Cancelled || (!exit.is_done() && !shell.keep_going)
+}
+
+/// Shows what runs in the background, in order, and leaves the session.
+async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
+    let mut exit = exit?;
+    for job in shell.jobs.all() {
+        if shell.leaving.is_some() || exit == Exit::BrokenPipe {
+            let _ = job.cancel().await;
+            continue;
+        }
+        match shell.look(&job).await {
+            Ok(now) => exit = exit.or(now),
+            Err(failure) => {
+                if failure.exit != Exit::BrokenPipe {
+                    shell.screen.error(&failure.problem);
+                }
+                exit = exit.or(failure.exit);
+            }
+        }
+    }
+    shell.leave().await;
+    Ok(shell.leaving.unwrap_or(exit))
+}
+
+impl Shell {
+    /// The next signal of a batch.
+    async fn signalled(&mut self) -> Asked {
+        match &mut self.sight.signals {
+            Some(signals) => signals.next().await,
+            None => std::future::pending().await,
+        }
+    }
+}
