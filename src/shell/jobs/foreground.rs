@@ -76,7 +76,7 @@ impl Sight {
         };
         job.set_background(false);
         let screen = self.screen.clone();
-        let mut look = Look { job, screen, rendering, last: after, enough: false };
+        let mut look = Look { job, screen, rendering, last: after, enough: false, warned: false, because: None, ended: None };
         let seen = look.until_it_ends(self, after).await;
         look.screen.progress_end(job.number());
         match seen {
@@ -89,7 +89,13 @@ impl Sight {
                 *job.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(parked);
                 Ok(Seen::Left)
             }
-            other => other,
+            Ok(asked) => {
+                if let Some(end) = look.ended.take() {
+                    look.end(&end)?;
+                }
+                Ok(asked)
+            }
+            Err(failure) => Err(failure),
         }
     }
 }
@@ -100,10 +106,17 @@ struct Look<'a> {
     rendering: Rendering,
     last: u64,
     enough: bool,
+    /// The analyst was told that the command is another shell's.
+    warned: bool,
+    /// The signal that ends a batch once its command has.
+    because: Option<Asked>,
+    /// How the command ended, when such a signal was heard before.
+    ended: Option<End>,
 }
 
 impl Look<'_> {
     async fn until_it_ends(&mut self, sight: &mut Sight, after: u64) -> Outcome<Seen> {
+        let batch = sight.signals.is_some();
         let mut wait = Wait::begin(sight)?;
         let mut heard = self.job.read(after).await;
         let mut patience: Option<Instant> = None;
@@ -111,16 +124,11 @@ impl Look<'_> {
             tokio::select! {
                 biased;
                 asked = wait.asked() => match asked {
-                    Asked::Interrupt if patience.is_none() => {
-                        patience = Some(Instant::now() + RECEIPT);
-                        self.screen.progress_end(self.job.number());
-                        self.job.cancel().await?;
-                    }
-                    Asked::Interrupt => {
-                        self.screen.message(&format!("[{0}] goes on being cancelled; see status {0}", self.job.number()));
-                        if self.leave() {
-                            return Ok(Seen::Left);
-                        }
+                    // At a terminal the task beside the loop ends the shell; here nothing is left to do.
+                    Asked::Terminate | Asked::HangUp if !batch => {}
+                    Asked::Interrupt if !batch && !self.job.is_own() && !self.warned => {
+                        self.warned = true;
+                        self.screen.message("another shell typed this: Ctrl+C again cancels it, Ctrl+Z leaves it");
                     }
                     Asked::Suspend => {
                         if self.leave() {
@@ -128,12 +136,34 @@ impl Look<'_> {
                             return Ok(Seen::Left);
                         }
                     }
-                    other => return Ok(Seen::Asked(other)),
+                    asked if patience.is_none() => {
+                        patience = Some(Instant::now() + RECEIPT);
+                        self.because = batch.then_some(asked);
+                        self.screen.progress_end(self.job.number());
+                        self.job.cancel().await?;
+                    }
+                    asked => {
+                        self.screen.message(&format!("[{0}] goes on being cancelled; see status {0}", self.job.number()));
+                        if batch {
+                            return Ok(Seen::Asked(asked));
+                        }
+                        if self.leave() {
+                            return Ok(Seen::Left);
+                        }
+                    }
                 },
                 next = heard.recv() => match next {
                     Some(Heard::Event(event)) => self.show(&event).await?,
                     Some(Heard::Note(note)) => self.screen.message(&note),
-                    Some(Heard::End(end)) => return Ok(Seen::Ended(*end)),
+                    Some(Heard::End(end)) => {
+                        return Ok(match self.because {
+                            Some(asked) => {
+                                self.ended = Some(*end);
+                                Seen::Asked(asked)
+                            }
+                            None => Seen::Ended(*end),
+                        });
+                    }
                     None => return Err(Failure::internal("the job was lost")),
                 },
                 () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
@@ -142,6 +172,9 @@ impl Look<'_> {
                         self.job.number(),
                         RECEIPT.as_secs(),
                     ));
+                    if let Some(asked) = self.because {
+                        return Ok(Seen::Asked(asked));
+                    }
                     if self.leave() {
                         return Ok(Seen::Left);
                     }

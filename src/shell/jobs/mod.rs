@@ -103,6 +103,7 @@ pub struct Job {
     facts: watch::Sender<Facts>,
     readers: mpsc::Sender<Reader>,
     background: AtomicBool,
+    own: bool,
 }
 
 impl Job {
@@ -116,6 +117,12 @@ impl Job {
     #[must_use]
     pub fn number(&self) -> u64 {
         self.facts.borrow().number.unwrap_or(0)
+    }
+
+    /// Whether this shell typed it.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Whether it has ended.

@@ -83,6 +83,7 @@ impl Start {
             facts: watch::Sender::new(facts),
             readers,
             background: AtomicBool::new(background),
+            own: self.directory.is_some(),
         });
         let work = match (self.redirect, self.fetch) {
             (_, Some(fetch)) => Work::Fetch(Box::new(fetch)),
