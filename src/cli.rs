@@ -8,7 +8,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Config;
 use crate::grammar::{self, ErrorKind};
 use crate::host::{Home, start};
-use crate::host::Home;
 use crate::protocol::PlatformName;
 use crate::shell::{self, Input};
 

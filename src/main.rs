@@ -1,11 +1,14 @@
 //! Reads the arguments, takes the role they name, and ends with its exit code.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use lrsh::cli::{self, Action, Cli};
-use lrsh::error::Exit;
-use lrsh::host::Home;
+use lrsh::host::{Home, start};
+use lrsh::protocol::Problem;
+use lrsh::shell::{self, Starter};
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
@@ -17,15 +20,21 @@ fn main() -> anyhow::Result<ExitCode> {
             lrsh::embedded::run(&Home::find()?)?;
             0
         }
+        Some(Action::Config) => cli::config(&Home::find()?),
         None => {
-            lrsh::host::start::ensure(&Home::find()?)?;
-            0
+            let home = Home::find()?;
+            let embedded = Embedded(home.clone());
+            shell::run(cli.shell.options(home), Arc::new(embedded)).code()
         }
     }))
-        Some(Action::Config) => match Home::find() {
-            Ok(home) => cli::config(&home),
-            Err(_) => Exit::NotUnderstood.code(),
-        },
-        None => 0,
-    })
+}
+
+/// The embedded default: the background process of this home.
+struct Embedded(Home);
+
+impl Starter for Embedded {
+    fn ensure(&self) -> Result<PathBuf, Problem> {
+        start::ensure(&self.0)
+            .map_err(|error| Problem::new("unreachable", format!("the background process cannot be started: {error}")))
+    }
 }

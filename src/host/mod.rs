@@ -3,8 +3,8 @@
 //! Beside the agent's platform the only place with `cfg(unix)`.
 
 mod home;
-pub mod start;
 pub mod signals;
+pub mod start;
 mod stream;
 pub mod terminal;
 

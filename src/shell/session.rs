@@ -92,6 +92,8 @@ impl Shell {
         if session.is_closed() {
             return;
         }
+        // Its end is this shell's own doing: nothing to be told of.
+        *session.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some("by this shell".to_owned());
         if let Err(failure) = self.client.leave(&session.facts.session_id).await {
             self.screen.error(&failure.problem);
         }
@@ -120,8 +122,10 @@ async fn watch(
     while let Ok(event) = events.next().await {
         if let SessionEventKind::Closed { by, reason } = event.what {
             let by = format!("by {by} ({reason})");
-            *closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(by.clone());
-            screen.announce(&format!("the session was ended {by}"));
+            let before = closed.lock().unwrap_or_else(PoisonError::into_inner).replace(by.clone());
+            if before.is_none() {
+                screen.announce(&format!("the session was ended {by}"));
+            }
             return;
         }
     }
