@@ -53,7 +53,7 @@ impl Pty {
         let mut output = pair.master.try_clone_reader().unwrap();
         let (watcher, answers) = (seen.clone(), keys.clone());
         std::thread::spawn(move || {
-            let mut buffer = [0; 65536];
+            let mut buffer = vec![0; 65536];
             while let Ok(read @ 1..) = output.read(&mut buffer) {
                 let bytes = &buffer[..read];
                 let asked = bytes.windows(CURSOR_QUESTION.len()).filter(|window| *window == CURSOR_QUESTION).count();
