@@ -14,6 +14,10 @@ fn found(kind: ErrorKind, span: Span, message: String, hint: Option<String>) -> 
 /// Up to three of the names that are nearest to what was typed, the nearest first.
 #[must_use]
 pub fn nearest<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    // What is longer than any name is near to none, and measuring it would cost its length in time and memory.
+    if typed.len() > 64 {
+        return Vec::new();
+    }
     let typed = typed.to_ascii_lowercase();
     let mut scored: Vec<(usize, &str)> = names
         .filter_map(|name| {
@@ -133,7 +137,7 @@ pub(super) fn word_behind_target(span: Span, typed: &str) -> Diagnostic {
 
 /// What another shell's operator is, and what to write instead.
 pub(super) fn foreign(sign: &str, span: Span, command: Option<&str>, next: &[Token<'_>]) -> Diagnostic {
-    let mut words = next.iter().filter_map(|token| match &token.kind {
+    let mut words = next.iter().take(16).filter_map(|token| match &token.kind {
         TokenKind::Word { text, .. } => Some(text.as_ref()),
         _ => None,
     });

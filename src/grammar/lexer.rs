@@ -40,6 +40,13 @@ pub(super) enum TokenKind<'a> {
     Foreign,
 }
 
+impl Token<'_> {
+    /// Whether it is a word with a quote that is not closed.
+    pub(super) fn has_open_quote(&self) -> bool {
+        matches!(self.kind, TokenKind::Word { open: Some(_), .. })
+    }
+}
+
 /// Cuts a line into tokens. Total: every byte that is not a blank belongs to exactly one token.
 pub(super) fn tokens(line: &str) -> Vec<Token<'_>> {
     let mut lexer = Lexer { line, at: 0, tokens: Vec::with_capacity(8) };
@@ -103,7 +110,13 @@ impl<'a> Lexer<'a> {
 
     fn foreign_redirect(&mut self) {
         let start = self.at;
-        self.at += self.rest().find(is_blank).unwrap_or(self.rest().len());
+        // The whole word, its quoted parts too, so that a file name in quotes is not read as words of its own.
+        while let Some(c) = self.peek().filter(|c| !is_blank(*c)) {
+            self.at += c.len_utf8();
+            if matches!(c, '"' | '\'') {
+                self.quoted_part(c, &mut String::new());
+            }
+        }
         self.push(start, TokenKind::Foreign);
     }
 
@@ -132,11 +145,13 @@ impl<'a> Lexer<'a> {
             }
         }
         let plain = self.line.get(plain_from..self.at).unwrap_or_default();
-        let last = self.rest().trim_start_matches(is_blank).is_empty();
+        let behind = self.rest().trim_start_matches(is_blank);
+        let last = behind.is_empty();
         // The final `&` stands outside any quote when plain text ends in it.
         let background = last && open.is_none() && plain.ends_with('&');
-        let foreign = !quoted && (is_operator(plain) && !(plain == "&" && last) || last && plain.ends_with("&&"));
-        if foreign {
+        // `a&&` and `a& &` say more than one `&` may.
+        let doubled = plain.ends_with("&&") || plain.ends_with('&') && behind.trim_end_matches(is_blank) == "&";
+        if !quoted && (doubled || is_operator(plain) && !(plain == "&" && last)) {
             self.push(start, TokenKind::Foreign);
             return;
         }

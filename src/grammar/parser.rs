@@ -35,7 +35,8 @@ pub fn highlight(line: &str) -> Vec<(Span, Class)> {
             .get(index + 1..)
             .unwrap_or_default()
             .iter()
-            .any(|(later, _)| later.start == span.start && later.end >= span.end)
+            .take_while(|(later, _)| later.start == span.start)
+            .any(|(later, _)| later.end >= span.end)
         {
             continue;
         }
@@ -328,7 +329,7 @@ impl<'a> Binder<'a> {
         };
         let first_name = self.row.params.first().map_or("", |param| param.name.as_str());
         let words = &self.split.arguments;
-        let (mut value, mut number, mut named_first) = (None, None, false);
+        let (mut value, mut number, mut named_first, mut named_number) = (None, None, false, false);
         let mut flags: Vec<&str> = Vec::new();
         let mut count = 0;
         let mut at = 0;
@@ -341,9 +342,12 @@ impl<'a> Binder<'a> {
                 }
                 Some((name, _, used)) if any_param(name) => {
                     at += used;
+                    let named = words.get(at).map(|word| word.text.as_ref());
                     if name.eq_ignore_ascii_case(first_name) {
-                        value = words.get(at).map(|word| word.text.as_ref());
+                        value = named;
                         named_first = true;
+                    } else if name.eq_ignore_ascii_case("number") {
+                        named_number = true;
                     }
                     count += usize::from(!is_shared(name));
                     at += 1;
@@ -361,7 +365,7 @@ impl<'a> Binder<'a> {
             Some(("value", wanted)) => value.is_some_and(|value| value.eq_ignore_ascii_case(wanted)),
             Some(("flag", wanted)) => flags.iter().any(|flag| flag.eq_ignore_ascii_case(wanted)),
             Some(("values", wanted)) => wanted.parse().is_ok_and(|wanted: usize| count >= wanted),
-            _ => form.when == "number" && !named_first && number.is_some_and(values::is_number),
+            _ => form.when == "number" && (named_number || !named_first && number.is_some_and(values::is_number)),
         })
     }
 

@@ -1,7 +1,6 @@
 //! A script → its lines. A quote may span lines, so what is one line to the parser may be several in the file.
 
-use super::invocation::ErrorKind;
-use super::parser::read;
+use super::lexer::{self, Token};
 
 /// A line of a script, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,5 +93,5 @@ fn joined(first: &str, following: &[&str]) -> (String, usize) {
 /// Whether a line ends within a quote, so that more of it is to come.
 #[must_use]
 pub fn has_open_quote(line: &str) -> bool {
-    line.contains(['"', '\'']) && read(line, None).diagnostics.iter().any(|found| found.kind == ErrorKind::OpenQuote)
+    line.contains(['"', '\'']) && !lexer::is_comment(line) && lexer::tokens(line).iter().any(Token::has_open_quote)
 }

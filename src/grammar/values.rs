@@ -46,7 +46,9 @@ pub(super) fn canonical<'v>(
             value.bytes().all(|c| c.is_ascii_digit()) && value.parse::<u32>().is_ok_and(|pid| (1..=4_194_304).contains(&pid))
         }
         Kind::Count => is_number(value),
-        Kind::CommandId => !value.is_empty() && value.bytes().all(|c| c.is_ascii_hexdigit() || c == b'-'),
+        Kind::CommandId => {
+            !value.is_empty() && !value.starts_with('-') && value.bytes().all(|c| c.is_ascii_hexdigit() || c == b'-')
+        }
         Kind::Size => is_size(value),
         Kind::Age => is_duration(value.strip_prefix(['+', '-']).unwrap_or(value)) || value.parse::<jiff::Timestamp>().is_ok(),
         Kind::Duration => is_duration(value),
@@ -124,8 +126,16 @@ fn one_of(choices: &[String]) -> String {
 
 fn is_size(value: &str) -> bool {
     let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
-    let digits = digits.strip_suffix(['k', 'K', 'M', 'm', 'G', 'g']).unwrap_or(digits);
-    is_number(digits)
+    let unit = digits.find(['k', 'K', 'M', 'm', 'G', 'g']).unwrap_or(digits.len());
+    let (number, unit) = digits.split_at_checked(unit).unwrap_or((digits, ""));
+    let bytes: u64 = match unit {
+        "" => 1,
+        "k" | "K" => 1 << 10,
+        "m" | "M" => 1 << 20,
+        "g" | "G" => 1 << 30,
+        _ => return false,
+    };
+    is_number(number) && number.parse::<u64>().is_ok_and(|number| number.checked_mul(bytes).is_some())
 }
 
 fn is_duration(value: &str) -> bool {

@@ -1,4 +1,6 @@
-//! The table holds its own rules, and the corpus reads as it says.
+//! The table holds its own rules, the corpus reads as it says, and nothing that can be typed does harm.
+
+mod corpus;
 
 use lrsh::grammar;
 
