@@ -44,10 +44,16 @@ pub(super) fn unknown_command(typed: &str, span: Span, platform: Option<Platform
     found(ErrorKind::UnknownCommand, span, format!("there is no command `{typed}`"), hint)
 }
 
-pub(super) fn unknown_parameter(row: &Row, params: &[Parameter], flags: &[Flag], typed: &str, span: Span) -> Diagnostic {
+pub(super) fn unknown_parameter(row: &'static Row, form: Option<&'static Form>, typed: &str, span: Span) -> Diagnostic {
     let name = typed.trim_start_matches('-');
-    let names = params.iter().filter(|param| !param.hidden).map(|param| param.name.as_str());
-    let near = nearest(name, names.chain(flags.iter().map(|flag| flag.name.as_str())));
+    let names = |params: &'static [Parameter], flags: &'static [Flag]| {
+        let params = params.iter().filter(|param| !param.hidden).map(|param| param.name.as_str());
+        params.chain(flags.iter().map(|flag| flag.name.as_str()))
+    };
+    let here = names(row.params_of(form), form.map_or(&row.flags, |form| &form.flags));
+    // A flag may also have meant a form that the line did not bind.
+    let elsewhere = row.forms.iter().flat_map(|form| names(&[], &form.flags));
+    let near = nearest(name, here.chain(elsewhere));
     let near: Vec<String> = near.iter().map(|name| format!("-{name}")).collect();
     let near: Vec<&str> = near.iter().map(String::as_str).collect();
     let hint = did_you_mean(&near).or_else(|| {

@@ -289,7 +289,7 @@ impl<'a> Binder<'a> {
                 }
                 None if used == 1 => bare.push(word.clone()),
                 None => {
-                    let found = hints::unknown_parameter(self.row, self.params(), self.form_flags(), &word.text, word.span);
+                    let found = hints::unknown_parameter(self.row, self.form, &word.text, word.span);
                     self.complain(found);
                 }
             }

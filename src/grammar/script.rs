@@ -46,9 +46,9 @@ pub fn decode(bytes: &[u8]) -> Result<&str, ScriptError> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(ScriptError::Utf16);
     }
-    let bytes = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|error| {
-        let byte = error.valid_up_to();
+    let text = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(bytes);
+    std::str::from_utf8(text).map_err(|error| {
+        let byte = bytes.len() - text.len() + error.valid_up_to();
         let line = bytes.get(..byte).unwrap_or_default().split(|&c| c == b'\n').count();
         ScriptError::NotUtf8 { line, byte }
     })
