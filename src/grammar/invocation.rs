@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::row::{Form, OutputFormat, Row};
 
 /// A range of bytes of the line, from 0, the end excluded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Span {
     /// The first byte.
     pub start: usize,

@@ -196,6 +196,27 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// The beginning of a word with its quotes stripped, and the quote that is open at its end.
+pub(super) fn unquoted(word: &str) -> (String, Option<char>) {
+    let mut text = String::with_capacity(word.len());
+    let mut quote = None;
+    let mut chars = word.chars().peekable();
+    while let Some(c) = chars.next() {
+        match quote {
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            Some(open) if c == open => {
+                if chars.next_if_eq(&open).is_some() {
+                    text.push(open);
+                } else {
+                    quote = None;
+                }
+            }
+            _ => text.push(c),
+        }
+    }
+    (text, quote)
+}
+
 fn is_operator(word: &str) -> bool {
     matches!(word, "|" | "||" | "<" | "<<" | ";" | "&&" | "&")
 }

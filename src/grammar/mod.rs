@@ -6,9 +6,12 @@
 
 mod arguments;
 mod check;
+mod colours;
+mod expected;
 mod hints;
 mod invocation;
 mod lexer;
+mod line;
 mod parser;
 mod reading;
 mod row;
@@ -17,10 +20,12 @@ mod table;
 mod values;
 
 pub use arguments::split_arguments;
+pub use colours::{Class, highlight};
+pub use expected::{Expected, ExpectedValue, expected_at};
 pub use hints::{nearest, not_yet};
 pub use invocation::{Diagnostic, ErrorKind, Invocation, Reading, Redirect, Span};
 pub use lexer::quoted;
-pub use parser::{Class, highlight, read};
+pub use parser::read;
 pub use row::{
     Alignment, Category, Column, Example, Flag, Form, Kind, OutputFormat, Parameter, Prerequisite, Role, Row, RunsOn, Sort,
     Unit, Weight,

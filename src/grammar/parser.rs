@@ -1,11 +1,12 @@
 //! Tokens → an invocation, bound by the command's row.
 //!
-//! In two steps. `Line::split` sorts the tokens without knowing the command: command word, arguments, redirect, background, and
-//! what belongs to other shells. [`Binder`] then reads the arguments by the row's parameters: named ones and flags first,
-//! anywhere on the line; bare words fill what is left in the definition's order.
+//! In two steps. [`Line::split`] sorts the tokens without knowing the command. [`Binder`] then reads the arguments by the row's
+//! parameters: named ones and flags first, anywhere on the line; bare words fill what is left in the definition's order.
 
-use super::invocation::{Diagnostic, ErrorKind, Invocation, Reading, Redirect, Span};
-use super::lexer::{self, Token, TokenKind};
+use super::colours::Class;
+use super::invocation::{Diagnostic, ErrorKind, Invocation, Reading, Span};
+use super::lexer;
+use super::line::{Line, Word};
 use super::row::{Flag, Form, Kind, Parameter, Row};
 use super::table::{is_shared, is_view_option, table};
 use super::{hints, values};
@@ -15,63 +16,6 @@ use crate::protocol::PlatformName;
 #[must_use]
 pub fn read(line: &str, platform: Option<PlatformName>) -> Reading {
     bind(line, platform).0
-}
-
-/// What each part of a line was read as: spans in order that together cover the line.
-#[must_use]
-pub fn highlight(line: &str) -> Vec<(Span, Class)> {
-    let mut marks = bind(line, None).1;
-    // Of two marks at one place the later says more: a value that did not fit is an error.
-    marks.sort_by_key(|(span, _)| span.start);
-    let mut whole: Vec<(Span, Class)> = Vec::with_capacity(marks.len() * 2 + 1);
-    let mut at = 0;
-    let mut push = |start: usize, end: usize, class| {
-        if start < end {
-            whole.push((Span { start, end }, class));
-        }
-    };
-    for (index, (span, class)) in marks.iter().enumerate() {
-        if marks
-            .get(index + 1..)
-            .unwrap_or_default()
-            .iter()
-            .take_while(|(later, _)| later.start == span.start)
-            .any(|(later, _)| later.end >= span.end)
-        {
-            continue;
-        }
-        let start = span.start.max(at);
-        push(at, start, Class::Blank);
-        push(start, span.end.max(start), *class);
-        at = at.max(span.end);
-    }
-    push(at, line.len(), Class::Blank);
-    whole
-}
-
-/// What a part of a line is, for colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// A command that there is.
-    Command,
-    /// The name of a parameter.
-    Parameter,
-    /// A flag.
-    Flag,
-    /// A value.
-    Value,
-    /// `>` or `>>`.
-    Redirect,
-    /// The file behind it.
-    Target,
-    /// `&`.
-    Background,
-    /// A comment.
-    Comment,
-    /// What was not understood.
-    Error,
-    /// What stands between words.
-    Blank,
 }
 
 /// The same, with what each part of the line was read as.
@@ -103,129 +47,25 @@ pub(super) fn bind(line: &str, platform: Option<PlatformName>) -> (Reading, Vec<
     binder.finish(platform)
 }
 
-/// A word with its quotes stripped.
-#[derive(Debug, Clone)]
-pub(super) struct Word<'a> {
-    pub(super) text: std::borrow::Cow<'a, str>,
-    pub(super) span: Span,
-    pub(super) quoted: bool,
-}
-
-impl Word<'_> {
-    fn is_bare(&self, text: &str) -> bool {
-        !self.quoted && self.text == text
-    }
-
-    /// The name behind the dash, when the word could be a flag or parameter.
-    fn dashed(&self) -> Option<&str> {
-        (!self.quoted).then(|| self.text.strip_prefix('-')).flatten().filter(|name| !name.is_empty())
-    }
-}
-
-/// A line whose tokens are sorted, before a command is known.
-struct Line<'a> {
-    command: Option<Word<'a>>,
-    arguments: Vec<Word<'a>>,
-    /// Where the arguments end: at the redirect, the final `&`, or the end of the line.
-    arguments_end: usize,
-    redirect: Option<Redirect>,
-    background: bool,
-    diagnostics: Vec<Diagnostic>,
-    marks: Vec<(Span, Class)>,
-}
-
-impl<'a> Line<'a> {
-    fn split(line: &'a str) -> Self {
-        let tokens = lexer::tokens(line);
-        let mut split = Line {
-            command: None,
-            arguments: Vec::with_capacity(tokens.len()),
-            arguments_end: line.len(),
-            redirect: None,
-            background: false,
-            diagnostics: Vec::new(),
-            marks: Vec::with_capacity(tokens.len()),
-        };
-        let mut redirect: Option<(Span, bool)> = None;
-        for at in 0..tokens.len() {
-            split.sort_in(line, &tokens, at, &mut redirect);
-        }
-        if let Some((span, _)) = redirect
-            && split.redirect.is_none()
-            && split.command.is_some()
-            && !split
-                .diagnostics
-                .iter()
-                .any(|found| found.kind == ErrorKind::UnsupportedSyntax && found.span.start >= span.start)
-        {
-            split.diagnostics.push(hints::missing_redirect_target(span));
-        }
-        split
-    }
-
-    fn sort_in(&mut self, line: &'a str, tokens: &[Token<'a>], at: usize, redirect: &mut Option<(Span, bool)>) {
-        let Some(Token { span, kind }) = tokens.get(at) else { return };
-        let span = *span;
-        match kind {
-            TokenKind::Word { text, quoted, open } => {
-                if let Some(open) = open {
-                    self.diagnostics.push(hints::open_quote(Span { start: *open, end: line.len() }));
-                }
-                let word = Word { text: text.clone(), span, quoted: *quoted };
-                match redirect {
-                    None if self.command.is_none() => self.command = Some(word),
-                    None => self.arguments.push(word),
-                    Some((_, append)) if self.redirect.is_none() => {
-                        self.marks.push((span, Class::Target));
-                        self.redirect = Some(Redirect { target: word.text.into_owned(), append: *append });
-                    }
-                    Some(_) => {
-                        self.marks.push((span, Class::Error));
-                        self.diagnostics.push(hints::word_behind_target(span, &word.text));
-                    }
-                }
-            }
-            TokenKind::Redirect { append } => {
-                if redirect.is_some() {
-                    self.marks.push((span, Class::Error));
-                    self.diagnostics.push(hints::second_redirect(span));
-                } else {
-                    self.marks.push((span, Class::Redirect));
-                    *redirect = Some((span, *append));
-                    self.arguments_end = self.arguments_end.min(span.start);
-                }
-            }
-            TokenKind::Background => {
-                self.marks.push((span, Class::Background));
-                self.background = true;
-                self.arguments_end = self.arguments_end.min(span.start);
-            }
-            TokenKind::Foreign => {
-                self.marks.push((span, Class::Error));
-                let sign = line.get(span.start..span.end).unwrap_or_default();
-                let next = tokens.get(at + 1..).unwrap_or_default();
-                let head = self.command.as_ref().map(|command| command.text.as_ref());
-                self.diagnostics.push(hints::foreign(sign, span, head, next));
-            }
-        }
-    }
-}
-
-struct Binder<'a> {
+/// Reads the arguments of a line by its command's row.
+pub(super) struct Binder<'a> {
     line: &'a str,
     row: &'static Row,
     command: Span,
-    form: Option<&'static Form>,
+    pub(super) form: Option<&'static Form>,
     split: Line<'a>,
     /// Everything behind `--`, for commands that take it raw.
     rest: Option<(Span, &'a str)>,
-    values: Vec<Bound<'a>>,
-    flags: Vec<(&'static Flag, Span)>,
+    pub(super) values: Vec<Bound<'a>>,
+    pub(super) flags: Vec<(&'static Flag, Span)>,
 }
 
-struct Bound<'a> {
-    parameter: &'static Parameter,
-    value: Word<'a>,
+/// A parameter and the word that is its value.
+pub(super) struct Bound<'a> {
+    pub(super) parameter: &'static Parameter,
+    pub(super) value: Word<'a>,
+    /// Whether the line names the parameter; else its place does.
+    pub(super) named: bool,
 }
 
 /// What a dashed word names.
@@ -236,7 +76,7 @@ enum Named {
 }
 
 impl<'a> Binder<'a> {
-    fn new(line: &'a str, row: &'static Row, command: Span, split: Line<'a>) -> Self {
+    pub(super) fn new(line: &'a str, row: &'static Row, command: Span, split: Line<'a>) -> Self {
         Self { line, row, command, form: None, split, rest: None, values: Vec::with_capacity(4), flags: Vec::new() }
     }
 
@@ -258,7 +98,7 @@ impl<'a> Binder<'a> {
         self.split.diagnostics.push(found);
     }
 
-    fn bind(&mut self) {
+    pub(super) fn bind(&mut self) {
         self.take_rest();
         self.form = self.choose_form();
         let arguments = std::mem::take(&mut self.split.arguments);
@@ -395,7 +235,7 @@ impl<'a> Binder<'a> {
         if self.values.iter().any(|bound| bound.parameter.name == parameter.name) {
             self.complain(hints::duplicate(&parameter.name, name));
         } else {
-            self.values.push(Bound { parameter, value });
+            self.values.push(Bound { parameter, value, named: true });
         }
     }
 
@@ -405,7 +245,7 @@ impl<'a> Binder<'a> {
         for word in bare {
             let next = open.find(|param| !self.values.iter().any(|bound| bound.parameter.name == param.name));
             if let Some(parameter) = next {
-                self.values.push(Bound { parameter, value: word });
+                self.values.push(Bound { parameter, value: word, named: false });
             } else {
                 let found = hints::too_many_values(self.row, params, &word.text, word.span);
                 self.complain(found);
@@ -465,7 +305,6 @@ impl<'a> Binder<'a> {
             });
             match values::canonical(parameter, kind, &value.text, self.row, self.form) {
                 Ok(text) => {
-                    self.split.marks.push((value.span, Class::Value));
                     if parameter.name == "output" {
                         invocation.output = values::output_format(&text);
                     } else if is_view_option(&parameter.name) {

@@ -1,6 +1,7 @@
 //! The table holds its own rules, the corpus reads as it says, and nothing that can be typed does harm.
 
 mod corpus;
+mod properties;
 
 use lrsh::grammar;
 

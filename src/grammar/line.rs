@@ -1,0 +1,118 @@
+//! Tokens → a line whose parts are sorted, before a command is known: command word, arguments, redirect, background, and what
+//! belongs to other shells.
+
+use super::colours::Class;
+use super::hints;
+use super::invocation::{Diagnostic, ErrorKind, Redirect, Span};
+use super::lexer::{self, Token, TokenKind};
+
+/// A word with its quotes stripped.
+#[derive(Debug, Clone)]
+pub(super) struct Word<'a> {
+    pub(super) text: std::borrow::Cow<'a, str>,
+    pub(super) span: Span,
+    pub(super) quoted: bool,
+}
+
+impl Word<'_> {
+    pub(super) fn is_bare(&self, text: &str) -> bool {
+        !self.quoted && self.text == text
+    }
+
+    /// The name behind the dash, when the word could be a flag or parameter.
+    pub(super) fn dashed(&self) -> Option<&str> {
+        (!self.quoted).then(|| self.text.strip_prefix('-')).flatten().filter(|name| !name.is_empty())
+    }
+}
+
+/// A line whose tokens are sorted, before a command is known.
+pub(super) struct Line<'a> {
+    pub(super) command: Option<Word<'a>>,
+    pub(super) arguments: Vec<Word<'a>>,
+    /// Where the arguments end: at the redirect, the final `&`, or the end of the line.
+    pub(super) arguments_end: usize,
+    pub(super) redirect: Option<Redirect>,
+    pub(super) background: bool,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) marks: Vec<(Span, Class)>,
+}
+
+impl<'a> Line<'a> {
+    /// Arguments alone, up to that byte.
+    pub(super) fn of(arguments: Vec<Word<'a>>, arguments_end: usize) -> Self {
+        let marks = Vec::with_capacity(arguments.capacity());
+        Line { command: None, arguments, arguments_end, redirect: None, background: false, diagnostics: Vec::new(), marks }
+    }
+
+    /// Sorts the tokens of a line.
+    pub(super) fn split(line: &'a str) -> Self {
+        let tokens = lexer::tokens(line);
+        let mut split = Line::of(Vec::with_capacity(tokens.len()), line.len());
+        let mut redirect: Option<(Span, bool)> = None;
+        for at in 0..tokens.len() {
+            split.sort_in(line, &tokens, at, &mut redirect);
+        }
+        if let Some((span, _)) = redirect
+            && split.redirect.is_none()
+            && split.command.is_some()
+            && !split
+                .diagnostics
+                .iter()
+                .any(|found| found.kind == ErrorKind::UnsupportedSyntax && found.span.start >= span.start)
+        {
+            split.diagnostics.push(hints::missing_redirect_target(span));
+        }
+        split
+    }
+
+    fn sort_in(&mut self, line: &'a str, tokens: &[Token<'a>], at: usize, redirect: &mut Option<(Span, bool)>) {
+        let Some(Token { span, kind }) = tokens.get(at) else { return };
+        let span = *span;
+        match kind {
+            TokenKind::Word { text, quoted, open } => {
+                if let Some(open) = open {
+                    self.diagnostics.push(hints::open_quote(Span { start: *open, end: line.len() }));
+                }
+                let word = Word { text: text.clone(), span, quoted: *quoted };
+                match redirect {
+                    None if self.command.is_none() => self.command = Some(word),
+                    None => {
+                        // Until something better is known of it.
+                        self.marks.push((span, Class::Value));
+                        self.arguments.push(word);
+                    }
+                    Some((_, append)) if self.redirect.is_none() => {
+                        self.marks.push((span, Class::Target));
+                        self.redirect = Some(Redirect { target: word.text.into_owned(), append: *append });
+                    }
+                    Some(_) => {
+                        self.marks.push((span, Class::Error));
+                        self.diagnostics.push(hints::word_behind_target(span, &word.text));
+                    }
+                }
+            }
+            TokenKind::Redirect { append } => {
+                if redirect.is_some() {
+                    self.marks.push((span, Class::Error));
+                    self.diagnostics.push(hints::second_redirect(span));
+                } else {
+                    self.marks.push((span, Class::Redirect));
+                    *redirect = Some((span, *append));
+                    self.arguments_end = self.arguments_end.min(span.start);
+                }
+            }
+            TokenKind::Background => {
+                self.marks.push((span, Class::Background));
+                self.background = true;
+                self.arguments_end = self.arguments_end.min(span.start);
+            }
+            TokenKind::Foreign => {
+                self.marks.push((span, Class::Error));
+                let sign = line.get(span.start..span.end).unwrap_or_default();
+                let next = tokens.get(at + 1..).unwrap_or_default();
+                let head = self.command.as_ref().map(|command| command.text.as_ref());
+                self.diagnostics.push(hints::foreign(sign, span, head, next));
+            }
+        }
+    }
+}
