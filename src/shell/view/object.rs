@@ -132,16 +132,10 @@ fn within(entry: &Map<String, Value>, key: &str) -> Value {
 
 /// Sends entries through the view options and finds their keys again.
 fn pass(entries: Vec<(String, Map<String, Value>)>, through: &mut Rows) -> Vec<(String, Map<String, Value>)> {
-    // The place travels beside the row as a field that no device can name: it begins with a NUL.
-    const PLACE: &str = "\0";
     let mut kept = Vec::new();
-    let mut keep = |row: &str| {
-        let place =
-            super::fields::find(row, PLACE).and_then(|place| place.strip_prefix("[{\"\":")?.strip_suffix("}]")?.parse().ok());
-        kept.extend(place.map(|place: usize| place));
-    };
+    let mut keep = |row: &str| kept.extend(place_of(row));
     for (place, (_, entry)) in entries.iter().enumerate() {
-        if let Ok(row) = with_place(entry, PLACE, place) {
+        if let Ok(row) = with_place(entry, place) {
             through.take(&row, &mut keep);
         }
     }
@@ -150,8 +144,29 @@ fn pass(entries: Vec<(String, Map<String, Value>)>, through: &mut Rows) -> Vec<(
     kept.into_iter().filter_map(|place| entries.get_mut(place)?.take()).collect()
 }
 
-fn with_place(entry: &Map<String, Value>, key: &str, place: usize) -> serde_json::Result<Box<RawValue>> {
+/// The place travels as the name of the row's last field, which is no value: `-match` looks at values alone.
+fn with_place(entry: &Map<String, Value>, place: usize) -> serde_json::Result<Box<RawValue>> {
     let mut entry = entry.clone();
-    entry.insert(key.to_owned(), serde_json::json!([{"": place}]));
+    entry.insert(format!("\0{place}"), Value::Null);
     to_raw_value(&entry)
+}
+
+fn place_of(row: &str) -> Option<usize> {
+    let (_, place) = row.rsplit_once(r#""\u0000"#)?;
+    place.split_once('"')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::view::options::{Pattern, ViewOptions};
+
+    #[test]
+    fn a_match_never_looks_at_the_place_of_an_entry() {
+        let object = serde_json::json!({"/a": {"name": "x"}, "/b": {"name": "y"}, "/c": {"name": "z1"}});
+        let options = ViewOptions { pattern: Some(Pattern::new("1")), ..ViewOptions::default() };
+        let mut rows = Rows::new(&options, None, crate::grammar::Unit::Plain);
+        let chosen = choose(object.as_object().unwrap(), &mut rows, None);
+        assert_eq!(Value::Object(chosen), serde_json::json!({"/c": {"name": "z1"}}));
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::grammar::Redirect;
@@ -83,9 +83,7 @@ impl RedirectFile {
                 Ok(Writer { redirect: self, file, beside: Some(name) })
             }
             Way::Into => {
-                let mut options = OpenOptions::new();
-                options.write(true).append(self.append).truncate(!self.append);
-                let file = options.open(&self.path)?;
+                let file = open_as_it_is(&self.path, self.append)?;
                 Ok(Writer { redirect: self, file, beside: None })
             }
         }
@@ -145,6 +143,23 @@ impl Drop for Writer {
             let _ = std::fs::remove_file(beside);
         }
     }
+}
+
+/// Opens what is no plain file. A FIFO that nobody reads is told, not waited for.
+fn open_as_it_is(path: &Path, append: bool) -> io::Result<File> {
+    use rustix::fs::OFlags;
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let mut options = OpenOptions::new();
+    options.write(true).append(append).truncate(!append).custom_flags(flags);
+    let file = options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::NXIO.raw_os_error() => {
+            io::Error::other(format!("{} is a FIFO that nobody reads", path.display()))
+        }
+        _ => error,
+    })?;
+    let now = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, now - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 fn replace(file: &File, beside: &Path, target: &Path) -> io::Result<()> {
