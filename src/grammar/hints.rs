@@ -19,12 +19,19 @@ pub fn nearest<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n
         return Vec::new();
     }
     let typed = typed.to_ascii_lowercase();
+    let length = typed.chars().count();
+    let reach = 1 + length / 4;
     let mut scored: Vec<(usize, &str)> = names
         .filter_map(|name| {
-            let distance = strsim::damerau_levenshtein(&typed, &name.to_ascii_lowercase());
-            let start = typed.len() >= 2 && name.to_ascii_lowercase().starts_with(&typed);
-            let close = distance <= 1 + typed.chars().count() / 4;
-            (start || close).then_some((if start { 0 } else { distance }, name))
+            if typed.len() >= 2 && name.get(..typed.len()).is_some_and(|start| start.eq_ignore_ascii_case(&typed)) {
+                return Some((0, name));
+            }
+            // No nearer than the two lengths are apart: most names (they are ASCII) need no measuring.
+            if name.len().abs_diff(length) > reach {
+                return None;
+            }
+            let distance = strsim::osa_distance(&typed, &name.to_ascii_lowercase());
+            (distance <= reach).then_some((distance, name))
         })
         .collect();
     scored.sort_unstable();

@@ -126,9 +126,11 @@ impl<'a> Lexer<'a> {
         let mut plain_from = start;
         let mut quoted = false;
         let mut open = None;
-        while let Some(c) = self.peek() {
-            match c {
-                '"' | '\'' => {
+        loop {
+            let rest = self.rest();
+            self.at += rest.find(|c| matches!(c, '"' | '\'' | '>') || is_blank(c)).unwrap_or(rest.len());
+            match self.peek() {
+                Some(c @ ('"' | '\'')) => {
                     let text = built.get_or_insert_with(String::new);
                     text.push_str(self.line.get(plain_from..self.at).unwrap_or_default());
                     quoted = true;
@@ -139,9 +141,7 @@ impl<'a> Lexer<'a> {
                     }
                     plain_from = self.at;
                 }
-                '>' => break,
-                c if is_blank(c) => break,
-                c => self.at += c.len_utf8(),
+                _ => break,
             }
         }
         let plain = self.line.get(plain_from..self.at).unwrap_or_default();
