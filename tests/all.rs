@@ -5,6 +5,7 @@
 mod agent;
 mod grammar;
 mod kit;
+mod pty;
 mod recorded;
 mod service;
 mod shell;

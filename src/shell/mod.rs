@@ -197,7 +197,11 @@ fn local_user() -> String {
 
 /// The loop at a terminal. The editor blocks this thread; jobs go on upon others.
 fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exit> {
-    let mut source: Box<dyn LineSource> = Box::new(plain::Plain::new(shell.screen.clone()));
+    let mut source: Box<dyn LineSource> = if shell.screen.out_is_terminal() {
+        Box::new(editor::Editor::new(shell.screen.clone(), &shell.home))
+    } else {
+        Box::new(plain::Plain::new(shell.screen.clone()))
+    };
     let mut last = None;
     loop {
         shell.screen.clear();

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::editor::{Line, LineOutcome, LineSource, PromptFacts};
+use super::editor::{Line, LineOutcome, LineSource, PromptFacts, prompt_text};
 use super::view::Screen;
 use crate::grammar::has_open_quote;
 
@@ -49,37 +49,4 @@ impl LineSource for Plain {
     }
 
     fn ended(&mut self, _outcome: &LineOutcome) {}
-}
-
-/// `analyst@device /dir [2 jobs] > `, on one line.
-fn prompt_text(facts: &PromptFacts) -> String {
-    let mut text = super::view::clean::line(&facts.analyst).into_owned();
-    if let Some(device) = &facts.device {
-        text.push('@');
-        text.push_str(&super::view::clean::line(device));
-        text.push(' ');
-        text.push_str(&super::view::clean::line(&facts.directory));
-    }
-    match facts.jobs {
-        0 => {}
-        1 => text.push_str(" [1 job]"),
-        jobs => text.push_str(&format!(" [{jobs} jobs]")),
-    }
-    text.push_str(" > ");
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_prompt_says_where_one_is() {
-        let mut facts = PromptFacts { analyst: "eve".into(), directory: "/".into(), ..PromptFacts::default() };
-        assert_eq!(prompt_text(&facts), "eve > ");
-        facts.device = Some("web01".into());
-        facts.directory = "/tmp/a\x1b[2J".into();
-        facts.jobs = 2;
-        assert_eq!(prompt_text(&facts), "eve@web01 /tmp/a\\x1b[2J [2 jobs] > ");
-    }
 }

@@ -3,7 +3,17 @@
 //! The shell asks a [`LineSource`] for the next line and tells it how the last one went; what the editor must know of
 //! session and device to colour, hint and complete, it asks of [`Surroundings`], which never make a key wait.
 
+mod completer;
+mod highlighter;
+mod history;
+mod prompt;
+mod typed;
+mod validator;
+
 use std::time::Duration;
+
+pub(super) use prompt::left as prompt_text;
+pub use typed::Editor;
 
 use crate::protocol::PlatformName;
 
