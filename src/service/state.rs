@@ -140,6 +140,7 @@ impl Service {
             for effect in recovered.remove(&record.command_id).unwrap_or_default() {
                 push(&stream, &effect, false);
             }
+            record.started = record.started.or_else(|| began(&stream));
             let problem = if record.started.is_some() {
                 Problem::new("interrupted", format!("{}: the service's process ended", record.command_definition_id))
             } else {
@@ -208,6 +209,18 @@ impl Command {
     pub(super) fn record(&self) -> MutexGuard<'_, CommandRecord> {
         locked(&self.record)
     }
+}
+
+/// When the device began a command, as its events tell.
+fn began(stream: &Stream) -> Option<Timestamp> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        t: Timestamp,
+        kind: String,
+    }
+    let events = (1..=stream.count()).filter_map(|n| stream.event(n));
+    let mut heads = events.filter_map(|json| serde_json::from_slice::<Head>(&json).ok());
+    heads.find(|head| !matches!(head.kind.as_str(), "created" | "queued" | "prerequisite")).map(|head| head.t)
 }
 
 /// Adds an event to a stream.

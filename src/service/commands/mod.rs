@@ -1,0 +1,186 @@
+//! A command's way: read again, checked, numbered, committed, queued, carried out, and written down.
+
+mod find;
+mod here;
+mod look;
+mod outcome;
+mod reading;
+mod there;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub(super) use find::pick;
+use reading::read_again;
+
+use super::error::{Answer, Refusal};
+use super::policy::Analyst;
+use super::sessions::OpenSession;
+use super::state::{Command, Service, locked, push};
+use super::stream::Stream;
+use crate::grammar::{self, Invocation, RunsOn};
+use crate::protocol::{Body, CommandId, CommandRecord, Completed, NewCommand, SessionEventKind, Status};
+
+impl Service {
+    /// Accepts a command, or finds the one that was accepted under this id before.
+    pub(super) async fn accept(
+        &self,
+        session: &Arc<OpenSession>,
+        analyst: &Analyst,
+        shell: Option<String>,
+        new: NewCommand,
+    ) -> Answer<Arc<Command>> {
+        if let Some(known) = self.find_command(new.command_id).await? {
+            if known.record().session_id == session.id.as_str() {
+                return Ok(known);
+            }
+            return Err(Refusal::conflict("duplicate", "this command id belongs to another session").about("command_id"));
+        }
+        let invocation = read_again(session, &new)?;
+        analyst.check(invocation.role(), &invocation.row.name)?;
+        if invocation.row.runs_on == RunsOn::Shell {
+            let message = format!("{} is a command of the shell alone", invocation.row.name);
+            return Err(Refusal::bad("not_on_platform", message).about("command_definition_id"));
+        }
+        let command = self.commit(session, analyst, shell, new, true).await?;
+        self.begin(session, analyst, &command, invocation);
+        Ok(command)
+    }
+
+    /// The automatic first command of a session. Its success is "connected".
+    pub(super) async fn connect(&self, session: &Arc<OpenSession>, analyst: &Analyst) -> Answer<()> {
+        let new = NewCommand {
+            command_id: CommandId::new(),
+            raw_command_line: "connect".into(),
+            command_definition_id: "connect".into(),
+            params: Vec::new(),
+            flags: Vec::new(),
+            current_directory: session.platform().start_directory().into(),
+            background_mode: false,
+        };
+        let Some(invocation) = grammar::read("connect", None).invocation else {
+            return Err(Refusal::bad("internal", "the table has no `connect`"));
+        };
+        let command = self.commit(session, analyst, None, new, false).await?;
+        let mut newest = command.stream.watch();
+        self.begin(session, analyst, &command, invocation);
+        // A stream that ends without its last event is an end too.
+        let _ = newest.wait_for(|(_, last)| *last).await;
+        let record = command.record().clone();
+        match record.status {
+            Status::Completed => Ok(()),
+            _ => {
+                let why = record.errors.first().map_or("it does not answer", |problem| problem.message.as_str());
+                let message = format!("{} cannot be connected: {why}", session.device.name);
+                self.close_session(session, "the service", "unreachable").await?;
+                Err(Refusal::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "unreachable", message)
+                    .about(session.device.name.clone()))
+            }
+        }
+    }
+
+    /// Gives a command its number and writes it down.
+    async fn commit(
+        &self,
+        session: &Arc<OpenSession>,
+        analyst: &Analyst,
+        shell: Option<String>,
+        new: NewCommand,
+        told: bool,
+    ) -> Answer<Arc<Command>> {
+        let mut last = session.numbering.lock().await;
+        let number = *last + 1;
+        let record = CommandRecord {
+            number,
+            command_id: new.command_id,
+            session_id: session.id.to_string(),
+            command_definition_id: new.command_definition_id,
+            raw_command_line: new.raw_command_line,
+            params: new.params,
+            flags: new.flags,
+            current_directory: new.current_directory,
+            background_mode: new.background_mode,
+            analyst: analyst.name.clone(),
+            shell,
+            created: Timestamp::now(),
+            started: None,
+            completed: None,
+            duration_ms: None,
+            status: Status::Pending,
+            place: None,
+            errors: Vec::new(),
+            cancelled_by: None,
+            last_event: 0,
+        };
+        self.inner.store.add_command(&record).await?;
+        *last = number;
+        drop(last);
+        let stream = Stream::new(self.spool_of(&record), self.inner.policy.limits.spool_bytes);
+        push(&stream, &Body::Created { number }, false);
+        let (line, shell) = (record.raw_command_line.clone(), record.shell.clone());
+        let command = Arc::new(Command {
+            record: std::sync::Mutex::new(record),
+            stream,
+            stop: tokio_util::sync::CancellationToken::new(),
+            device: session.device.id.clone(),
+        });
+        locked(&self.inner.commands).insert(new.command_id, Arc::clone(&command));
+        locked(&session.state).under_way.push(new.command_id);
+        self.inner.activity.begin();
+        session.touch();
+        if told {
+            session.tell(SessionEventKind::Command { number, shell, line });
+        }
+        Ok(command)
+    }
+
+    /// Sets a command going; it ends by itself from here on.
+    fn begin(&self, session: &Arc<OpenSession>, analyst: &Analyst, command: &Arc<Command>, invocation: Invocation) {
+        let (service, session, analyst, command) = (self.clone(), Arc::clone(session), analyst.clone(), Arc::clone(command));
+        tokio::spawn(async move {
+            let completed = service.carry_out(&session, &analyst, &command, &invocation).await;
+            service.finish(&session, &command, completed).await;
+        });
+    }
+
+    async fn carry_out(
+        &self,
+        session: &Arc<OpenSession>,
+        analyst: &Analyst,
+        command: &Arc<Command>,
+        invocation: &Invocation,
+    ) -> Completed {
+        if let Some(failed) = self.look_first(session, analyst, command, invocation).await {
+            return failed;
+        }
+        // `connect` is a command of the service that the device answers.
+        if invocation.row.runs_on == RunsOn::Service && invocation.row.name != "connect" {
+            return self.run_here(session, analyst, command, invocation).await;
+        }
+        self.run_there(session, command, invocation).await
+    }
+
+    /// Writes the end down, then tells it.
+    async fn finish(&self, session: &Arc<OpenSession>, command: &Arc<Command>, completed: Completed) {
+        let record = {
+            let mut record = command.record();
+            record.status = completed.status;
+            record.place = None;
+            record.completed = Some(Timestamp::now());
+            record.duration_ms = Some(completed.duration_ms);
+            record.errors.clone_from(&completed.errors);
+            record.last_event = command.stream.count() + 1;
+            record.clone()
+        };
+        if let Err(error) = self.inner.store.update_command(&record).await {
+            tracing::error!(%error, command = %record.command_id, "the end of a command is not written");
+        }
+        locked(&session.state).under_way.retain(|id| *id != record.command_id);
+        push(&command.stream, &Body::Completed(completed), true);
+        session.touch();
+        // Whoever reads it holds it; whoever asks later reads the store and the spool.
+        locked(&self.inner.commands).remove(&record.command_id);
+        self.inner.activity.end();
+    }
+}
