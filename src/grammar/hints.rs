@@ -2,7 +2,7 @@
 
 use super::invocation::{Diagnostic, ErrorKind, Span};
 use super::lexer::{Token, TokenKind};
-use super::row::{Flag, Form, Parameter, Row};
+use super::row::{Flag, Form, Parameter, Role, Row};
 use super::table::table;
 use super::values::Expected;
 use crate::protocol::PlatformName;
@@ -126,6 +126,11 @@ pub(super) fn not_on_platform(row: &Row, platform: PlatformName, span: Span) -> 
 pub fn not_yet(row: &Row, span: Span) -> Diagnostic {
     let message = format!("{} is not to be had yet; it comes with a later version", row.name);
     found(ErrorKind::NotOnPlatform, span, message, None)
+}
+
+pub(super) fn missing_role(row: &Row, role: Role, span: Span) -> Diagnostic {
+    let message = format!("{} needs the role `{}`, which you do not have", row.name, role.as_str());
+    found(ErrorKind::Role, span, message, Some("roles are given in `service.toml`".into()))
 }
 
 pub(super) fn open_quote(span: Span) -> Diagnostic {

@@ -30,6 +30,8 @@ pub struct Reading {
 pub struct Invocation {
     /// The command's row.
     pub row: &'static Row,
+    /// Where the command's word stands.
+    pub command: Span,
     /// The sub-form that bound, if one did.
     pub form: Option<&'static Form>,
     /// Canonical names and values in the definition's order, without `output` and the view options.
@@ -94,6 +96,8 @@ pub enum ErrorKind {
     UnsupportedSyntax,
     /// Not to be had on this kind of device, or not yet.
     NotOnPlatform,
+    /// The analyst lacks the role. Reading a line never says so: see [`Invocation::obstacle`].
+    Role,
     /// Nothing there.
     Empty,
 }
@@ -114,6 +118,7 @@ impl ErrorKind {
             Self::MissingRedirectTarget => "missing_redirect_target",
             Self::UnsupportedSyntax => "unsupported_syntax",
             Self::NotOnPlatform => "not_on_platform",
+            Self::Role => "role",
             Self::Empty => "empty",
         }
     }

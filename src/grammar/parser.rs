@@ -289,6 +289,7 @@ impl<'a> Binder<'a> {
     fn finish(mut self, platform: Option<PlatformName>) -> (Reading, Vec<(Span, Class)>) {
         let mut invocation = Invocation {
             row: self.row,
+            command: self.command,
             form: self.form,
             params: indexmap::IndexMap::with_capacity(self.values.len()),
             flags: self.flags.iter().map(|(flag, _)| flag.name.clone()).collect(),
@@ -341,6 +342,10 @@ fn dash_at<'w>(word: &'w Word<'_>, next: Option<&'w Word<'_>>) -> Option<(&'w st
 
 fn sorted(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics.sort_by_key(|found| (found.span.start, found.kind));
+    // What stands behind another shell's operator was meant for another command: one slip is one error.
+    if let Some(at) = diagnostics.iter().position(|found| found.kind == ErrorKind::UnsupportedSyntax) {
+        diagnostics.truncate(at + 1);
+    }
     diagnostics
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::invocation::{Diagnostic, ErrorKind, Invocation, Reading};
 use super::row::{Column, OutputFormat, Role, Sort};
-use super::values;
+use super::{hints, values};
 
 impl Reading {
     /// The diagnostic that counts, when the line may not run.
@@ -37,6 +37,18 @@ impl Invocation {
     #[must_use]
     pub fn role(&self) -> Role {
         self.form.and_then(|form| form.role).unwrap_or(self.row.role)
+    }
+
+    /// Why it may not run though it is understood: no verb carries it out yet, or none of the roles that are held (where that
+    /// is known) allows it.
+    #[must_use]
+    pub fn obstacle(&self, roles: Option<&[String]>) -> Option<Diagnostic> {
+        if self.row.since.is_some() {
+            return Some(hints::not_yet(self.row, self.command));
+        }
+        let role = self.role();
+        let lacking = roles.is_some_and(|held| !role.is_held(held));
+        lacking.then(|| hints::missing_role(self.row, role, self.command))
     }
 
     /// How its answer is shown: `-output`, or the default.

@@ -120,6 +120,13 @@ impl Role {
             Self::Settings => "settings",
         }
     }
+
+    /// Whether it is among the roles that an analyst holds; `advanced` includes `basic`.
+    #[must_use]
+    pub fn is_held(self, held: &[String]) -> bool {
+        let has = |role: Self| held.iter().any(|name| name == role.as_str());
+        has(self) || self == Self::Basic && has(Self::Advanced)
+    }
 }
 
 /// Who carries a command out.

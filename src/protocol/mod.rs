@@ -23,7 +23,7 @@ pub use event::{
 pub use ids::{CommandId, SessionId};
 pub use library::{LibraryFile, check_library_name};
 pub use problem::{ErrorBody, Problem};
-pub use session::{NewSession, Session, SessionEvent, SessionEventKind, SessionLimits, SessionState};
+pub use session::{Analyst, NewSession, Session, SessionEvent, SessionEventKind, SessionLimits, SessionState};
 pub use settings::{Settings, SettingsChange};
 
 /// The version of this contract. A shell or agent that speaks an older one is refused with both versions named.

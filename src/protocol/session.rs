@@ -16,6 +16,15 @@ pub struct NewSession {
     pub comment: Option<String>,
 }
 
+/// Who the caller is, as `GET /analyst` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Analyst {
+    /// Their name, for log and messages.
+    pub name: String,
+    /// What they may do.
+    pub roles: Vec<String>,
+}
+
 /// A session: the facts of the dashboard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Session {

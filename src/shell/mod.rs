@@ -8,6 +8,7 @@ pub mod editor;
 pub mod jobs;
 pub mod local;
 mod plain;
+mod precheck;
 mod run;
 pub mod script;
 mod session;

@@ -25,6 +25,11 @@ impl Shell {
             return (Exit::NotUnderstood, kind);
         }
         let Reading { invocation: Some(invocation), .. } = reading else { return (Exit::Done, None) };
+        if let Some(obstacle) = invocation.obstacle(None) {
+            let kind = format!("{:?}", obstacle.kind);
+            self.screen.diagnostics(text, origin, &[obstacle]);
+            return (Exit::NotUnderstood, Some(kind));
+        }
         let leaves = matches!(invocation.row.name.as_str(), "exit" | "disconnect");
         let answer = self.invoke(invocation, text).await;
         if !leaves {
@@ -42,10 +47,6 @@ impl Shell {
     }
 
     async fn invoke(&mut self, invocation: Invocation, text: &str) -> Outcome<Exit> {
-        if invocation.row.since.is_some() {
-            let name = &invocation.row.name;
-            return Err(Failure::new(Exit::NotUnderstood, "not_on_platform", format!("{name} is not there yet")));
-        }
         let invocation = Arc::new(invocation);
         if let Some(local) = local::find(&invocation.row.name) {
             return local(self, &invocation).await;

@@ -4,22 +4,22 @@
 use std::io::Read as _;
 
 use super::view::Origin;
-use super::{Input, Shell};
+use super::{Input, Shell, precheck};
 use crate::error::{Exit, Failure, Outcome};
-use crate::grammar::{ScriptLine, decode, read, script_lines};
+use crate::grammar::{ScriptLine, decode, script_lines};
 use crate::host::signals::Asked;
 
 /// Scripts are read up to this.
 const MAX_SCRIPT: u64 = 64 << 20;
 
 /// A line and where it came from.
-struct Sourced {
-    line: ScriptLine,
+pub(super) struct Sourced {
+    pub(super) line: ScriptLine,
     source: String,
 }
 
 impl Sourced {
-    fn origin(&self) -> Origin {
+    pub(super) fn origin(&self) -> Origin {
         Origin { source: self.source.clone(), number: self.line.number }
     }
 }
@@ -73,18 +73,10 @@ fn lines_of(source: &str, bytes: &[u8]) -> Outcome<Vec<Sourced>> {
 
 /// Checks every line, then runs them.
 async fn all(shell: &mut Shell, lines: &[Sourced]) -> Outcome<Exit> {
-    let mut bad = false;
-    for sourced in lines {
-        let reading = read(&sourced.line.text, None);
-        if !reading.is_empty() && !reading.diagnostics.is_empty() {
-            bad = true;
-            shell.screen.diagnostics(&sourced.line.text, Some(&sourced.origin()), &reading.diagnostics);
-        }
+    let mut exit = precheck::check(shell, lines).await?;
+    if !exit.is_done() {
+        return Ok(exit);
     }
-    if bad {
-        return Ok(Exit::NotUnderstood);
-    }
-    let mut exit = Exit::Done;
     for sourced in lines {
         let (now, _) = shell.line(&sourced.line.text, Some(&sourced.origin())).await;
         exit = exit.or(now);

@@ -1,13 +1,19 @@
-//! Devices and settings.
+//! Who calls, devices and settings: what is asked without a session.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 
 use super::Caller;
-use crate::protocol::{Device, Settings, SettingsChange};
+use crate::protocol::{Analyst, Device, Settings, SettingsChange};
 use crate::service::error::{Answer, Refusal};
 use crate::service::state::Service;
+
+/// The caller and their roles, so that a shell can say beforehand what will be refused.
+pub(super) async fn analyst(caller: Caller) -> Json<Analyst> {
+    let Caller { analyst, .. } = caller;
+    Json(Analyst { name: analyst.name, roles: analyst.roles.iter().map(|role| role.as_str().to_owned()).collect() })
+}
 
 pub(super) async fn list(State(service): State<Service>, _caller: Caller) -> Json<Vec<Device>> {
     Json(service.devices().map(|(device, _)| device).collect())

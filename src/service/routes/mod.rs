@@ -25,6 +25,7 @@ const MAX_BODY: usize = 1 << 20;
 /// Every route of a service.
 pub fn router(service: Service) -> Router {
     let api = Router::new()
+        .route("/analyst", get(devices::analyst))
         .route("/devices", get(devices::list))
         .route("/devices/{id}", get(devices::one))
         .route("/sessions", get(sessions::list).post(sessions::open))

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Client, root_cause};
 use crate::error::{Failure, Outcome};
-use crate::protocol::{CommandId, CommandRecord, Device, NewSession, Problem, Session, SessionId};
+use crate::protocol::{Analyst, CommandId, CommandRecord, Device, NewSession, Problem, Session, SessionId};
 
 impl Client {
     /// The devices that the service knows.
@@ -17,6 +17,14 @@ impl Client {
     /// As every call: when the service refuses or cannot be reached.
     pub async fn devices(&self) -> Outcome<Vec<Device>> {
         self.list("/devices", "devices").await
+    }
+
+    /// Who the service takes this shell's analyst for.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn analyst(&self) -> Outcome<Analyst> {
+        self.get("/analyst").await
     }
 
     /// Opens a session, or attaches to the one that this analyst holds on the device.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::error::{Exit, Failure, Outcome};
-use crate::grammar::{Category, Invocation, Parameter, Role, Row, table};
+use crate::grammar::{Category, Invocation, Parameter, Row, table};
 use crate::shell::Shell;
 
 pub(super) fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
@@ -25,17 +25,7 @@ impl Shell {
     /// Whether this analyst may run some form of a command on this device. Without a session everything is listed.
     fn may_run(&self, row: &Row) -> bool {
         let Some(session) = self.session_facts() else { return true };
-        let has = |role: Role| {
-            let name = match role {
-                Role::Basic => "basic",
-                Role::Advanced => "advanced",
-                Role::Library => "library",
-                Role::Settings => "settings",
-            };
-            let given = |wanted: &str| session.roles.iter().any(|role| role == wanted);
-            given(name) || (role == Role::Basic && given("advanced"))
-        };
-        row.platforms.contains(&session.device.platform) && row.roles().any(has)
+        row.platforms.contains(&session.device.platform) && row.roles().any(|role| role.is_held(&session.roles))
     }
 }
 
