@@ -71,7 +71,7 @@ fn serve(home: &Home, listener: std::os::unix::net::UnixListener, word: &mut Opt
     });
     if let Some(socket) = socket {
         // A starter that comes now waits for the lock and binds anew.
-        let _ = std::fs::remove_file(socket);
+        start::remove_socket(&socket);
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     served

@@ -13,6 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -25,7 +26,7 @@ use crate::protocol::PROTOCOL_VERSION;
 pub struct Running {
     /// Where it listens.
     pub socket: PathBuf,
-    /// The process that started it.
+    /// Its process.
     pub pid: u32,
     /// What it speaks.
     pub protocol: u32,
@@ -36,6 +37,8 @@ pub const EMBEDDED: &str = "embedded";
 
 /// What the background process says when it takes connections.
 const READY: &[u8] = b"ready\n";
+/// A service that ends is waited for so long.
+const LONGEST_END: Duration = Duration::from_secs(30);
 /// Why it does not is said in a sentence or two.
 const LONGEST_REASON: u64 = 4096;
 
@@ -56,17 +59,12 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
     let start = open_lock(&folder.join("start"))?;
     start.lock()?;
     let mut lock = open_lock(&folder.join("lock"))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let running = read_lock(&mut lock)?;
-            if UnixStream::connect(&running.socket).is_ok() {
-                return speaks_ours(running);
-            }
-            // It is on its way out: its listener is gone, its lock not yet.
-            lock.lock()?;
-        }
-        Err(TryLockError::Error(error)) => return Err(error),
+    if let Some(running) = reached(&mut lock)? {
+        return speaks_ours(running);
+    }
+    // Who was killed could not clear up behind itself.
+    if let Ok(killed) = read_lock(&mut lock) {
+        remove_socket(&killed.socket);
     }
     let socket = socket_path(home)?;
     match std::fs::remove_file(&socket) {
@@ -75,9 +73,8 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
     }
     let listener = UnixListener::bind(&socket).map_err(|error| about(&socket, &error))?;
     let running = Running { socket: socket.clone(), pid: std::process::id(), protocol: PROTOCOL_VERSION };
-    lock.set_len(0)?;
-    lock.rewind()?;
-    lock.write_all(serde_json::to_string(&running)?.as_bytes())?;
+    write_lock(&mut lock, &running)?;
+    let mut copy = lock.try_clone()?;
     let mut child = program
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(listener)))
@@ -86,6 +83,8 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
         .spawn()?;
     // The command holds copies of lock and listener.
     drop(program);
+    write_lock(&mut copy, &Running { pid: child.id(), ..running })?;
+    drop(copy);
     let mut said = Vec::new();
     if let Some(word) = child.stderr.take() {
         word.take(LONGEST_REASON).read_to_end(&mut said)?;
@@ -102,6 +101,32 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
     Ok(socket)
 }
 
+/// The service that holds the lock, once it takes a connection; `None` when the lock is this process's now.
+fn reached(lock: &mut File) -> io::Result<Option<Running>> {
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let running = read_lock(lock)?;
+        match UnixStream::connect(&running.socket) {
+            Ok(_) => return Ok(Some(running)),
+            // It is on its way out: its listener is gone, its lock not yet. There is no event to wait for that could not
+            // also be missed for ever.
+            Err(_) if begun.elapsed() < LONGEST_END => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) => {
+                return Err(io::Error::other(format!(
+                    "the service of this home (process {}) holds its lock but takes no connection at {}: {error}",
+                    running.pid,
+                    running.socket.display()
+                )));
+            }
+        }
+    }
+}
+
 /// The socket of a service that runs, if it is understood.
 fn speaks_ours(running: Running) -> io::Result<PathBuf> {
     if running.protocol == PROTOCOL_VERSION {
@@ -114,20 +139,31 @@ fn speaks_ours(running: Running) -> io::Result<PathBuf> {
     )))
 }
 
-/// What runs in a home now, if anything does.
+/// What runs in a home now, if anything does. Makes nothing there, and waits for a start that is under way: whoever tried the
+/// lock meanwhile would seem to hold it.
 ///
 /// # Errors
 /// When the lock file cannot be read.
 pub fn running(home: &Home) -> io::Result<Option<Running>> {
-    let path = home.service().join("lock");
-    if !path.exists() {
+    let folder = home.service();
+    let (Some(start), Some(mut lock)) = (open_existing(&folder.join("start"))?, open_existing(&folder.join("lock"))?) else {
         return Ok(None);
-    }
-    let mut lock = open_lock(&path)?;
+    };
+    start.lock()?;
     match lock.try_lock_shared() {
         Ok(()) => Ok(None),
         Err(TryLockError::WouldBlock) => read_lock(&mut lock).map(Some),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Removes a socket that [`ensure`] bound, and the folder it made for it.
+pub fn remove_socket(socket: &Path) {
+    let Some(folder) = socket.parent().filter(|_| socket.ends_with("s")) else { return };
+    if folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"lrsh-")) {
+        // Neither may be there any more; what else somebody put into the folder keeps it.
+        let _ = std::fs::remove_file(socket);
+        let _ = std::fs::remove_dir(folder);
     }
 }
 
@@ -178,11 +214,25 @@ fn open_lock(path: &Path) -> io::Result<File> {
     private_file().read(true).write(true).create(true).truncate(false).open(path).map_err(|error| about(path, &error))
 }
 
+fn open_existing(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(about(path, &error)),
+    }
+}
+
 fn read_lock(lock: &mut File) -> io::Result<Running> {
     let mut text = String::new();
     lock.rewind()?;
     lock.take(64 * 1024).read_to_string(&mut text)?;
     Ok(serde_json::from_str(&text)?)
+}
+
+fn write_lock(lock: &mut File, running: &Running) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    lock.write_all(serde_json::to_string(running)?.as_bytes())
 }
 
 /// Where the socket of a home is: only the starter asks, everyone else reads the lock file.

@@ -139,3 +139,11 @@ pub enum SessionEventKind {
     #[serde(other)]
     Unknown,
 }
+
+impl SessionEventKind {
+    /// Whether nothing comes behind it.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
+}

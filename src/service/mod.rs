@@ -3,6 +3,7 @@
 //! [`router`] is a function of the [`Service`]; [`serve`](fn@serve) takes the listener, so that whoever starts it (the embedded
 //! process, a test) owns the socket. Devices come in as [`AgentLink`](crate::protocol::link::AgentLink)s.
 
+mod closing;
 mod commands;
 mod error;
 mod policy;
@@ -10,6 +11,7 @@ mod queue;
 mod routes;
 mod serve;
 mod sessions;
+mod shells;
 mod state;
 mod store;
 mod stream;

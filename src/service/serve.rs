@@ -17,36 +17,51 @@ use super::policy::Analyst;
 
 /// What keeps a service from ending by itself: connections, and commands that run or wait.
 #[derive(Debug)]
-pub struct Activity(watch::Sender<usize>);
+pub struct Activity(watch::Sender<GoingOn>);
+
+#[derive(Debug, Default)]
+struct GoingOn {
+    count: usize,
+    is_over: bool,
+}
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(watch::channel(0).0)
+        Self(watch::Sender::default())
     }
 }
 
 impl Activity {
-    /// One more thing goes on.
-    pub fn begin(&self) {
-        self.0.send_modify(|count| *count += 1);
+    /// One more thing goes on; `false` when [`Self::quiet`] has returned: nothing may begin any more.
+    pub fn begin(&self) -> bool {
+        self.0.send_if_modified(|now| {
+            now.count += usize::from(!now.is_over);
+            !now.is_over
+        })
     }
 
     /// One thing less.
     pub fn end(&self) {
-        self.0.send_modify(|count| *count = count.saturating_sub(1));
+        self.0.send_modify(|now| now.count = now.count.saturating_sub(1));
     }
 
-    /// Returns once nothing has gone on for so long.
+    /// Returns once nothing has gone on for so long. From then on nothing begins: who comes in this very moment is sent
+    /// away, and finds the next service.
     pub async fn quiet(&self, time: std::time::Duration) {
-        let mut count = self.0.subscribe();
+        let mut now = self.0.subscribe();
         loop {
             // The sender lives as long as self does.
-            if count.wait_for(|count| *count == 0).await.is_err() {
+            if now.wait_for(|now| now.count == 0).await.is_err() {
                 return;
             }
             tokio::select! {
-                () = tokio::time::sleep(time) => return,
-                _ = count.wait_for(|count| *count > 0) => {}
+                () = tokio::time::sleep(time) => {
+                    self.0.send_modify(|now| now.is_over = now.count == 0);
+                    if self.0.borrow().is_over {
+                        return;
+                    }
+                }
+                _ = now.wait_for(|now| now.count > 0) => {}
             }
         }
     }
@@ -94,8 +109,10 @@ impl Listener for CountedListener {
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
+                    if !self.activity.begin() {
+                        continue;
+                    }
                     let analyst = stream.peer_cred().ok().and_then(|peer| (self.who)(&peer));
-                    self.activity.begin();
                     return (Connection { stream, analyst, activity: Arc::clone(&self.activity) }, address);
                 }
                 Err(error) => {

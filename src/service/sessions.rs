@@ -4,15 +4,18 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use super::error::{Answer, Refusal};
 use super::policy::Analyst;
+use super::shells::Shells;
 use super::state::{Attached, Service, locked, millis_between};
 use super::store::StoredSession;
 use crate::protocol::{
-    CommandId, Device, NewSession, PlatformName, SeenItem, Session, SessionEvent, SessionEventKind, SessionId, SessionState,
+    CommandId, Device, NewSession, PROTOCOL_VERSION, PlatformName, SeenItem, Session, SessionEvent, SessionEventKind,
+    SessionId, SessionState,
 };
 
 /// Session events kept for a shell that comes back.
@@ -36,9 +39,8 @@ pub(super) struct OpenSession {
 
 #[derive(Default)]
 pub(super) struct SessionFacts {
-    /// Attached shells by name, each with the number of its open streams and its process.
-    shells: HashMap<String, Shell>,
-    last_activity: Option<Instant>,
+    pub(super) shells: Shells,
+    pub(super) last_activity: Option<Instant>,
     /// Commands under way.
     pub(super) under_way: Vec<CommandId>,
     /// What was looked at: by entity type and key.
@@ -46,12 +48,6 @@ pub(super) struct SessionFacts {
     recent: VecDeque<SessionEvent>,
     event_count: u64,
     last_command: u64,
-}
-
-#[derive(Default)]
-struct Shell {
-    streams: u32,
-    pid: Option<u32>,
 }
 
 impl OpenSession {
@@ -96,23 +92,16 @@ impl OpenSession {
         let _ = self.events.send(event);
     }
 
-    /// The events behind `after` that are still known, and those to come.
+    /// The events behind `after` that are still known, the end in any case, and those to come.
     pub(super) fn listen(&self, after: Option<u64>) -> (Vec<SessionEvent>, broadcast::Receiver<SessionEvent>) {
         let state = locked(&self.state);
-        let old = after.map(|after| state.recent.iter().filter(|event| event.n > after).cloned().collect());
-        (old.unwrap_or_default(), self.events.subscribe())
+        let wanted = |event: &&SessionEvent| after.is_some_and(|after| event.n > after) || event.what.is_end();
+        (state.recent.iter().filter(wanted).cloned().collect(), self.events.subscribe())
     }
 
     /// A shell opens its event stream: it is attached until the guard is dropped.
     pub(super) fn attach(self: &Arc<Self>, shell: &str, pid: Option<u32>) -> Attachment {
-        let first = {
-            let mut state = locked(&self.state);
-            let entry = state.shells.entry(shell.to_owned()).or_default();
-            entry.streams += 1;
-            entry.pid = pid.or(entry.pid);
-            entry.streams == 1
-        };
-        if first {
+        if locked(&self.state).shells.attach(shell, pid) {
             self.tell(SessionEventKind::Attached { shell: shell.to_owned() });
         }
         Attachment { session: Arc::clone(self), shell: shell.to_owned() }
@@ -120,17 +109,35 @@ impl OpenSession {
 
     /// Shells that are attached, but for one.
     pub(super) fn others(&self, shell: Option<&str>) -> u32 {
-        let state = locked(&self.state);
-        let others = state.shells.iter().filter(|(name, entry)| entry.streams > 0 && Some(name.as_str()) != shell).count();
-        u32::try_from(others).unwrap_or(u32::MAX)
+        locked(&self.state).shells.others(shell)
     }
 
-    /// The processes of attached shells.
-    pub(super) fn shell_pids(&self) -> Vec<u32> {
-        locked(&self.state).shells.values().filter(|shell| shell.streams > 0).filter_map(|shell| shell.pid).collect()
+    /// Refuses what comes after the end.
+    pub(super) fn check_open(&self) -> Answer<()> {
+        if locked(&self.state).shells.is_closed() {
+            let message = format!("session {} has just been ended", self.id);
+            return Err(Refusal::new(StatusCode::GONE, "session_closed", message).about("session"));
+        }
+        Ok(())
     }
 
-    fn is_busy(&self) -> bool {
+    /// Refuses to end a session that others use, or in which commands beside that one run.
+    pub(super) fn check_alone(&self, shell: Option<&str>, but: Option<CommandId>) -> Answer<()> {
+        let others = self.others(shell);
+        if others > 0 {
+            let message = format!("{others} other shell(s) are attached; `disconnect -force` ends the session for them too");
+            return Err(Refusal::conflict("attached", message).about("session"));
+        }
+        let running = locked(&self.state).under_way.iter().filter(|id| Some(**id) != but).count();
+        if running > 0 {
+            let message =
+                format!("{running} command(s) still run or wait; `disconnect -force` cancels them (`jobs` lists them)");
+            return Err(Refusal::conflict("running", message).about("session"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
         !locked(&self.state).under_way.is_empty()
     }
 }
@@ -143,16 +150,7 @@ pub(super) struct Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        let gone = {
-            let mut state = locked(&self.session.state);
-            match state.shells.get_mut(&self.shell) {
-                Some(entry) => {
-                    entry.streams -= 1;
-                    entry.streams == 0 && state.shells.remove(&self.shell).is_some()
-                }
-                None => false,
-            }
-        };
+        let gone = locked(&self.session.state).shells.detach(&self.shell);
         if gone {
             self.session.tell(SessionEventKind::Left { shell: self.shell.clone() });
         }
@@ -161,7 +159,7 @@ impl Drop for Attachment {
 
 impl Service {
     /// Opens a session, or attaches to the one that the analyst holds on the device.
-    pub(super) async fn open_session(&self, analyst: &Analyst, wanted: NewSession) -> Answer<Session> {
+    pub(super) async fn open_session(&self, analyst: &Analyst, shell: Option<&str>, wanted: NewSession) -> Answer<Session> {
         let (device, attached) = self.find_device(wanted.device.as_deref())?;
         let settings = self.settings();
         if !settings.live_response {
@@ -172,17 +170,34 @@ impl Service {
             let message = format!("{} is a server, and live response on servers is switched off", device.name);
             return Err(Refusal::forbidden("policy", message).about("live_response_servers"));
         }
-        let _opening = self.inner.opening.lock().await;
-        let open: Vec<Arc<OpenSession>> = locked(&self.inner.sessions).values().cloned().collect();
-        if let Some(held) = open.iter().find(|session| session.device.id == device.id) {
-            if held.analyst == analyst.name {
+        let spoken = attached.link.hello().protocol;
+        if spoken < PROTOCOL_VERSION {
+            let message =
+                format!("the agent of {} speaks protocol {spoken}, the service {PROTOCOL_VERSION}; update it", device.name);
+            return Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, "protocol", message).about(device.name));
+        }
+        let opening = self.inner.opening.lock().await;
+        loop {
+            let open: Vec<Arc<OpenSession>> = locked(&self.inner.sessions).values().cloned().collect();
+            let Some(held) = open.iter().find(|session| session.device.id == device.id) else {
+                self.check_limits(analyst, &open)?;
+                break;
+            };
+            if held.analyst != analyst.name {
+                let message = format!("{} is in a session of {} since {:.0}", device.name, held.analyst, held.started);
+                return Err(Refusal::conflict("held", message).about(device.name));
+            }
+            let is_open = match shell {
+                Some(shell) => locked(&held.state).shells.expect(shell),
+                None => !locked(&held.state).shells.is_closed(),
+            };
+            if is_open {
                 held.touch();
                 return Ok(Session { attached: true, ..self.told(held, analyst) });
             }
-            let message = format!("{} is in a session of {} since {:.0}", device.name, held.analyst, held.started);
-            return Err(Refusal::conflict("held", message).about(device.name));
+            // It is being closed in this very moment.
+            held.closed.cancelled().await;
         }
-        self.check_limits(analyst, &open)?;
         let now = Timestamp::now();
         let stored = StoredSession {
             session_id: SessionId::new(),
@@ -197,6 +212,11 @@ impl Service {
         };
         self.inner.store.add_session(&stored).await?;
         let session = self.keep_session(stored, Duration::ZERO);
+        if let Some(shell) = shell {
+            locked(&session.state).shells.expect(shell);
+        }
+        // A device that is slow to answer holds up nobody else.
+        drop(opening);
         self.connect(&session, analyst).await?;
         Ok(self.told(&session, analyst))
     }
@@ -229,20 +249,7 @@ impl Service {
         Ok(())
     }
 
-    /// Sessions that were open when the last service ended go on, with the idle time they have left.
-    pub(super) async fn reopen_sessions(&self) -> Result<(), sqlx::Error> {
-        for stored in self.inner.store.sessions(true).await? {
-            let idle = Duration::from_millis(millis_between(stored.last_activity, Timestamp::now()));
-            if idle.as_secs() >= self.inner.policy.limits.idle_seconds || self.attached(&stored.device.id).is_none() {
-                self.inner.store.end_session(&stored.session_id, Timestamp::now(), "idle").await?;
-            } else {
-                self.keep_session(stored, idle);
-            }
-        }
-        Ok(())
-    }
-
-    fn keep_session(&self, stored: StoredSession, idle: Duration) -> Arc<OpenSession> {
+    pub(super) fn keep_session(&self, stored: StoredSession, idle: Duration) -> Arc<OpenSession> {
         let session = Arc::new(OpenSession::new(stored));
         locked(&session.state).last_activity = Instant::now().checked_sub(idle).or_else(|| Some(Instant::now()));
         locked(&self.inner.sessions).insert(session.id.clone(), Arc::clone(&session));
@@ -250,60 +257,22 @@ impl Service {
         session
     }
 
-    async fn end_when_idle(self, session: Arc<OpenSession>) {
-        loop {
-            let left = self.idle_left(&session);
-            let due = async {
-                match left {
-                    Some(left) => tokio::time::sleep(left).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = session.closed.cancelled() => return,
-                () = session.activity.notified() => {}
-                () = due => {
-                    if self.idle_left(&session) == Some(Duration::ZERO) {
-                        if let Err(error) = self.close_session(&session, "idle", "idle").await {
-                            tracing::error!(?error, session = %session.id, "an idle session cannot be ended");
-                        }
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// How long until a session ends by itself; `None` while a command runs or waits.
-    fn idle_left(&self, session: &OpenSession) -> Option<Duration> {
-        if session.is_busy() {
-            return None;
-        }
-        let since = locked(&session.state).last_activity.map_or(Duration::ZERO, |last| last.elapsed());
-        Some(Duration::from_secs(self.inner.policy.limits.idle_seconds).saturating_sub(since))
-    }
-
-    /// Ends a session: its commands are cancelled, its shells told.
-    pub(super) async fn close_session(&self, session: &Arc<OpenSession>, by: &str, reason: &str) -> Answer<()> {
-        let under_way = locked(&session.state).under_way.clone();
-        for command in under_way {
-            self.cancel(command, by);
-        }
-        self.inner.store.end_session(&session.id, Timestamp::now(), by).await?;
-        locked(&self.inner.sessions).remove(&session.id);
-        session.tell(SessionEventKind::Closed { by: by.to_owned(), reason: reason.to_owned() });
-        session.closed.cancel();
-        Ok(())
-    }
-
     /// The open session that an analyst may act in.
-    pub(super) fn own_session(&self, id: &SessionId, analyst: &Analyst) -> Answer<Arc<OpenSession>> {
+    pub(super) async fn own_session(&self, id: &SessionId, analyst: &Analyst) -> Answer<Arc<OpenSession>> {
         let session = locked(&self.inner.sessions).get(id).cloned();
-        let session =
-            session.ok_or_else(|| Refusal::not_found(format!("there is no open session {id}")).about(id.to_string()))?;
+        let Some(session) = session else {
+            return Err(match self.inner.store.session(id).await? {
+                Some(ended) => {
+                    let by = ended.closed_by.map(|by| format!(" by {by}")).unwrap_or_default();
+                    Refusal::new(StatusCode::GONE, "session_closed", format!("session {id} was ended{by}"))
+                }
+                None => Refusal::not_found(format!("there is no session {id}")),
+            }
+            .about("session"));
+        };
         if session.analyst != analyst.name {
             let message = format!("session {id} is held by {} since {:.0}", session.analyst, session.started);
-            return Err(Refusal::forbidden("held", message).about(id.to_string()));
+            return Err(Refusal::forbidden("held", message).about("session"));
         }
         Ok(session)
     }

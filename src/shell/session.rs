@@ -118,15 +118,24 @@ async fn watch(
     closed: Arc<Mutex<Option<String>>>,
     screen: super::view::Screen,
 ) {
-    let Ok(mut events) = SessionEvents::open(&client, &session).await else { return };
-    while let Ok(event) = events.next().await {
-        if let SessionEventKind::Closed { by, reason } = event.what {
-            let by = format!("by {by} ({reason})");
-            let before = closed.lock().unwrap_or_else(PoisonError::into_inner).replace(by.clone());
-            if before.is_none() {
-                screen.announce(&format!("the session was ended {by}"));
-            }
-            return;
+    let by = match until_closed(&client, &session).await {
+        Ok(by) => by,
+        // It ended while nobody was there to tell it.
+        Err(failure) if matches!(failure.code(), "session_closed" | "not_found") => failure.problem.message,
+        // A service that is gone is told by the next command.
+        Err(_) => return,
+    };
+    let before = closed.lock().unwrap_or_else(PoisonError::into_inner).replace(by.clone());
+    if before.is_none() {
+        screen.announce(&format!("the session was ended: {by}"));
+    }
+}
+
+async fn until_closed(client: &super::client::Client, session: &SessionId) -> Outcome<String> {
+    let mut events = SessionEvents::open(client, session).await?;
+    loop {
+        if let SessionEventKind::Closed { by, reason } = events.next().await?.what {
+            return Ok(format!("by {by} ({reason})"));
         }
     }
 }

@@ -9,3 +9,4 @@ pub mod pty;
 pub mod scripted;
 pub mod shell;
 pub mod systemd;
+pub mod talking;

@@ -98,9 +98,9 @@ fn a_session_from_beginning_to_end() {
     assert_eq!(curl.json("POST", &format!("/sessions/{sid}/close"), None)["state"], "closed");
     let (status, _) =
         curl.call("POST", &commands, Some(&command("0198d0a0-0000-7000-8000-000000000004", "processes", "processes", &[])));
-    assert_eq!(status, 404, "a closed session takes no command");
+    assert_eq!(status, 410, "a closed session takes no command");
     let (status, _) = curl.call("POST", &format!("/sessions/{sid}/close"), None);
-    assert_eq!(status, 404);
+    assert_eq!(status, 410);
 }
 
 #[test]

@@ -1,7 +1,14 @@
 //! Starting the background process: what a home that cannot be used is told, and that it works again afterwards.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use crate::kit::home::Home;
+use crate::kit::talking::{Talking, until};
 
 fn lrsh(home: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lrsh")).args(arguments).env("LRSH_HOME", home).output().unwrap()
@@ -62,4 +69,122 @@ fn many_starters_at_once_find_one_service() {
     let starters: Vec<Child> = (0..6).map(|_| starter()).collect();
     let found: Vec<Output> = starters.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
     assert!(found.iter().all(|output| output.status.success() && output.stdout == found[0].stdout), "{found:?}");
+}
+
+#[test]
+fn asking_what_runs_disturbs_no_start() {
+    let home = Home::new();
+    let service = home.path().join("service");
+    std::fs::create_dir(&service).unwrap();
+    let (start, lock) = (service.join("start"), service.join("lock"));
+    std::fs::write(&start, "").unwrap();
+    std::fs::write(&lock, "{}").unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert!(lrsh::host::start::running(&home.home()).unwrap().is_none());
+                }
+            });
+        }
+        let (start, lock) = (File::open(start).unwrap(), File::open(lock).unwrap());
+        for _ in 0..2000 {
+            // As every starter does.
+            start.lock().unwrap();
+            let is_free = lock.try_lock().is_ok();
+            if is_free {
+                lock.unlock().unwrap();
+            }
+            start.unlock().unwrap();
+            if !is_free {
+                is_over.store(true, Ordering::Relaxed);
+                panic!("a starter took the question for a service that runs");
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn what_a_killed_service_left_is_cleared_and_what_ends_leaves_nothing() {
+    let home = Home::new();
+    let left = home.path().join("lrsh-left");
+    std::fs::create_dir_all(home.path().join("service")).unwrap();
+    std::fs::create_dir(&left).unwrap();
+    let stale = std::os::unix::net::UnixListener::bind(left.join("s")).unwrap();
+    drop(stale);
+    let facts = serde_json::json!({"socket": left.join("s"), "pid": 1, "protocol": 1});
+    std::fs::write(home.path().join("service/lock"), facts.to_string()).unwrap();
+    assert!(home.lrsh(&["-c", "session"]).status().unwrap().success());
+    assert!(!left.exists(), "the socket of a service that was killed stays");
+    until("the service ends by itself", || home.service_pid().is_none());
+    let folders = std::fs::read_dir(home.path()).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    let folders: Vec<String> = folders.filter(|name| name.starts_with("lrsh-")).collect();
+    assert!(folders.is_empty(), "{folders:?}");
+}
+
+#[test]
+fn twenty_shells_at_once_have_one_service_and_one_session() {
+    let home = Home::new();
+    let shells: Vec<Talking> = (0..20).map(|_| Talking::start(home.lrsh(&["--stream"]))).collect();
+    let shells: Vec<(Talking, String)> = shells
+        .into_iter()
+        .map(|mut shell| {
+            shell.say("session -output jsonl");
+            let session = shell.hear();
+            let id = session["session_id"].as_str().unwrap().to_owned();
+            (shell, id)
+        })
+        .collect();
+    let (_, session) = &shells[0];
+    let session = session.clone();
+    assert!(shells.iter().all(|(_, id)| *id == session), "{:?}", shells.iter().map(|(_, id)| id).collect::<Vec<_>>());
+    let running = lrsh::host::start::running(&home.home()).unwrap().unwrap();
+    assert_eq!(home.service_pid(), Some(running.pid));
+    for (shell, _) in shells {
+        shell.leave();
+    }
+    // The last to leave has closed it: the next shell has a session of its own.
+    let output = home.lrsh(&["-c", "sessions -output jsonl"]).output().unwrap();
+    let sessions = String::from_utf8(output.stdout).unwrap();
+    let told = sessions.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let states: Vec<(String, String)> = told
+        .map(|told| (told["session_id"].as_str().unwrap().to_owned(), told["state"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(states, [(session, "closed".to_owned())]);
+}
+
+#[test]
+fn one_home_is_found_from_any_environment_and_two_never_meet() {
+    let runtime = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(runtime.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let (home, other) = (Home::new(), Home::new());
+    let in_runtime = |home: &Home| {
+        let mut command = home.lrsh(&["--stream"]);
+        command.env("XDG_RUNTIME_DIR", runtime.path());
+        Talking::start(command)
+    };
+    let session = |shell: &mut Talking| {
+        shell.say("session -output jsonl");
+        shell.hear()["session_id"].as_str().unwrap().to_owned()
+    };
+    let (mut here, mut there) = (in_runtime(&home), in_runtime(&other));
+    let (mine, theirs) = (session(&mut here), session(&mut there));
+    assert_ne!(mine, theirs);
+    // As cron, sudo or ssh without a login leave the environment.
+    let mut bare = home.lrsh(&["--stream"]);
+    bare.env_clear().env("LRSH_HOME", home.path()).env("PATH", "/usr/bin:/bin");
+    let mut bare = Talking::start(bare);
+    assert_eq!(session(&mut bare), mine);
+    // The same home by another name.
+    let link = runtime.path().join("link");
+    std::os::unix::fs::symlink(home.path(), &link).unwrap();
+    let mut by_link = home.lrsh(&["--stream"]);
+    by_link.env("LRSH_HOME", &link);
+    let mut by_link = Talking::start(by_link);
+    assert_eq!(session(&mut by_link), mine);
+    for shell in [here, there, bare, by_link] {
+        shell.leave();
+    }
 }

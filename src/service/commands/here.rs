@@ -95,11 +95,8 @@ impl Service {
             let record = command.record();
             (record.command_id, record.shell.clone(), record.analyst.clone())
         };
-        let others = session.others(shell.as_deref());
-        if others > 0 && !invocation.flags.contains("force") {
-            let message =
-                format!("{others} other shells are attached to this session; `disconnect -force` ends it for them too");
-            return Err(Refusal::conflict("attached", message));
+        if !invocation.flags.contains("force") {
+            session.check_alone(shell.as_deref(), Some(id))?;
         }
         // This command must not be cancelled by the end that it brings about.
         locked(&session.state).under_way.retain(|under_way| *under_way != id);

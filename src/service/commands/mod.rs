@@ -14,6 +14,7 @@ use jiff::Timestamp;
 pub(super) use find::pick;
 use reading::read_again;
 
+use super::closing::SERVICE;
 use super::error::{Answer, Refusal};
 use super::policy::Analyst;
 use super::sessions::OpenSession;
@@ -73,7 +74,7 @@ impl Service {
             _ => {
                 let why = record.errors.first().map_or("it does not answer", |problem| problem.message.as_str());
                 let message = format!("{} cannot be connected: {why}", session.device.name);
-                self.close_session(session, "the service", "unreachable").await?;
+                self.close_session(session, SERVICE, "unreachable").await?;
                 Err(Refusal::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "unreachable", message)
                     .about(session.device.name.clone()))
             }
@@ -90,6 +91,7 @@ impl Service {
         told: bool,
     ) -> Answer<Arc<Command>> {
         let mut last = session.numbering.lock().await;
+        session.check_open()?;
         let number = *last + 1;
         let record = CommandRecord {
             number,

@@ -152,6 +152,6 @@ fn device_command(session: &OpenSession, command: &Command, invocation: &Invocat
         resume: None,
         library_file: None,
         signing_keys: None,
-        shells: session.shell_pids().into_iter().map(|pid| ShellPeer { pid }).collect(),
+        shells: locked(&session.state).shells.pids().into_iter().map(|pid| ShellPeer { pid }).collect(),
     }
 }

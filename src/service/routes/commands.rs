@@ -28,7 +28,7 @@ pub(super) async fn create(
 ) -> Answer<Response> {
     let Json(new) = new.map_err(|error| Refusal::bad("bad_body", error.body_text()))?;
     let id = session_id(&sid)?;
-    let session = match service.own_session(&id, &caller.analyst) {
+    let session = match service.own_session(&id, &caller.analyst).await {
         Ok(session) => session,
         // A command that is known may be asked for again after its session has ended.
         Err(refusal) => match service.find_command(new.command_id).await? {
@@ -86,7 +86,7 @@ pub(super) async fn cancel(
     } else {
         serde_json::from_slice(&body).map_err(|error| Refusal::bad("bad_body", error.to_string()))?
     };
-    service.own_session(&session_id(&sid)?, &caller.analyst)?;
+    service.own_session(&session_id(&sid)?, &caller.analyst).await?;
     // The way by id is short: it must work while thousands of commands are in the log.
     let id = match cid.parse::<CommandId>() {
         Ok(id) if service.live_command(id).is_some_and(|command| command.record().session_id == sid) => id,
@@ -106,7 +106,7 @@ pub(super) async fn file(
     Path((sid, cid)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    service.own_session(&session_id(&sid)?, &caller.analyst)?;
+    service.own_session(&session_id(&sid)?, &caller.analyst).await?;
     let record = find(&service, &sid, &cid).await?;
     let live = service.live_command(record.command_id).filter(|live| !live.record().status.is_final());
     let Some(attached) = live.as_ref().and_then(|live| service.attached(&live.device)) else {

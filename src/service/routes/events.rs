@@ -120,14 +120,14 @@ pub(super) async fn of_session(
     Query(after): Query<After>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let session = service.own_session(&session_id(&sid)?, &caller.analyst)?;
+    let session = service.own_session(&session_id(&sid)?, &caller.analyst).await?;
     let attachment = caller.shell.as_deref().map(|shell| session.attach(shell, caller.analyst.pid));
     let (old, mut events) = session.listen(after.place(&headers));
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let _attached = attachment;
         for event in &old {
-            if sender.send(Ok(session_event(event))).await.is_err() {
+            if sender.send(Ok(session_event(event))).await.is_err() || event.what.is_end() {
                 return;
             }
         }
@@ -135,8 +135,7 @@ pub(super) async fn of_session(
             tokio::select! {
                 event = events.recv() => match event {
                     Ok(event) => {
-                        let closed = matches!(event.what, crate::protocol::SessionEventKind::Closed { .. });
-                        if sender.send(Ok(session_event(&event))).await.is_err() || closed {
+                        if sender.send(Ok(session_event(&event))).await.is_err() || event.what.is_end() {
                             return;
                         }
                     }

@@ -22,7 +22,7 @@ pub(super) async fn open(
     wanted: Result<Json<NewSession>, JsonRejection>,
 ) -> Answer<Json<Session>> {
     let Json(wanted) = wanted.map_err(|error| Refusal::bad("bad_body", error.body_text()))?;
-    Ok(Json(service.open_session(&caller.analyst, wanted).await?))
+    Ok(Json(service.open_session(&caller.analyst, caller.shell.as_deref(), wanted).await?))
 }
 
 pub(super) async fn one(State(service): State<Service>, caller: Caller, Path(sid): Path<String>) -> Answer<Json<Session>> {
@@ -53,15 +53,16 @@ pub(super) async fn close(
     } else {
         serde_json::from_slice(&body).map_err(|error| Refusal::bad("bad_body", error.to_string()))?
     };
-    let session = service.own_session(&session_id(&sid)?, &caller.analyst)?;
-    let others = session.others(caller.shell.as_deref());
+    let session = service.own_session(&session_id(&sid)?, &caller.analyst).await?;
     if close.reason.as_deref() == Some("exit") {
-        if others > 0 {
-            return Ok(Json(json!({ "state": "open", "shells": others })));
+        let (shells, commands) = service.leave_session(&session, &caller.analyst, caller.shell.as_deref()).await?;
+        if shells > 0 || commands > 0 {
+            return Ok(Json(json!({ "state": "open", "shells": shells, "commands": commands })));
         }
-    } else if others > 0 && !close.force && caller.shell.is_some() {
-        let message = format!("{others} other shells are attached to this session; `disconnect -force` ends it for them too");
-        return Err(Refusal::conflict("attached", message).about("session"));
+        return Ok(Json(json!({ "state": "closed" })));
+    }
+    if !close.force && caller.shell.is_some() {
+        session.check_alone(caller.shell.as_deref(), None)?;
     }
     let reason = close.reason.as_deref().unwrap_or("disconnect");
     service.close_session(&session, &caller.analyst.name, reason).await?;
@@ -74,7 +75,7 @@ pub(super) async fn definitions(
     caller: Caller,
     Path(sid): Path<String>,
 ) -> Answer<Json<Vec<Value>>> {
-    let session = service.own_session(&session_id(&sid)?, &caller.analyst)?;
+    let session = service.own_session(&session_id(&sid)?, &caller.analyst).await?;
     let rows = crate::grammar::table().rows().iter();
     let may =
         rows.filter(|row| row.platforms.contains(&session.platform()) && row.roles().any(|role| caller.analyst.may(role)));
