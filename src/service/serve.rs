@@ -16,19 +16,13 @@ use tokio::sync::watch;
 use super::policy::Analyst;
 
 /// What keeps a service from ending by itself: connections, and commands that run or wait.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Activity(watch::Sender<GoingOn>);
 
 #[derive(Debug, Default)]
 struct GoingOn {
     count: usize,
     is_over: bool,
-}
-
-impl Default for Activity {
-    fn default() -> Self {
-        Self(watch::Sender::default())
-    }
 }
 
 impl Activity {
