@@ -213,6 +213,13 @@ pub fn paths(home: &Home, what: Option<&str>, start: bool) -> u8 {
     }
 }
 
+/// Says that the environment makes no sense. The exit code: 2.
+#[must_use]
+pub fn refuse(reason: &str) -> u8 {
+    complain(reason);
+    2
+}
+
 /// Says why there is no answer, where a script does not take it for one.
 #[expect(clippy::disallowed_methods, reason = "cli holds stderr for what needs no shell")]
 fn complain(reason: &str) {

@@ -12,17 +12,23 @@ use lrsh::shell::{self, Starter};
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
+    let home = || Home::find().map_err(|error| cli::refuse(&error.to_string()));
     Ok(ExitCode::from(match cli.action {
         Some(Action::Explain { platform, line }) => cli::explain(&line, platform),
         Some(Action::Check { platform, file }) => cli::check(&file, platform),
-        Some(Action::Paths { what, start }) => cli::paths(&Home::find()?, what.as_deref(), start),
+        Some(Action::Paths { what, start }) => {
+            home().map_or_else(|code| code, |home| cli::paths(&home, what.as_deref(), start))
+        }
         Some(Action::Embedded) => {
             lrsh::embedded::run(&Home::find()?)?;
             0
         }
-        Some(Action::Config) => cli::config(&Home::find()?),
+        Some(Action::Config) => home().map_or_else(|code| code, |home| cli::config(&home)),
         None => {
-            let home = Home::find()?;
+            let home = match home() {
+                Ok(home) => home,
+                Err(code) => return Ok(ExitCode::from(code)),
+            };
             let embedded = Embedded(home.clone());
             shell::run(cli.shell.options(home), Arc::new(embedded)).code()
         }

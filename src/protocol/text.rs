@@ -40,10 +40,15 @@ const URI: &AsciiSet = &CONTROLS
     .add(b'}')
     .add(b'^');
 
-/// Whether a path's bytes are UTF-8 without a hostile character, so that it can be shown and typed as it is.
+/// Whether a path's bytes are UTF-8 and show what they are, so that it can be typed as it is: no hostile character, no blank
+/// that looks like another, none at an end of a name, where nobody sees it.
 #[must_use]
 pub fn is_plain(path: &[u8]) -> bool {
-    std::str::from_utf8(path).is_ok_and(|text| !text.chars().any(is_hostile))
+    let seen = |name: &str| !name.starts_with(' ') && !name.ends_with(' ');
+    std::str::from_utf8(path).is_ok_and(|text| {
+        !text.chars().any(|c| is_hostile(c) || c != ' ' && c.is_whitespace())
+            && (!text.contains(' ') || text.split('/').all(seen))
+    })
 }
 
 /// The exact `file:///` form of an absolute path's bytes.

@@ -51,7 +51,12 @@ impl Shell {
         if let Some(local) = local::find(&invocation.row.name) {
             return local(self, &invocation).await;
         }
-        let Posted { job, matches } = self.post(&invocation, text).await?;
+        let Posted { job, matches } = match self.post(&invocation, text).await {
+            Err(failure) if invocation.row.name == "settings" && failure.code() == "policy" => {
+                return local::settings_without_session(self, &invocation).await;
+            }
+            posted => posted?,
+        };
         // What a pattern matches is told at once; the files themselves are jobs of their own.
         if invocation.background && matches.is_none() {
             self.show_number(&job).await;

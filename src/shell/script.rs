@@ -4,9 +4,9 @@
 use std::io::Read as _;
 
 use super::view::Origin;
-use super::{Input, Shell, precheck};
+use super::{Input, Shell, jobs, precheck};
 use crate::error::{Exit, Failure, Outcome};
-use crate::grammar::{ScriptLine, decode, script_lines};
+use crate::grammar::{ScriptLine, decode, read, script_lines};
 use crate::host::signals::Asked;
 
 /// Scripts are read up to this.
@@ -77,14 +77,30 @@ async fn all(shell: &mut Shell, lines: &[Sourced]) -> Outcome<Exit> {
     if !exit.is_done() {
         return Ok(exit);
     }
-    for sourced in lines {
+    for (at, sourced) in lines.iter().enumerate() {
         let (now, _) = shell.line(&sourced.line.text, Some(&sourced.origin())).await;
         exit = exit.or(now);
+        let behind = lines.get(at + 1..).unwrap_or_default();
         if goes_no_further(shell, now) {
+            say_unfinished(shell, now, sourced, behind);
             break;
+        }
+        if !now.is_done() && !behind.is_empty() {
+            shell.screen.aside(&format!("{} ended with {}", sourced.origin(), now.code()));
         }
     }
     Ok(exit)
+}
+
+/// Says where a batch stopped, and that there was more: nothing is dropped silently.
+fn say_unfinished(shell: &Shell, exit: Exit, at: &Sourced, behind: &[Sourced]) {
+    let left = behind.iter().filter(|sourced| !read(&sourced.line.text, None).is_empty()).count();
+    if left == 0 || exit.is_done() || exit == Exit::BrokenPipe {
+        return;
+    }
+    let lines = if left == 1 { "1 line behind it was".to_owned() } else { format!("{left} lines behind it were") };
+    let advice = if shell.leaving.is_none() { "; --keep-going goes on behind a line that failed" } else { "" };
+    shell.screen.aside(&format!("{} ended with {}: {lines} not run{advice}", at.origin(), exit.code()));
 }
 
 /// Runs lines as they come.
@@ -142,6 +158,7 @@ async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
             let _ = job.cancel().await;
             continue;
         }
+        shell.screen.message(&jobs::line_of(&job, &jobs::state_of(&job)));
         match shell.look(&job).await {
             Ok(now) => exit = exit.or(now),
             Err(failure) => {

@@ -55,6 +55,19 @@ impl Home {
         batch.run()
     }
 
+    /// Waits until a command whose line begins so runs in the session that is open.
+    pub fn until_running(&self, line: &str) {
+        let begun = Instant::now();
+        loop {
+            let jobs = self.line("jobs -output jsonl").code(0).jsonl();
+            let is_it = |job: &Value| job["command_line"].as_str().is_some_and(|text| text.starts_with(line));
+            if jobs.iter().any(|job| is_it(job) && job["status"] == "running") {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{line} does not run: {jobs:?}");
+        }
+    }
+
     /// The processes that have this home in their environment.
     pub fn processes(&self) -> Vec<u32> {
         let mark = [b"LRSH_HOME=", self.path().as_os_str().as_encoded_bytes()].concat();

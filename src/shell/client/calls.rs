@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Client, root_cause};
 use crate::error::{Failure, Outcome};
-use crate::protocol::{Analyst, CommandId, CommandRecord, Device, NewSession, Problem, Session, SessionId};
+use crate::protocol::{
+    Analyst, CommandId, CommandRecord, Device, NewSession, Problem, Session, SessionId, Settings, SettingsChange,
+};
 
 impl Client {
     /// The devices that the service knows.
@@ -25,6 +27,23 @@ impl Client {
     /// As every call.
     pub async fn analyst(&self) -> Outcome<Analyst> {
         self.get("/analyst").await
+    }
+
+    /// The switches of the service.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn settings(&self) -> Outcome<Settings> {
+        self.get("/settings").await
+    }
+
+    /// Changes the switches that are given.
+    ///
+    /// # Errors
+    /// `role` for who may not; as every call.
+    pub async fn change_settings(&self, change: &SettingsChange) -> Outcome<Settings> {
+        let response = self.send(Method::PATCH, "/settings", |request| request.json(change)).await?;
+        super::read_json(response, "/settings").await
     }
 
     /// Opens a session, or attaches to the one that this analyst holds on the device.

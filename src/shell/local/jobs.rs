@@ -9,28 +9,28 @@ use crate::protocol::{CommandRecord, Progress, ProgressUnit};
 use crate::shell::Shell;
 
 pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
+    // A shell that has sent nothing yet may be asked for what others of the session do.
+    let session = shell.attached().await?.session_id;
     let mut rows = Vec::new();
-    if let Some(session) = shell.session_facts().map(|session| session.session_id.clone()) {
-        for record in shell.client.commands(&session).await? {
-            let own = shell.jobs.of(record.command_id);
-            if record.status.is_final() && own.is_none() {
-                continue;
-            }
-            let progress = match (record.place, own.and_then(|job| job.facts().progress)) {
-                (Some(place), _) => Some(format!("place {place}")),
-                (None, progress) => progress.map(|progress| progress_text(&progress)),
-            };
-            rows.push(json!({
-                "number": record.number,
-                "status": record.status,
-                "started": record.started,
-                "elapsed_ms": elapsed(&record),
-                "progress": progress,
-                "command_line": record.raw_command_line,
-                "shell": record.shell,
-                "command_id": record.command_id,
-            }));
+    for record in shell.client.commands(&session).await? {
+        let own = shell.jobs.of(record.command_id);
+        if record.status.is_final() && own.is_none() {
+            continue;
         }
+        let progress = match (record.place, own.and_then(|job| job.facts().progress)) {
+            (Some(place), _) => Some(format!("place {place}")),
+            (None, progress) => progress.map(|progress| progress_text(&progress)),
+        };
+        rows.push(json!({
+            "number": record.number,
+            "status": record.status,
+            "started": record.started,
+            "elapsed_ms": elapsed(&record),
+            "progress": progress,
+            "command_line": record.raw_command_line,
+            "shell": record.shell,
+            "command_id": record.command_id,
+        }));
     }
     shell.answer_rows(invocation, &rows)
 }

@@ -13,11 +13,14 @@ mod jobs;
 mod log;
 mod session;
 mod sessions;
+mod settings;
 mod status;
 mod trace;
 
 use std::future::ready;
 use std::pin::Pin;
+
+pub(super) use self::settings::without_session as settings_without_session;
 
 use super::Shell;
 use crate::error::{Exit, Outcome};

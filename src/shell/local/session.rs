@@ -7,5 +7,10 @@ use crate::shell::Shell;
 pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
     let id = shell.attached().await?.session_id;
     let session = shell.client.session(&id).await?;
-    shell.answer_object(invocation, &super::sessions::row(&session)?)
+    let mut row = super::sessions::row(&session)?;
+    if let Some(row) = row.as_object_mut() {
+        // As `session_id` it is there already.
+        row.shift_remove("id");
+    }
+    shell.answer_object(invocation, &row)
 }

@@ -13,6 +13,12 @@ pub struct Origin {
     pub number: usize,
 }
 
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", clean::line(&self.source), self.number)
+    }
+}
+
 /// Draws one diagnostic; no line feed at its end.
 #[must_use]
 pub(super) fn render(line: &str, origin: Option<&Origin>, found: &Diagnostic, color: bool) -> String {

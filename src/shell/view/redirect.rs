@@ -62,6 +62,15 @@ impl RedirectFile {
         };
         let way = match std::fs::symlink_metadata(&path) {
             Ok(facts) if facts.is_dir() => return Err(about(&io::Error::from(io::ErrorKind::IsADirectory))),
+            Ok(facts) if facts.is_symlink() => match std::fs::metadata(&path) {
+                Ok(target) if target.is_dir() => return Err(about(&io::Error::from(io::ErrorKind::IsADirectory))),
+                Ok(_) => Way::Into,
+                // What a link names is written, never made: who planted the link would choose where.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(about(&io::Error::other("it is a link to what is not there")));
+                }
+                Err(error) => return Err(about(&error)),
+            },
             Ok(facts) if facts.is_file() && facts.nlink() == 1 => Way::Beside,
             Ok(_) => Way::Into,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Way::Beside,

@@ -43,13 +43,19 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 enum State {
-    Sampling { rows: Vec<Row>, kept: Vec<String>, since: Option<Instant> },
+    Sampling { rows: Vec<Row<'static>>, kept: Vec<String>, since: Option<Instant> },
     Lines(Vec<Place>),
     Records(Box<Records>),
 }
 
-/// The cells of a row, each with whether it carries a `file:///` form and may not be cut.
-type Row = Vec<(String, bool)>;
+/// A row as it is shown.
+#[derive(Debug, Default)]
+struct Row<'r> {
+    /// Each with whether it carries a `file:///` form and may not be cut.
+    cells: Vec<(Cow<'r, str>, bool)>,
+    /// The `file:///` forms of cells that may be cut, and whose they are: on lines of their own, whole.
+    below: Vec<(usize, String)>,
+}
 
 /// Where a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,14 +74,23 @@ impl Table {
         Self { columns, wanted, width, zone, color, state, cut: 0, left_out: Vec::new() }
     }
 
-    fn cells<'r>(&self, row: &'r str) -> Vec<(Cow<'r, str>, bool)> {
+    fn read<'r>(&self, row: &'r str) -> Row<'r> {
         let found = self.wanted.find(row);
         let (values, uris) = found.split_at(self.columns.len().min(found.len()));
-        let cells = self.columns.iter().zip(values).zip(uris).map(|((column, raw), uri)| {
+        let mut below = Vec::new();
+        let cells = self.columns.iter().zip(values).zip(uris).enumerate().map(|(at, ((column, raw), uri))| {
             let shown = value::cell(raw.unwrap_or("null"), column.unit, &self.zone);
-            if column.unit == Unit::Path { value::with_uri(shown, *uri) } else { (shown, false) }
+            if column.unit != Unit::Path {
+                return (shown, false);
+            }
+            // On a terminal the columns stay where they are.
+            if self.width.is_some() {
+                below.extend(value::uri(*uri).map(|uri| (at, uri)));
+                return (shown, false);
+            }
+            value::with_uri(shown, *uri)
         });
-        cells.collect()
+        Row { cells: cells.collect(), below }
     }
 
     fn title(&self, column: usize) -> &str {
@@ -99,32 +114,30 @@ impl Table {
         let shown = |column: usize| places.iter().any(|place| place.column == column);
         self.left_out =
             (0..self.columns.len()).filter(|column| !shown(*column)).map(|column| self.title(column).to_owned()).collect();
-        let overflows = rows.iter().flatten().any(|(_, exact)| *exact);
+        let overflows = rows.iter().any(|row| !row.below.is_empty() || row.cells.iter().any(|(_, exact)| *exact));
         if whole && !overflows {
             self.draw(&places, &rows, out);
         } else {
-            let titles: Row =
-                (0..self.columns.len()).map(|column| (clean::line(self.title(column)).into_owned(), false)).collect();
+            let titles = (0..self.columns.len()).map(|column| (clean::line(self.title(column)), false)).collect();
             let mut heading = String::new();
-            line(&places, titles.iter().map(|(title, exact)| (title.as_str(), *exact)), self.width.is_some(), &mut heading);
+            line(&places, &Row { cells: titles, below: Vec::new() }, self.width.is_some(), &mut heading);
             out.extend_from_slice(theme::paint(theme::heading(), &heading, self.color).as_bytes());
             out.push(b'\n');
             for row in &rows {
-                self.cut +=
-                    write_line(&places, row.iter().map(|(cell, exact)| (cell.as_str(), *exact)), self.width.is_some(), out);
+                self.cut += write_line(&places, row, self.width.is_some(), out);
             }
         }
         self.state = State::Lines(places);
     }
 
     /// Draws a table that is whole.
-    fn draw(&mut self, places: &[Place], rows: &[Row], out: &mut Vec<u8>) {
+    fn draw(&mut self, places: &[Place], rows: &[Row<'_>], out: &mut Vec<u8>) {
         let mut table = comfy_table::Table::new();
         table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(places.iter().map(|place| clean::line(self.title(place.column)).into_owned()));
         for row in rows {
             let cells = places.iter().map(|place| {
-                let cell = row.get(place.column).map_or("", |(cell, _)| cell.as_str());
+                let cell = row.cells.get(place.column).map_or("", |(cell, _)| cell.as_ref());
                 width::cut(cell, place.width).filter(|_| self.width.is_some()).map_or_else(
                     || cell.to_owned(),
                     |cut| {
@@ -155,11 +168,12 @@ impl Table {
     }
 
     /// Where the columns stand; `None` when they do not fit even so.
-    fn places(&self, rows: &[Row]) -> Option<Vec<Place>> {
+    fn places(&self, rows: &[Row<'_>]) -> Option<Vec<Place>> {
         let mut places: Vec<(Place, usize, usize)> = Vec::with_capacity(self.columns.len());
         for (at, column) in self.columns.iter().enumerate() {
             let title = width::of(&clean::line(self.title(at)));
-            let cells = rows.iter().filter_map(|row| row.get(at)).filter(|(_, exact)| !exact).map(|(cell, _)| width::of(cell));
+            let cells =
+                rows.iter().filter_map(|row| row.cells.get(at)).filter(|(_, exact)| !exact).map(|(cell, _)| width::of(cell));
             let natural = cells.max().unwrap_or(0).max(title);
             // Numbers and times are worth nothing when cut.
             let firm = column.align == Alignment::Right || matches!(column.unit, Unit::Time | Unit::Bytes | Unit::Millis);
@@ -211,19 +225,17 @@ impl Shape for Table {
             State::Records(records) => return records.row(row, out),
             State::Lines(places) => {
                 let places = std::mem::take(places);
-                let cells = self.cells(row);
-                let cut =
-                    write_line(&places, cells.iter().map(|(cell, exact)| (cell.as_ref(), *exact)), self.width.is_some(), out);
-                self.cut += cut;
+                self.cut += write_line(&places, &self.read(row), self.width.is_some(), out);
                 self.state = State::Lines(places);
                 return;
             }
             State::Sampling { .. } => {}
         }
-        let cells: Row = self.cells(row).into_iter().map(|(cell, exact)| (cell.into_owned(), exact)).collect();
+        let Row { cells, below } = self.read(row);
+        let cells = cells.into_iter().map(|(cell, exact)| (Cow::Owned(cell.into_owned()), exact)).collect();
         let State::Sampling { rows, kept, since } = &mut self.state else { return };
         since.get_or_insert_with(Instant::now);
-        rows.push(cells);
+        rows.push(Row { cells, below });
         if self.width.is_some() {
             // Needed only where the table may turn out to be too wide.
             kept.push(row.to_owned());
@@ -259,25 +271,30 @@ impl Shape for Table {
     }
 }
 
-fn write_line<'c>(places: &[Place], cells: impl Iterator<Item = (&'c str, bool)>, bounded: bool, out: &mut Vec<u8>) -> u64 {
+fn write_line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut Vec<u8>) -> u64 {
     let mut text = String::with_capacity(128);
-    let cut = line(places, cells, bounded, &mut text);
+    let cut = line(places, row, bounded, &mut text);
     text.push('\n');
+    for (_, uri) in row.below.iter().filter(|(column, _)| places.iter().any(|place| place.column == *column)) {
+        text.push_str("  ");
+        text.push_str(uri);
+        text.push('\n');
+    }
     out.extend_from_slice(text.as_bytes());
     cut
 }
 
 /// Writes a line of cells to their places; how many were cut. A cell that carries an exact form is never cut: its row is
 /// longer instead.
-fn line<'c>(places: &[Place], cells: impl Iterator<Item = (&'c str, bool)>, bounded: bool, out: &mut String) -> u64 {
+fn line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut String) -> u64 {
     let mut cut_cells = 0;
     let mut places = places.iter();
     let mut place = places.next();
-    for (column, (cell, exact)) in cells.enumerate() {
+    for (column, (cell, exact)) in row.cells.iter().enumerate() {
         let Some(here) = place.filter(|place| place.column == column) else { continue };
         place = places.next();
         let last = place.is_none();
-        let mut shown = Cow::Borrowed(cell);
+        let mut shown = Cow::Borrowed(cell.as_ref());
         let mut wide = width::of(cell);
         if wide > here.width && bounded && !exact {
             shown = width::cut(cell, here.width).map_or(shown, Cow::Owned);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::value::RawValue;
 
 use crate::grammar::Unit;
 
@@ -19,18 +20,38 @@ pub(super) fn cell<'r>(raw: &'r str, unit: Unit, zone: &TimeZone) -> Cow<'r, str
 }
 
 fn plain(raw: &str) -> Cow<'_, str> {
+    if raw.starts_with('[')
+        && let Some(list) = list(raw)
+    {
+        return Cow::Owned(list);
+    }
     match fields::text(raw) {
         Cow::Borrowed(text) => clean::line(text),
         Cow::Owned(text) => Cow::Owned(clean::line(&text).into_owned()),
     }
 }
 
+/// A list of plain values, as people write one.
+fn list(raw: &str) -> Option<String> {
+    let items: Vec<Box<RawValue>> = serde_json::from_str(raw).ok()?;
+    if items.iter().any(|item| item.get().starts_with(['{', '['])) {
+        return None;
+    }
+    Some(items.iter().map(|item| plain(item.get())).collect::<Vec<_>>().join(", "))
+}
+
 /// A path's cell with its exact form beside it, when the row has one.
 pub(super) fn with_uri<'r>(shown: Cow<'r, str>, uri: Option<&str>) -> (Cow<'r, str>, bool) {
-    match uri.map(fields::text).filter(|uri| !uri.is_empty()) {
-        Some(uri) => (Cow::Owned(format!("{shown}  {}", clean::line(&uri))), true),
+    match self::uri(uri) {
+        Some(uri) => (Cow::Owned(format!("{shown}  {uri}")), true),
         None => (shown, false),
     }
+}
+
+/// The exact form of a path, from the raw value of its field.
+pub(super) fn uri(raw: Option<&str>) -> Option<String> {
+    let text = raw.filter(|raw| *raw != "null").map(fields::text)?;
+    (!text.is_empty()).then(|| clean::line(&text).into_owned())
 }
 
 /// A time to the second, in the zone that tables use.
@@ -97,6 +118,9 @@ mod tests {
         check("123456", Unit::Millis, "2m03s");
         check(r#""a\u001bb\u202e""#, Unit::Plain, "a\\x1bb\\u{202e}");
         check("4096", Unit::Bytes, "4096");
+        check("[]", Unit::Plain, "");
+        check(r#"["a\u001b",1,null]"#, Unit::Plain, "a\\x1b, 1, ");
+        check(r#"[{"a":1}]"#, Unit::Plain, r#"[{"a":1}]"#);
         check(r#"{"a":[1]}"#, Unit::Plain, r#"{"a":[1]}"#);
         let zone = TimeZone::fixed(jiff::tz::offset(2));
         assert_eq!(cell(r#""2026-01-31T12:00:00.5Z""#, Unit::Time, &zone), "2026-01-31T14:00:00+02:00");

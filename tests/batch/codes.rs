@@ -1,0 +1,174 @@
+//! How a batch ends: the exit codes, the signals, and what each leaves in the log.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+use super::signal;
+use crate::kit::shell::Home;
+
+/// A shell beside the one that is tested: it keeps the session open, and looks at its log.
+struct Beside {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Beside {
+    fn new(home: &Home) -> Self {
+        let mut command = home.command();
+        let command = command.args(["--stream", "--keep-going"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        let mut beside = Self { child, input, output };
+        beside.ask("session");
+        beside
+    }
+
+    /// The answer of one line, as one JSON value.
+    fn ask(&mut self, line: &str) -> Value {
+        writeln!(self.input.as_mut().unwrap(), "{line} -output json").unwrap();
+        let mut text = String::new();
+        loop {
+            assert_ne!(self.output.read_line(&mut text).unwrap(), 0, "the shell beside ended: {text}");
+            if let Ok(value) = serde_json::from_str(&text) {
+                return value;
+            }
+        }
+    }
+
+    /// The row of the log whose line begins so, once the command has ended.
+    fn ended(&mut self, line: &str) -> Value {
+        loop {
+            let log = self.ask("log");
+            let row = log.as_array().unwrap().iter().find(|row| row["command_line"].as_str().unwrap().starts_with(line));
+            let row = row.unwrap_or_else(|| panic!("{line} is not in {log}")).clone();
+            if !matches!(row["status"].as_str(), Some("running" | "pending")) {
+                return row;
+            }
+        }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A file that takes very long to hash, and no room.
+fn endless(home: &Home) -> String {
+    let path = home.work().join("endless");
+    std::fs::File::create(&path).unwrap().set_len(29 << 30).unwrap();
+    path.display().to_string()
+}
+
+fn piped(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_signal_cancels_on_the_device_and_ends_the_batch_with_its_code() {
+    let home = Home::new();
+    let file = endless(&home);
+    let mut beside = Beside::new(&home);
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let line = format!("fileinfo {file} -match {name}");
+        let child = piped(home.command().args(["-c", &line, "-c", "dir /"]));
+        home.until_running(&line);
+        signal(child.id(), name);
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name}: {err}");
+        assert!(err.contains("cancelled; the device confirmed"), "{name}: {err}");
+        assert!(!String::from_utf8(output.stdout).unwrap().contains("etc"), "the next line did not run");
+        let row = beside.ended(&line);
+        assert_eq!(row["status"], "cancelled", "{name}: {row}");
+        assert!(row["cancelled_by"].is_string(), "{row}");
+    }
+}
+
+#[test]
+fn a_signal_between_two_lines_of_a_stream_ends_it() {
+    let home = Home::new();
+    let mut child = piped(home.command().arg("--stream"));
+    writeln!(child.stdin.as_mut().unwrap(), "devices -output jsonl").unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("linux"));
+    signal(child.id(), "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn a_closed_standard_output_cancels_on_the_device_and_ends_silently() {
+    let home = Home::new();
+    let mut beside = Beside::new(&home);
+    // More than a pipe takes, so that the command still runs when the reader goes.
+    let folder = home.work().join("many");
+    std::fs::create_dir(&folder).unwrap();
+    for number in 0..20_000 {
+        std::fs::write(folder.join(format!("file-{number}")), "").unwrap();
+    }
+    let line = format!("dir {} -output jsonl", folder.display());
+    let mut child = piped(home.command().args(["-c", &line, "-c", "dir /"]));
+    let mut first = [0; 100];
+    let mut output = child.stdout.take().unwrap();
+    output.read_exact(&mut first).unwrap();
+    drop(output);
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(141), "{err}");
+    assert!(!err.contains("error") && !err.contains("panic"), "{err}");
+    assert_eq!(beside.ended(&line)["status"], "cancelled");
+    assert_eq!(beside.ask("log").as_array().unwrap().len(), 2, "the next line did not run");
+}
+
+#[test]
+fn a_time_limit_is_124() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("service")).unwrap();
+    std::fs::write(home.path().join("service/service.toml"), "[limits]\ncommand_seconds = 1\n").unwrap();
+    let ran = home.line(&format!("fileinfo {}", endless(&home))).code(124);
+    assert!(ran.err().contains("ended by its time limit"), "{}", ran.err());
+}
+
+#[test]
+fn what_the_service_refuses_is_3_and_can_be_undone() {
+    let home = Home::new();
+    home.line("settings live_response off").code(0);
+    let ran = home.line("processes").code(3);
+    assert!(ran.err().contains("live response is switched off"), "{}", ran.err());
+    assert_eq!(home.line("settings -output json").code(0).json()[0]["value"], "off");
+    home.line("settings live_response on").code(0);
+    home.line("processes -first 1").code(0);
+}
+
+#[test]
+fn what_cannot_be_reached_is_4() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("service")).unwrap();
+    std::fs::write(home.path().join("service/service.toml"), "neither = [").unwrap();
+    let ran = home.line("processes").code(4);
+    assert!(ran.err().contains("service.toml"), "{}", ran.err());
+    // What needs no service works all the same.
+    home.line("help processes").code(0);
+}
+
+#[test]
+fn a_home_that_cannot_be_is_told_in_a_sentence() {
+    let home = Home::new();
+    let ran = home.batch("").env("LRSH_HOME", "relative").args(&["-c", "help"]).run().code(2);
+    assert!(ran.err().contains("LRSH_HOME") && ran.err().lines().count() == 1, "{}", ran.err());
+}
+
+#[test]
+fn the_device_that_is_named_is_the_one_that_is_asked() {
+    let home = Home::new();
+    let name = home.line("devices -output json").json()[0]["name"].as_str().unwrap().to_owned();
+    home.batch("session\n").args(&["--device", &name]).run().code(0);
+    let ran = home.batch("session\n").args(&["--device", "no-such-device"]).run().code(1);
+    assert!(ran.err().contains("no-such-device") && ran.err().contains(&name), "{}", ran.err());
+}

@@ -1,0 +1,52 @@
+//! Jobs of a batch: started as it goes, awaited at its end.
+
+use crate::kit::shell::Home;
+
+#[test]
+fn the_end_of_the_input_waits_for_every_job_and_shows_them_in_order() {
+    let home = Home::new();
+    let work = home.work();
+    for name in ["a", "b"] {
+        std::fs::write(work.join(name), format!("content of {name}\n")).unwrap();
+    }
+    let (a, b) = (work.join("a"), work.join("b"));
+    let script = format!("cat {} &\ncat {}&\ndevices -output jsonl\n", a.display(), b.display());
+    let ran = home.batch(&script).run().code(0);
+    let out = ran.out();
+    let places: Vec<usize> = ["linux", "content of a", "content of b"].iter().map(|text| out.find(text).unwrap()).collect();
+    assert!(places.is_sorted(), "{out}");
+    assert_eq!(out.matches("content").count(), 2, "{out}");
+    for started in
+        [format!("[2]   (Just created)   cat {} &", a.display()), format!("[3]   (Just created)   cat {}&", b.display())]
+    {
+        assert!(ran.err().contains(&started), "{}", ran.err());
+    }
+}
+
+#[test]
+fn the_first_failure_of_a_job_is_the_code_of_the_batch() {
+    let home = Home::new();
+    let ran = home.batch("cat /nonexistent/one &\ndir /etc -first 1 &\ncat /nonexistent/two &\n").run().code(1);
+    let err = ran.err();
+    assert_eq!(err.matches("error:").count(), 2, "{err}");
+    // Each is told under its own number and line.
+    let told: Vec<&str> = err.split("[2]   (").nth(2).unwrap().split("error:").collect();
+    assert!(told[0].contains("cat /nonexistent/one &") && told[1].contains("/nonexistent/one: "), "{err}");
+    assert!(told[1].contains("[4]   (") && told[2].contains("/nonexistent/two: "), "{err}");
+    // A line that fails stops the batch, but not what was started.
+    let ran = home.batch("dir /etc -output jsonl -first 1 &\ncat /nonexistent\ndevices\n").run().code(1);
+    assert_eq!(ran.jsonl().len(), 1);
+}
+
+#[test]
+fn a_job_is_fetched_by_its_number() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a"), "content\n").unwrap();
+    let line = format!("cat {}", home.work().join("a").display());
+    let ran = home.batch(&format!("{line} &\nfg\n")).run().code(0);
+    assert_eq!(ran.out(), "content\n", "shown once: {}", ran.err());
+    let ran = home.batch(&format!("{line} &\nfg 2\nstatus 2 -output json\n")).run().code(0);
+    assert!(ran.out().starts_with("content\n{"), "{}", ran.out());
+    // `fg` ends with the job's code, `status` does not.
+    home.batch("cat /nonexistent &\nfg 2\n").run().code(1);
+}

@@ -1,0 +1,83 @@
+//! View options, on every format.
+
+use serde_json::json;
+
+use crate::kit::shell::Home;
+
+/// A home with a folder of four files, and what one line on it prints.
+fn folder() -> (Home, impl Fn(&Home, &str) -> String) {
+    let home = Home::new();
+    let folder = home.work().join("files");
+    std::fs::create_dir(&folder).unwrap();
+    for (name, size) in [("a.txt", 10), ("b.log", 300), ("c.txt", 20), ("d e.log", 5)] {
+        std::fs::write(folder.join(name), vec![b'x'; size]).unwrap();
+    }
+    let path = folder.display().to_string();
+    (home, move |home: &Home, options: &str| home.line(&format!("dir {path} {options}")).code(0).out())
+}
+
+#[test]
+fn they_do_the_same_on_every_format() {
+    let (home, dir) = folder();
+    let options = "-match *.txt -sort -size -columns path,size";
+    assert_eq!(dir(&home, options), "path   size\nc.txt    20\na.txt    10\n");
+    assert_eq!(dir(&home, &format!("{options} -output csv")), "path,size\nc.txt,20\na.txt,10\n");
+    let lines = "{\"path\":\"c.txt\",\"size\":20}\n{\"path\":\"a.txt\",\"size\":10}\n";
+    assert_eq!(dir(&home, &format!("{options} -output jsonl")), lines);
+    let whole: serde_json::Value = serde_json::from_str(&dir(&home, &format!("{options} -output json"))).unwrap();
+    assert_eq!(whole, json!([{"path": "c.txt", "size": 20}, {"path": "a.txt", "size": 10}]));
+}
+
+#[test]
+fn each_works_alone_and_in_its_order() {
+    let (home, dir) = folder();
+    let check = |options: &str, names: &[&str]| {
+        let out = dir(&home, &format!("{options} -columns path -output csv"));
+        let found: Vec<&str> = out.lines().skip(1).collect();
+        assert_eq!(found, names, "{options}");
+    };
+    check("-sort size", &["d e.log", "a.txt", "c.txt", "b.log"]);
+    check("-sort -path", &["d e.log", "c.txt", "b.log", "a.txt"]);
+    check("-sort -size -first 2", &["b.log", "c.txt"]);
+    check("-match LOG -sort path", &["b.log", "d e.log"]);
+    check("-match \"D E\"", &["d e.log"]);
+    check("-match nothing", &[]);
+    check("-sort path -first 0", &[]);
+    check("-sort path -first 99", &["a.txt", "b.log", "c.txt", "d e.log"]);
+    assert_eq!(dir(&home, "-first 2 -output jsonl").lines().count(), 2);
+    assert_eq!(dir(&home, "-match nothing -output json").trim().replace('\n', ""), "[]");
+}
+
+#[test]
+fn on_an_object_they_act_on_its_entries() {
+    let (home, _) = folder();
+    let line = format!("fileinfo {}/*.txt -columns path,size -sort -size -output json", home.work().join("files").display());
+    let object = home.line(&line).code(0).json();
+    let sizes: Vec<i64> = object.as_object().unwrap().values().map(|entry| entry["size"].as_i64().unwrap()).collect();
+    assert_eq!(sizes, [20, 10], "{object}");
+}
+
+#[test]
+fn a_field_that_is_none_is_told_before_anything_runs() {
+    let (home, _) = folder();
+    for line in
+        ["dir / -sort nosuch", "dir / -columns path,nosuch", "dir / -first many", "dir / -output xml", "dir / -first -1"]
+    {
+        let ran = home.batch(&format!("devices\n{line}\n")).run().code(2);
+        assert!(ran.out().is_empty() && ran.err().contains("-:2:"), "{line}: {}", ran.err());
+    }
+}
+
+#[test]
+fn enough_rows_end_the_command_on_the_device_as_completed() {
+    let home = Home::new();
+    let many = home.work().join("many");
+    std::fs::create_dir(&many).unwrap();
+    for number in 0..5000 {
+        std::fs::write(many.join(number.to_string()), "").unwrap();
+    }
+    let script = format!("dir {} -first 3 -output jsonl\nlog -output jsonl -sort -id -first 1\n", many.display());
+    let rows = home.batch(&script).run().code(0).jsonl();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(rows[3]["status"], "completed");
+}
