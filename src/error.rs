@@ -66,7 +66,7 @@ impl Exit {
     /// What a failed command's first error says. Whatever is not about the line or the service is the device's answer.
     fn of_code(code: &str) -> Self {
         match code {
-            "not_on_platform" | "bad_value" | "unknown_command" => Self::NotUnderstood,
+            "not_on_platform" | "bad_value" | "bad_name" | "unknown_command" => Self::NotUnderstood,
             "role" | "limit" | "policy" | "attached" | "running" | "session_closed" => Self::Refused,
             "device_gone" | "device_offline" => Self::Unreachable,
             "internal" | "agent_garbage" => Self::Internal,

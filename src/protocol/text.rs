@@ -76,3 +76,49 @@ pub fn visible(text: &str) -> String {
         shown
     })
 }
+
+/// Cuts a stream of bytes so that no UTF-8 character is cut in two between pieces.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    held: Vec<u8>,
+}
+
+impl Pieces {
+    /// Takes what came next; gives what can be told of it now. Only what could still become a character is held back.
+    #[must_use]
+    pub fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.held.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.held) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.held.len(),
+        };
+        let rest = self.held.split_off(whole);
+        std::mem::replace(&mut self.held, rest)
+    }
+
+    /// Nothing follows: what is still held.
+    #[must_use]
+    pub fn end(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_character_is_cut_and_no_byte_lost() {
+        for content in ["aé€😀b".as_bytes(), b"\xff\xf0\x9f", b"", b"\xe2\x82"] {
+            for size in 1..=content.len().max(1) {
+                let mut pieces = Pieces::default();
+                let mut told: Vec<Vec<u8>> = content.chunks(size).map(|chunk| pieces.take(chunk)).collect();
+                told.push(pieces.end());
+                assert_eq!(told.concat(), content, "{size}");
+                if std::str::from_utf8(content).is_ok() {
+                    assert!(told.iter().all(|piece| std::str::from_utf8(piece).is_ok()), "{told:?}");
+                }
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use crate::protocol::{ErrorBody, Problem};
 
 /// A call that is not answered as asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Refusal {
     status: StatusCode,
     problem: Problem,
@@ -24,6 +24,11 @@ impl Refusal {
     /// The call itself is off.
     pub(super) fn bad(code: &str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// A problem that was met on the way.
+    pub(super) fn of(problem: Problem) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, problem }
     }
 
     /// There is no such thing.

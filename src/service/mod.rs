@@ -6,6 +6,7 @@
 mod closing;
 mod commands;
 mod error;
+mod library;
 mod policy;
 mod queue;
 mod routes;

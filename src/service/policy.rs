@@ -55,6 +55,8 @@ pub struct Limits {
     pub heavy_per_device: usize,
     /// Light commands at once on a device.
     pub light_per_device: usize,
+    /// The largest library file, in bytes.
+    pub library_bytes: u64,
     /// The largest spool of one command, in bytes.
     pub spool_bytes: u64,
     /// Spools are kept for so many days.
@@ -71,6 +73,7 @@ impl Default for Limits {
             long_command_seconds: 30 * 60,
             heavy_per_device: 4,
             light_per_device: 32,
+            library_bytes: 250 << 20,
             spool_bytes: 1 << 30,
             spool_days: 90,
         }
@@ -93,7 +96,7 @@ impl Limits {
             long_command_seconds: self.long_command_seconds,
             getfile_bytes: size_limit("getfile", platform),
             fileinfo_bytes: size_limit("fileinfo", platform),
-            library_bytes: 250 << 20,
+            library_bytes: self.library_bytes,
             putfile_bytes: size_limit("putfile", platform),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
+use super::library::Library;
 use super::policy::Policy;
 use super::queue::Queue;
 use super::serve::Activity;
@@ -19,7 +20,7 @@ use crate::protocol::{
 
 /// What a service is started with.
 pub struct ServiceOptions {
-    /// The service's folder: store and spool.
+    /// The service's folder: store, spool and library.
     pub folder: PathBuf,
     /// Who may do what.
     pub policy: Policy,
@@ -60,6 +61,7 @@ pub(super) struct Inner {
     pub(super) folder: PathBuf,
     pub(super) policy: Policy,
     pub(super) store: Store,
+    pub(super) library: Arc<Library>,
     pub(super) devices: Vec<Attached>,
     pub(super) sessions: Mutex<HashMap<SessionId, Arc<OpenSession>>>,
     /// Held while a session is opened, so that limits hold.
@@ -97,6 +99,8 @@ impl Service {
         let failed = |error: sqlx::Error| StartError::Store { file: file.clone(), error: error.to_string() };
         let store = Store::open(&file).await.map_err(failed)?;
         let settings = store.settings().await.map_err(failed)?;
+        let library = folder.join("library");
+        let library = Library::open(library.clone()).map_err(|error| StartError::Folder { folder: library, error })?;
         let limits = &options.policy.limits;
         let devices = options
             .links
@@ -108,6 +112,7 @@ impl Service {
                 folder,
                 policy: options.policy,
                 store,
+                library,
                 devices,
                 sessions: Mutex::default(),
                 opening: tokio::sync::Mutex::default(),
@@ -116,6 +121,7 @@ impl Service {
                 activity: options.activity,
             }),
         };
+        service.tidy_library().await.map_err(failed)?;
         service.end_interrupted().await.map_err(failed)?;
         service.reopen_sessions().await.map_err(failed)?;
         Ok(service)

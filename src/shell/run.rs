@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::client::fetch::{Destination, Fetch, Matched};
+use super::client::send::Upload;
 use super::jobs::{Job, Seen, Start};
 use super::view::{Origin, RedirectFile, RenderSpec, Rendering, Target};
 use super::{Shell, jobs, local};
@@ -122,6 +123,8 @@ impl Shell {
             _ => None,
         };
         let session = self.attached().await?;
+        let adds = invocation.row.name == "library" && invocation.params.get("action").is_some_and(|action| action == "add");
+        let upload = adds.then(|| Upload::of(invocation, session.limits.library_bytes)).transpose()?;
         let redirect = match redirect {
             Some(file) => Some(self.begin(spec, Target::File(file))?),
             None => None,
@@ -130,7 +133,9 @@ impl Shell {
         let is_pattern = invocation.params.get("path").is_some_and(|path| path.contains(['*', '?', '[']));
         let matches = fetch.as_ref().filter(|_| is_pattern).map(Fetch::matches);
         let command = self.command(invocation, text);
-        let job = self.start(&session, invocation.clone(), text, redirect, fetch).post(command).await?;
+        let mut start = self.start(&session, invocation.clone(), text, redirect, fetch);
+        start.upload = upload;
+        let job = start.post(command).await?;
         Ok(Posted { job, matches })
     }
 
@@ -166,6 +171,7 @@ impl Shell {
             directory: Some(self.directory.clone()),
             redirect,
             fetch,
+            upload: None,
             announce: Arc::new(move |job| {
                 if interactive {
                     screen.announce(&jobs::line_of(job, &jobs::state_of(job)));

@@ -1,4 +1,5 @@
 //! The service, driven over its socket.
 
 mod curl;
+mod library;
 mod start;

@@ -39,6 +39,7 @@ fn sent(service: &Scripted, background_mode: bool) -> Sent {
         directory: Some(directory.clone()),
         redirect: None,
         fetch: None,
+        upload: None,
         announce: Arc::new(move |_| {
             counted.fetch_add(1, Ordering::SeqCst);
         }),

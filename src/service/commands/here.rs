@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::outcome::{ended, failed};
+use super::outcome::{cancelled, ended, failed};
 use crate::grammar::{Invocation, Role};
 use crate::protocol::{Body, Completed, Status, StreamName, Text, TextData};
 use crate::service::error::{Answer, Refusal};
@@ -30,6 +30,7 @@ impl Service {
         }
         push(&command.stream, &Body::Started, false);
         let ran = match invocation.row.name.as_str() {
+            "library" => self.run_library(analyst, command, invocation).await,
             "cancel" => self.run_cancel(session, analyst, command, invocation).await,
             "settings" => self.run_settings(analyst, command, invocation).await,
             "disconnect" => self.run_disconnect(session, command, invocation).await,
@@ -37,6 +38,7 @@ impl Service {
         };
         match ran {
             Ok(()) => ended(Status::Completed, millis_between(begun, Timestamp::now()), Vec::new()),
+            Err(refusal) if command.stop.is_cancelled() => cancelled(command, refusal.into_problem().message),
             Err(refusal) => failed(refusal.into_problem()),
         }
     }
@@ -116,6 +118,12 @@ impl Service {
 }
 
 fn tell_text(command: &Command, text: &str) {
-    let text = Text { stream: StreamName::Stdout, data: TextData::of(text.as_bytes()) };
-    push(&command.stream, &Body::Text(text), false);
+    tell_bytes(command, text.as_bytes());
+}
+
+pub(super) fn tell_bytes(command: &Command, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        let text = Text { stream: StreamName::Stdout, data: TextData::of(bytes) };
+        push(&command.stream, &Body::Text(text), false);
+    }
 }

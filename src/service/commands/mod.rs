@@ -2,6 +2,7 @@
 
 mod find;
 mod here;
+mod library;
 mod look;
 mod outcome;
 mod reading;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub(super) use find::pick;
+pub(super) use library::tell_progress;
 use reading::read_again;
 
 use super::closing::SERVICE;

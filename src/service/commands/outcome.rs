@@ -28,6 +28,14 @@ pub(super) fn expired(command: &Command, limit: Duration) -> Completed {
     ended(Status::Expired, so_far(command), vec![Problem::new("time_limit", message)])
 }
 
+/// A command of the service that stopped because it was asked to; what it says is what it left undone.
+pub(super) fn cancelled(command: &Command, not_done: String) -> Completed {
+    let by = command.record().cancelled_by.clone().unwrap_or_default();
+    let receipt = Receipt { confirmed: true, done: Vec::new(), not_done: vec![not_done], by };
+    push(&command.stream, &Body::Receipt(receipt), false);
+    ended(Status::Cancelled, so_far(command), Vec::new())
+}
+
 pub(super) fn stopped_early(command: &Command) -> Completed {
     let by = command.record().cancelled_by.clone().unwrap_or_default();
     let receipt = Receipt { confirmed: true, done: Vec::new(), not_done: vec!["it had not been started".into()], by };

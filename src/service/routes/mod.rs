@@ -3,6 +3,7 @@
 mod commands;
 mod devices;
 mod events;
+mod library;
 mod sessions;
 
 use axum::Router;
@@ -38,6 +39,8 @@ pub fn router(service: Service) -> Router {
         .route("/sessions/{sid}/commands/{cid}/events", get(events::of_command))
         .route("/sessions/{sid}/commands/{cid}/cancel", post(commands::cancel))
         .route("/sessions/{sid}/commands/{cid}/file", get(commands::file))
+        .route("/library", get(library::list))
+        .route("/library/{name}", get(library::content).put(library::put).delete(library::delete))
         .route("/settings", get(devices::settings).patch(devices::change_settings));
     Router::new()
         .nest(API, api)

@@ -1,6 +1,8 @@
-//! Facts in SQL: sessions, commands, settings. The only place that knows SQL.
+//! Facts in SQL: sessions, commands, settings, the library. The only place that knows SQL.
 //!
 //! SQLite in the embedded default; statements keep to what PostgreSQL has too. What is committed survives kill -9.
+
+mod library;
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row, SqlSafeStr, SqlitePool};
 
 use crate::protocol::{CommandId, CommandRecord, Device, Problem, SessionId, Settings, Status};
+
+pub(super) use library::StoredFile;
 
 /// A session as it is stored.
 #[derive(Debug, Clone)]
@@ -45,14 +49,11 @@ impl Store {
             .busy_timeout(Duration::from_secs(5))
             .foreign_keys(true);
         let pool = SqlitePoolOptions::new().max_connections(2).min_connections(1).connect_with(options).await?;
-        let begin = Migration::new(
-            1,
-            "begin".into(),
-            MigrationType::Simple,
-            SqlSafeStr::into_sql_str(include_str!("migrations/1_begin.sql")),
-            false,
-        );
-        Migrator::with_migrations(vec![begin]).run(&pool).await?;
+        let migrations = vec![
+            migration(1, "begin", include_str!("migrations/1_begin.sql")),
+            migration(2, "library", include_str!("migrations/2_library.sql")),
+        ];
+        Migrator::with_migrations(migrations).run(&pool).await?;
         Ok(Self { pool })
     }
 
@@ -191,6 +192,10 @@ impl Store {
     pub(super) async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+fn migration(version: i64, name: &'static str, sql: &'static str) -> Migration {
+    Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
 }
 
 const SELECT_SESSION: &str = "SELECT sessions.*, \

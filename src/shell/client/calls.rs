@@ -1,7 +1,7 @@
 //! The calls that are answered at once, each as a function.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{ETAG, HeaderMap, IF_MATCH, RANGE};
+use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, IF_MATCH, RANGE};
 use reqwest::{Method, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -146,7 +146,7 @@ impl Client {
         FilePart::of(response, offset)
     }
 
-    /// Sends the content of a library file that a `library add` command waits for.
+    /// Sends the content of a library file, `size` bytes, that a `library add` command waits for.
     ///
     /// # Errors
     /// As every call.
@@ -155,6 +155,7 @@ impl Client {
         name: &str,
         command: CommandId,
         query: &[(&str, String)],
+        size: u64,
         content: impl Fn() -> Outcome<reqwest::Body>,
     ) -> Outcome<()> {
         let mut path = format!("/library/{}?command_id={command}", utf8_percent_encode(name, NON_ALPHANUMERIC));
@@ -164,7 +165,7 @@ impl Client {
         let failed = std::sync::Mutex::new(None);
         let answer = self
             .send(Method::PUT, &path, |request| match content() {
-                Ok(body) => request.body(body),
+                Ok(body) => request.header(CONTENT_LENGTH, size).body(body),
                 Err(failure) => {
                     if let Ok(mut kept) = failed.lock() {
                         *kept = Some(failure);

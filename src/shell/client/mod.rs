@@ -5,6 +5,7 @@
 mod calls;
 mod decode;
 pub mod fetch;
+pub mod send;
 mod stream;
 mod trace;
 

@@ -12,6 +12,7 @@ use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
 use crate::protocol::{Body, CommandId, Completed, Event, NewCommand, SessionId, Status};
 use crate::shell::client::fetch::Fetch;
+use crate::shell::client::send::Upload;
 use crate::shell::client::{Client, CommandEvents};
 use crate::shell::view::{Next, Rendering};
 
@@ -41,6 +42,8 @@ pub struct Start {
     pub redirect: Option<Rendering>,
     /// The file that comes.
     pub fetch: Option<Fetch>,
+    /// The file that goes.
+    pub upload: Option<Upload>,
     /// What is called when it ends without anybody looking.
     pub announce: Arc<dyn Fn(&Job) + Send + Sync>,
 }
@@ -90,7 +93,7 @@ impl Start {
             (Some(rendering), None) => Work::Write(Box::new(rendering)),
             (None, None) => Work::Tell,
         };
-        let task = Task { job: job.clone(), events, reader, work, directory: self.directory, known: 0 };
+        let task = Task { job: job.clone(), events, reader, work, upload: self.upload, directory: self.directory, known: 0 };
         let announce = self.announce;
         tokio::spawn(async move {
             let job = task.job.clone();
@@ -160,6 +163,7 @@ struct Task {
     events: CommandEvents,
     reader: Option<mpsc::Sender<Heard>>,
     work: Work,
+    upload: Option<Upload>,
     directory: Option<Arc<Mutex<String>>>,
     /// The last event that the facts know of; what is heard again changes nothing.
     known: u64,
@@ -226,6 +230,9 @@ impl Task {
             Body::Completed(completed) => Some(End::Completed(completed.clone(), Exit::of_end(completed))),
             _ => None,
         };
+        if let Some(upload) = &mut self.upload {
+            upload.hear(&self.job.client, self.job.command, &event.body);
+        }
         match &mut self.work {
             Work::Tell => {}
             Work::Write(rendering) => match rendering.event(&event.body) {
@@ -266,6 +273,11 @@ impl Task {
 
     /// Ends the work that the task does itself.
     async fn finish(&mut self, completed: Completed, exit: Exit, n: u64, asked: &mut mpsc::Receiver<Reader>) -> End {
+        if let Some(upload) = self.upload.take()
+            && let Some(failure) = upload.finish(completed.status == Status::Completed).await
+        {
+            return End::Lost(failure);
+        }
         match std::mem::replace(&mut self.work, Work::Tell) {
             Work::Tell => End::Completed(completed, exit),
             Work::Write(rendering) => match rendering.end(completed.status) {

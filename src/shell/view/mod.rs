@@ -20,6 +20,7 @@ mod screen;
 mod spec;
 mod table;
 pub mod theme;
+mod transcript;
 mod value;
 mod width;
 

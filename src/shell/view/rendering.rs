@@ -19,6 +19,7 @@ use super::redirect::{Kept, Writer};
 use super::rows::{Rows, Shape};
 use super::spec::RenderSpec;
 use super::table::Table;
+use super::transcript::Transcript;
 use super::{RedirectFile, Screen, clean};
 
 /// What is written goes out in pieces of about this size, in bytes.
@@ -60,7 +61,10 @@ pub struct Rendering {
     buffer: Vec<u8>,
     /// Cleans what a script writes, a stream each.
     text: [clean::Stream; 2],
+    /// The text that is a field of the answer.
+    transcript: Option<Transcript>,
     effects: Vec<String>,
+    notes: Vec<String>,
     answered: bool,
 }
 
@@ -87,6 +91,7 @@ impl Rendering {
             Target::File(file) => Out::File(file.open()?),
         };
         let rows = Rows::new(&spec.options, spec.sort.as_ref(), spec.sort_unit());
+        let transcript = Transcript::of(&spec.columns);
         Ok(Self {
             screen: screen.clone(),
             spec,
@@ -96,7 +101,9 @@ impl Rendering {
             keys: Vec::new(),
             buffer: Vec::new(),
             text: Default::default(),
+            transcript,
             effects: Vec::new(),
+            notes: Vec::new(),
             answered: false,
         })
     }
@@ -158,6 +165,10 @@ impl Rendering {
         for effect in std::mem::take(&mut self.effects) {
             self.row_text(&effect)?;
         }
+        if self.holds_text() && self.transcript.as_ref().is_some_and(Transcript::has_text) {
+            // It ended before it could say how: what came is told all the same.
+            self.whole_object(Map::new())?;
+        }
         let mut shape = self.shape.take();
         if shape.is_none() && self.spec.is_data() && self.answered_in_rows(status) {
             // An answer without a row is an empty list, not nothing.
@@ -177,6 +188,7 @@ impl Rendering {
             self.buffer.extend(held.concat().into_bytes());
         }
         self.flush()?;
+        notes.append(&mut self.notes);
         if let Out::File(writer) = self.out {
             match writer.end(status == Status::Completed)? {
                 Kept::Whole => {}
@@ -250,9 +262,46 @@ impl Rendering {
         }
     }
 
+    /// Whether text is held for the object that follows it.
+    fn holds_text(&self) -> bool {
+        self.transcript.is_some() && !matches!(self.spec.format, OutputFormat::Text | OutputFormat::Records)
+    }
+
+    /// The object that an answer of text ends with: with the text in it for programs; for people, who have read the text
+    /// by then, what it says beyond that stands beside the answer.
+    fn closing_object(&mut self, object: Map<String, Value>) -> io::Result<()> {
+        if self.holds_text() {
+            return self.whole_object(object);
+        }
+        if self.spec.format == OutputFormat::Records {
+            let mut records = Records::new(self.spec.columns.clone(), None, self.spec.zone.clone(), false);
+            let mut said = Vec::new();
+            records.row(&Value::Object(object).to_string(), &mut said);
+            self.screen.aside(String::from_utf8_lossy(&said).trim_end());
+        }
+        Ok(())
+    }
+
+    fn whole_object(&mut self, object: Map<String, Value>) -> io::Result<()> {
+        let Some(transcript) = self.transcript.take() else { return Ok(()) };
+        self.notes.extend(transcript.note());
+        let whole = Value::Object(transcript.fill(object, &self.spec.columns));
+        let raw = serde_json::value::to_raw_value(&whole)?;
+        self.object(&raw)
+    }
+
     /// An answer of one object: as it is in JSON, its entries as rows in everything else.
     fn object(&mut self, value: &RawValue) -> io::Result<()> {
         let parsed: Option<Map<String, Value>> = serde_json::from_str(value.get()).ok();
+        if self.transcript.is_some()
+            && let Some(object) = parsed
+        {
+            return self.closing_object(object);
+        }
+        if self.spec.format == OutputFormat::Text {
+            // The text said it.
+            return Ok(());
+        }
         let Some(object) = parsed else {
             self.buffer.extend_from_slice(json::harmless(value.get()).as_bytes());
             self.buffer.push(b'\n');
@@ -277,6 +326,10 @@ impl Rendering {
     }
 
     fn text(&mut self, stream: StreamName, bytes: &[u8]) -> io::Result<()> {
+        if let (true, Some(transcript)) = (self.holds_text(), &mut self.transcript) {
+            transcript.take(stream, bytes);
+            return Ok(());
+        }
         if self.spec.is_data() {
             // Programs read the object that follows; what is said in between is no part of it.
             return Ok(());

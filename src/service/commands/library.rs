@@ -1,0 +1,127 @@
+//! `library` as a command: the same code as its routes, told as events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use serde_json::value::to_raw_value;
+
+use super::here::tell_bytes;
+use crate::grammar::Invocation;
+use crate::protocol::text::Pieces;
+use crate::protocol::{Body, Progress, ProgressUnit};
+use crate::service::error::{Answer, Refusal};
+use crate::service::library::{NewFile, etag};
+use crate::service::policy::Analyst;
+use crate::service::state::{Command, Service, push};
+
+/// How long a `library add` waits until its content begins to come.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Rows that are told at a time.
+const ROWS: usize = 512;
+
+impl Service {
+    pub(super) async fn run_library(&self, analyst: &Analyst, command: &Arc<Command>, invocation: &Invocation) -> Answer<()> {
+        let file = invocation.params.get("file").map_or("", String::as_str);
+        match invocation.params.get("action").map_or("list", String::as_str) {
+            "add" => self.library_add(analyst, command, invocation, file).await,
+            "show" => self.library_show(command, file).await,
+            "delete" => self.library_delete(command, file).await,
+            _ => self.library_list(command, invocation).await,
+        }
+    }
+
+    async fn library_list(&self, command: &Command, invocation: &Invocation) -> Answer<()> {
+        let keys = invocation.columns().iter().map(|column| column.key.clone()).collect();
+        push(&command.stream, &Body::Table { keys }, false);
+        for files in self.library_files().await?.chunks(ROWS) {
+            let rows = files.iter().filter_map(|file| to_raw_value(file).ok()).collect();
+            push(&command.stream, &Body::Rows { rows }, false);
+        }
+        Ok(())
+    }
+
+    /// Takes the name, says by a first `progress` that the content may come (`PUT /library/{name}?command_id=`), and waits.
+    async fn library_add(&self, analyst: &Analyst, command: &Arc<Command>, invocation: &Invocation, file: &str) -> Answer<()> {
+        let param = |name: &str| invocation.params.get(name).cloned();
+        let new = NewFile {
+            name: param("name").unwrap_or_else(|| file.rsplit('/').next().unwrap_or(file).to_owned()),
+            description: param("description"),
+            parameters_description: param("parameters_description"),
+            overwrite: invocation.flags.contains("overwrite"),
+            if_match: None,
+        };
+        let id = command.record().command_id;
+        let arrival = self.expect_file(&analyst.name, new).await?;
+        let mut result = self.inner.library.wait_for(arrival, command);
+        tell_progress(command, 0, None);
+        let patience = tokio::time::sleep(PATIENCE);
+        tokio::pin!(patience);
+        let mut coming = false;
+        let answer = loop {
+            tokio::select! {
+                answer = &mut result => break answer,
+                () = command.stop.cancelled() => {
+                    self.inner.library.forget(id);
+                    return Err(Refusal::conflict("cancelled", "nothing was added"));
+                }
+                () = &mut patience, if !coming => {
+                    if self.inner.library.forget(id) {
+                        return Err(Refusal::bad("no_content", "nobody sent the file's content; nothing was added"));
+                    }
+                    coming = true;
+                }
+            }
+        };
+        let added = answer.map_err(|_| Refusal::bad("cut_off", "the upload broke off; nothing of it was kept"))??;
+        tell_object(command, &added);
+        Ok(())
+    }
+
+    async fn library_show(&self, command: &Arc<Command>, name: &str) -> Answer<()> {
+        let file = self.library_file(name).await?.file;
+        let mut content = self.deliver(&file)?;
+        let stop = command.stop.clone();
+        let teller = Arc::clone(command);
+        let told = tokio::task::spawn_blocking(move || {
+            let mut pieces = Pieces::default();
+            while let Some(piece) = content.blocking_recv() {
+                if stop.is_cancelled() {
+                    return Err(Refusal::conflict("cancelled", "the rest of the content"));
+                }
+                for part in piece.map_err(Refusal::of)?.chunks(PIECE) {
+                    tell_bytes(&teller, &pieces.take(part));
+                }
+            }
+            tell_bytes(&teller, &pieces.end());
+            Ok(())
+        });
+        told.await.map_err(|error| Refusal::bad("internal", error.to_string()))??;
+        tell_object(command, &json!({ "file_name": file.file_name, "size": file.size, "sha256": file.sha256 }));
+        Ok(())
+    }
+
+    async fn library_delete(&self, command: &Command, name: &str) -> Answer<()> {
+        let seen = etag(&self.library_file(name).await?.file);
+        let file = self.delete_file(name, &seen).await?;
+        tell_object(
+            command,
+            &json!({ "file_name": file.file_name, "state": "deleted", "size": file.size, "sha256": file.sha256 }),
+        );
+        Ok(())
+    }
+}
+
+/// How much text is told at once.
+const PIECE: usize = 64 * 1024;
+
+/// Tells how many bytes of a file have come.
+pub(in crate::service) fn tell_progress(command: &Command, done: u64, total: Option<u64>) {
+    push(&command.stream, &Body::Progress(Progress { done, total, unit: ProgressUnit::Bytes, text: String::new() }), false);
+}
+
+fn tell_object(command: &Command, object: &impl serde::Serialize) {
+    if let Ok(value) = to_raw_value(object) {
+        push(&command.stream, &Body::Object { value }, false);
+    }
+}

@@ -1,0 +1,67 @@
+//! Content on its way out: to a device, to a shell, to any other client. Hashed as it is read, so that content that was
+//! altered in the service's folder is never taken for what was uploaded.
+
+use std::fs::File;
+use std::io::Read;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::content::hex;
+use crate::protocol::link::Delivery;
+use crate::protocol::{LibraryFile, Problem};
+use crate::service::error::{Answer, Refusal};
+use crate::service::state::Service;
+
+/// How much is read at once.
+const PIECE: usize = 256 * 1024;
+/// Pieces that may wait for who takes them.
+const WAITING: usize = 4;
+
+impl Service {
+    /// The content of a file, piece by piece; the last item is an error when it is not what was uploaded.
+    pub(in crate::service) fn deliver(&self, file: &LibraryFile) -> Answer<Delivery> {
+        let opened = self.inner.library.contents.read(&file.sha256).map_err(|error| {
+            tracing::error!(%error, file = file.file_name, "content is missing");
+            let message = format!("the content of {} is lost: {error}; add it again with -overwrite", file.file_name);
+            Refusal::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "content_lost", message).about(file.file_name.clone())
+        })?;
+        let (sender, pieces) = mpsc::channel(WAITING);
+        let file = file.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(problem) = send(opened, &file, &sender) {
+                // Who does not take it any more need not know.
+                let _ = sender.blocking_send(Err(problem));
+            }
+        });
+        Ok(pieces)
+    }
+}
+
+fn send(mut from: File, file: &LibraryFile, to: &mpsc::Sender<Result<Bytes, Problem>>) -> Result<(), Problem> {
+    let name = &file.file_name;
+    let mut hash = Sha256::new();
+    let mut left = file.size;
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        from.by_ref()
+            .take(PIECE as u64)
+            .read_to_end(&mut piece)
+            .map_err(|error| Problem::new("io_error", format!("the content of {name} cannot be read: {error}")))?;
+        if piece.is_empty() {
+            break;
+        }
+        hash.update(&piece);
+        left = left.checked_sub(piece.len() as u64).ok_or_else(|| altered(name))?;
+        if to.blocking_send(Ok(piece.into())).is_err() {
+            return Ok(());
+        }
+    }
+    if left > 0 || hex(&hash.finalize()) != file.sha256 { Err(altered(name)) } else { Ok(()) }
+}
+
+fn altered(name: &str) -> Problem {
+    let message = format!("{name}: its content in the service's folder is not what was uploaded; add it again with -overwrite");
+    Problem::new("hash_differs", message).about(name)
+}

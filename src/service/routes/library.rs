@@ -1,0 +1,114 @@
+//! The library: list, content both ways, delete.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use serde::Deserialize;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Caller;
+use crate::grammar::Role;
+use crate::protocol::{CommandId, LibraryFile};
+use crate::service::error::{Answer, Refusal};
+use crate::service::library::{NewFile, Sent, etag};
+use crate::service::state::Service;
+
+/// What a `PUT` says beside the content.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PutQuery {
+    /// The `library add` that waits for this content; it says everything else of the file.
+    command_id: Option<CommandId>,
+    description: Option<String>,
+    parameters_description: Option<String>,
+    #[serde(default)]
+    overwrite: bool,
+    /// A detached minisign signature.
+    signature: Option<String>,
+    /// What the content's SHA-256 has to be.
+    sha256: Option<String>,
+}
+
+pub(super) async fn list(State(service): State<Service>, caller: Caller) -> Answer<Json<Vec<LibraryFile>>> {
+    caller.analyst.check(Role::Advanced, "seeing the library")?;
+    Ok(Json(service.library_files().await?))
+}
+
+pub(super) async fn content(State(service): State<Service>, caller: Caller, Path(name): Path<String>) -> Answer<Response> {
+    caller.analyst.check(Role::Advanced, "seeing the library")?;
+    let file = service.library_file(&name).await?.file;
+    let pieces = ReceiverStream::new(service.deliver(&file)?);
+    let bytes = pieces.map(|piece| piece.map_err(|problem| std::io::Error::other(problem.message)));
+    let mut response = Response::builder()
+        .header(header::ETAG, format!("\"{}\"", etag(&file)))
+        .header(header::CONTENT_TYPE, "application/octet-stream")
+        .header(header::CONTENT_LENGTH, file.size);
+    if let Some(digest) = digest(&file.sha256) {
+        response = response.header("repr-digest", digest);
+    }
+    response.body(Body::from_stream(bytes)).map_err(|error| Refusal::bad("internal", error.to_string()))
+}
+
+/// Takes in a file's content: of a `library add` that waits for it, or of a file that is described beside it.
+pub(super) async fn put(
+    State(service): State<Service>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Query(query): Query<PutQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    caller.analyst.check(Role::Library, "adding to the library")?;
+    let size = header_text(&headers, header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let sent = Sent { size, sha256: query.sha256, signature: query.signature };
+    let file = match query.command_id {
+        Some(command) => service.receive_for(command, &name, &caller.analyst.name, sent, body).await?,
+        None => {
+            let new = NewFile {
+                name,
+                description: query.description,
+                parameters_description: query.parameters_description,
+                overwrite: query.overwrite,
+                if_match: header_text(&headers, header::IF_MATCH).map(unquoted),
+            };
+            let mut arrival = service.expect_file(&caller.analyst.name, new).await?;
+            service.receive(&mut arrival, sent, body, |_| ()).await?
+        }
+    };
+    Ok(([(header::ETAG, format!("\"{}\"", etag(&file)))], Json(file)).into_response())
+}
+
+/// Deletes a file, if it still is in the state that the caller has seen.
+pub(super) async fn delete(
+    State(service): State<Service>,
+    caller: Caller,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answer<StatusCode> {
+    caller.analyst.check(Role::Library, "deleting from the library")?;
+    let Some(seen) = header_text(&headers, header::IF_MATCH).map(unquoted) else {
+        let message = format!("say in If-Match which state of {name} is meant: its ETag, or * for any");
+        return Err(Refusal::new(StatusCode::PRECONDITION_REQUIRED, "if_match", message).about("if-match"));
+    };
+    service.delete_file(&name, &seen).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn unquoted(tag: &str) -> String {
+    tag.trim_matches('"').to_owned()
+}
+
+/// The hash of a file's content as RFC 9530 writes it.
+fn digest(sha256: &str) -> Option<String> {
+    let pairs = sha256.as_bytes().chunks(2);
+    let bytes: Option<Vec<u8>> = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+    bytes.map(|bytes| format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(bytes)))
+}

@@ -1,0 +1,248 @@
+//! The library, through the shell and over the socket: what goes in comes out, one name has one file, and nothing half is kept.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::kit::shell::Home;
+
+const MIB: usize = 1 << 20;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn content(size: usize) -> Vec<u8> {
+    let mut number = 7_u32;
+    let next = |_| {
+        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        number.to_le_bytes()[3]
+    };
+    (0..size).map(next).collect()
+}
+
+/// The files that the service holds content in.
+fn contents(home: &Home) -> Vec<String> {
+    let folder = std::fs::read_dir(home.path().join("service/library")).unwrap();
+    folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// A connection that keeps the service from ending by itself.
+struct Service {
+    socket: PathBuf,
+    _kept: UnixStream,
+}
+
+impl Service {
+    fn of(home: &Home) -> Self {
+        let output = home.command().args(["paths", "--start", "socket"]).output().unwrap();
+        let socket = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+        Self { _kept: UnixStream::connect(&socket).unwrap(), socket }
+    }
+
+    /// Begins a call whose body is sent by hand.
+    fn begin(&self, method: &str, path: &str, headers: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        write!(stream, "{method} /api/v1{path} HTTP/1.1\r\nhost: lrsh\r\nconnection: close\r\n{headers}\r\n").unwrap();
+        stream
+    }
+
+    fn call(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, Value) {
+        let mut stream = self.begin(method, path, &format!("content-length: {}\r\n{headers}", body.len()));
+        // Who is refused early does not read the rest.
+        let _ = stream.write_all(body);
+        answer(stream)
+    }
+}
+
+/// An answer's status and JSON.
+fn answer(mut stream: UnixStream) -> (u16, Value) {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let text = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+#[test]
+fn what_goes_in_comes_out_and_is_kept_once() {
+    let home = Home::new();
+    let bytes = content(5 * MIB + 3);
+    std::fs::write(home.work().join("tool"), &bytes).unwrap();
+    std::fs::write(home.work().join("empty"), b"").unwrap();
+    let lines = "library add tool -description \"a 'tool'\" -parameters_description \"-v\"\nlibrary add tool -name again\n\
+                 library add empty\nlibrary show tool > out\nlibrary show empty > none\n";
+    home.batch(lines).run().code(0);
+    assert!(std::fs::read(home.work().join("out")).unwrap() == bytes);
+    assert_eq!(std::fs::read(home.work().join("none")).unwrap(), b"");
+    let mut hashes = [hex(&Sha256::digest(&bytes)), hex(&Sha256::digest(b""))];
+    let rows = home.line("library -output json").code(0).json();
+    let row = |at: usize, field: &str| rows[at][field].clone();
+    assert_eq!(
+        (row(0, "file_name"), row(1, "file_name"), row(2, "file_name")),
+        ("again".into(), "empty".into(), "tool".into())
+    );
+    assert_eq!(
+        (row(2, "description"), row(2, "size"), row(2, "sha256")),
+        ("a 'tool'".into(), bytes.len().into(), hashes[0].clone().into())
+    );
+    assert_eq!(
+        (row(2, "has_parameters"), row(2, "parameters_description"), row(0, "has_parameters")),
+        (true.into(), "-v".into(), false.into())
+    );
+    assert!(row(2, "created_by").is_string() && row(2, "updated").as_str().unwrap().ends_with('Z'));
+    let mut kept = contents(&home);
+    kept.sort();
+    hashes.sort();
+    assert_eq!(kept, hashes, "the same content under two names is kept once");
+    home.line("library delete tool").code(0);
+    assert_eq!(contents(&home).len(), 2, "the other name still stands for it");
+    home.line("library delete again").code(0);
+    assert_eq!(contents(&home).len(), 1);
+}
+
+#[test]
+fn a_text_is_shown_as_it_is_and_as_a_field() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a.sh"), "echo \u{1b}[31m größe\n").unwrap();
+    let shown = home.batch("library add a.sh -output jsonl\nlibrary show a.sh\n").run().code(0);
+    assert!(shown.out().ends_with("echo \u{1b}[31m größe\n"), "{}", shown.out());
+    assert_eq!(home.line("library show a.sh -output json").code(0).json()["content"], "echo \u{1b}[31m größe\n");
+}
+
+#[test]
+fn names_are_refused_with_the_rule() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a"), "x").unwrap();
+    let long = "x".repeat(300);
+    for name in ["../x", "x/y", "\"\"", "naïve.sh", "..", &long] {
+        for line in [format!("library add a -name {name}"), format!("library show {name}"), format!("library delete {name}")] {
+            let ran = home.line(&line).code(2);
+            assert!(ran.err().contains("letters a-z and A-Z, digits, '-', '_' and '.'"), "{line}: {}", ran.err());
+        }
+    }
+    let service = Service::of(&home);
+    for name in ["..%2Fx", "x%2Fy", "na%C3%AFve", "%00", &long] {
+        let (status, told) = service.call("PUT", &format!("/library/{name}"), "", b"x");
+        assert_eq!((status, told["error"]["code"].as_str()), (400, Some("bad_name")), "{name}");
+    }
+    assert!(contents(&home).is_empty());
+    assert_eq!(home.line("library -output json").code(0).json(), serde_json::json!([]));
+}
+
+#[test]
+fn a_name_is_taken_over_only_where_that_is_said_and_nobody_was_faster() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a"), "one").unwrap();
+    std::fs::write(home.work().join("b"), "two").unwrap();
+    home.line("library add a").code(0);
+    let refused = home.line("library add b -name a").code(1);
+    assert!(refused.err().contains("-overwrite"), "{}", refused.err());
+    home.line("library add b -name a -overwrite").code(0);
+    assert_eq!(home.line("library show a").code(0).out(), "two");
+    assert_eq!(contents(&home), [hex(&Sha256::digest(b"two"))], "what was overwritten is gone");
+
+    let service = Service::of(&home);
+    let (_, put) = service.call("PUT", "/library/a?overwrite=true", "", b"three");
+    assert_eq!(put["sha256"], hex(&Sha256::digest(b"three")));
+    let stale = "if-match: \"1-0000000000000000\"\r\n";
+    assert_eq!(service.call("PUT", "/library/a", stale, b"four").1["error"]["code"], "changed");
+    assert_eq!(service.call("DELETE", "/library/a", stale, b"").1["error"]["code"], "changed");
+    assert_eq!(service.call("DELETE", "/library/a", "", b"").0, 428, "whoever deletes says what");
+    assert_eq!(service.call("DELETE", "/library/a", "if-match: *\r\n", b"").0, 204);
+    assert_eq!(service.call("DELETE", "/library/a", "if-match: *\r\n", b"").0, 404);
+    assert!(contents(&home).is_empty());
+}
+
+#[test]
+fn of_two_uploads_of_one_name_one_wins() {
+    let home = Home::new();
+    let service = Service::of(&home);
+    let mut first = service.begin("PUT", "/library/a", "content-length: 10\r\nexpect: 100-continue\r\n");
+    // The word to go on says that the name is taken.
+    let mut said = String::new();
+    BufReader::new(first.try_clone().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("100"), "{said}");
+    first.write_all(b"01234").unwrap();
+    let (status, told) = service.call("PUT", "/library/a?overwrite=true", "", b"other");
+    assert_eq!((status, told["error"]["code"].as_str()), (409, Some("busy")));
+    assert!(told["error"]["message"].as_str().unwrap().contains("right now"), "{told}");
+    std::fs::write(home.work().join("a"), "x").unwrap();
+    let refused = home.line("library add a -overwrite").code(1);
+    assert!(refused.err().contains("is being uploaded"), "{}", refused.err());
+    first.write_all(b"56789").unwrap();
+    let mut rest = String::new();
+    first.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("200 OK"), "{rest}");
+    assert_eq!(home.line("library show a").code(0).out(), "0123456789");
+}
+
+#[test]
+fn a_cut_off_upload_leaves_nothing() {
+    let home = Home::new();
+    let service = Service::of(&home);
+    for headers in
+        ["content-length: 1000\r\nexpect: 100-continue\r\n", "transfer-encoding: chunked\r\nexpect: 100-continue\r\n"]
+    {
+        let mut stream = service.begin("PUT", "/library/a", headers);
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut String::new()).unwrap();
+        stream.write_all(b"5\r\n01234\r\n").unwrap();
+        drop(stream);
+        // Once the name is free again, all of it is over.
+        while service.call("PUT", "/library/a?sha256=00", "", b"x").1["error"]["code"] == "busy" {
+            std::thread::yield_now();
+        }
+        assert!(contents(&home).is_empty(), "{:?}", contents(&home));
+    }
+    let (status, told) = service.call("PUT", "/library/a?sha256=00", "", b"x");
+    assert_eq!((status, told["error"]["code"].as_str()), (400, Some("hash_differs")));
+    assert!(contents(&home).is_empty());
+    assert_eq!(home.line("library -output json").code(0).json(), serde_json::json!([]));
+}
+
+#[test]
+fn roles_and_limits_are_those_of_service_toml() {
+    let home = Home::new();
+    let write = |roles: &str| {
+        std::fs::create_dir_all(home.path().join("service")).unwrap();
+        let me = String::from_utf8(std::process::Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+        let text = format!("[[analyst]]\nname = \"{}\"\nroles = [{roles}]\n[limits]\nlibrary_bytes = 4\n", me.trim());
+        std::fs::write(home.path().join("service/service.toml"), text).unwrap();
+        // A service that runs has read the old one.
+        while !home.processes().is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    std::fs::write(home.work().join("a"), "x").unwrap();
+    std::fs::write(home.work().join("large"), "12345").unwrap();
+    write("\"basic\"");
+    assert!(home.line("library").code(3).err().contains("`advanced`"));
+    write("\"advanced\"");
+    home.line("library").code(0);
+    assert!(home.line("library add a").code(3).err().contains("`library`"));
+    assert!(home.line("library delete a").code(3).err().contains("`library`"));
+    write("\"advanced\", \"library\"");
+    home.line("library add a").code(0);
+    assert!(home.line("library add large").code(3).err().contains("at most 4"));
+    let service = Service::of(&home);
+    assert_eq!(service.call("PUT", "/library/large", "", b"12345").1["error"]["target"], "library_bytes");
+    assert_eq!(contents(&home).len(), 1);
+}
+
+#[test]
+fn content_that_was_altered_in_the_folder_is_not_handed_out() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a"), "echo one").unwrap();
+    home.line("library add a").code(0);
+    let kept = home.path().join("service/library").join(&contents(&home)[0]);
+    std::fs::write(&kept, "echo two").unwrap();
+    let refused = home.line("library show a > out").code(1);
+    assert!(refused.err().contains("not what was uploaded"), "{}", refused.err());
+    assert!(!home.work().join("out").exists());
+    home.line("library add a -overwrite").code(0);
+    assert_eq!(home.line("library show a").code(0).out(), "echo one");
+}
