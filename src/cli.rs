@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
@@ -10,6 +11,12 @@ use crate::grammar::{self, ErrorKind};
 use crate::host::{Home, start};
 use crate::protocol::PlatformName;
 use crate::shell::{self, Input};
+
+mod complete;
+mod scripts;
+
+pub use complete::{OuterShell, Question};
+pub use scripts::script;
 
 /// What `lrsh` is asked to do.
 #[derive(Debug, Parser)]
@@ -78,13 +85,22 @@ impl ShellArguments {
     }
 }
 
+/// What `lrsh paths` knows.
+const PLACES: [&str; 7] = ["home", "config", "history", "service", "agent", "log", "socket"];
+
+/// Reads a platform's name; help and completion know the names there are.
+fn platform() -> impl TypedValueParser<Value = PlatformName> {
+    let names = [PlatformName::Windows, PlatformName::Macos, PlatformName::Linux].map(PlatformName::as_str);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<PlatformName>())
+}
+
 /// The faces of the program beside the shell.
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Say how a line is read, as JSON, without contacting anything
     Explain {
         /// The kind of device to read it for
-        #[arg(long, value_name = "windows|macos|linux")]
+        #[arg(long, value_parser = platform(), ignore_case = true)]
         platform: Option<PlatformName>,
         /// The line
         #[arg(allow_hyphen_values = true)]
@@ -92,7 +108,8 @@ pub enum Action {
     },
     /// Print where things are
     Paths {
-        /// What: socket, home, config, history, service, agent or log; all without it
+        /// What; all without it
+        #[arg(value_parser = PLACES)]
         what: Option<String>,
         /// Start the service first, if it does not run
         #[arg(long)]
@@ -103,10 +120,18 @@ pub enum Action {
     Embedded,
     /// Print the settings that hold, as a config.toml
     Config,
+    /// Print the script that completes lrsh in another shell
+    Completions {
+        /// The shell
+        shell: OuterShell,
+    },
+    /// Say what may stand at the cursor; asked by a completion script
+    #[command(hide = true)]
+    Complete(Question),
     /// Find every error in a script without running it
     Check {
         /// The kind of device to read it for
-        #[arg(long, value_name = "windows|macos|linux")]
+        #[arg(long, value_parser = platform(), ignore_case = true)]
         platform: Option<PlatformName>,
         /// The script, or - for standard input
         file: PathBuf,
@@ -134,6 +159,20 @@ pub fn config(home: &Home) -> u8 {
             failure.exit.code()
         }
     }
+}
+
+/// `lrsh completions`: prints a shell's completion script.
+#[must_use]
+pub fn completions(shell: OuterShell) -> u8 {
+    print(script(shell));
+    0
+}
+
+/// `lrsh complete`: prints what may stand at the cursor of another shell.
+#[must_use]
+pub fn complete(question: &Question, home: Option<&Home>) -> u8 {
+    print(&complete::answer(question, home));
+    0
 }
 
 /// `lrsh check`: prints every error of a script as `file:line:column: kind: message`. The exit code: 0, or 2 when there is one.

@@ -23,6 +23,8 @@ fn main() -> anyhow::Result<ExitCode> {
             lrsh::embedded::run(&Home::find()?)?;
             0
         }
+        Some(Action::Completions { shell }) => cli::completions(shell),
+        Some(Action::Complete(question)) => cli::complete(&question, Home::find().ok().as_ref()),
         Some(Action::Config) => home().map_or_else(|code| code, |home| cli::config(&home)),
         None => {
             let home = match home() {

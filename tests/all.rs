@@ -6,6 +6,7 @@ mod agent;
 mod batch;
 mod grammar;
 mod kit;
+mod outer;
 mod pty;
 mod recorded;
 mod service;

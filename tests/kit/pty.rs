@@ -35,14 +35,19 @@ impl Pty {
 
     /// The program with arguments.
     pub fn start(home: &Path, args: &[&str], rows: u16, columns: u16) -> Self {
-        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lrsh"));
         command.args(args);
         command.env("LRSH_HOME", home);
+        command.cwd(home);
+        Self::of(command, rows, columns)
+    }
+
+    /// Any program.
+    pub fn of(mut command: CommandBuilder, rows: u16, columns: u16) -> Self {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");
-        command.cwd(home);
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let keys = Arc::new(Mutex::new(pair.master.take_writer().unwrap()));
