@@ -238,7 +238,7 @@ pub fn paths(home: &Home, what: Option<&str>, start: bool) -> u8 {
             }
             0
         }
-        Some(what) => match all.into_iter().find(|(name, _)| *name == what) {
+        Some(what) => match all.iter().find(|(name, _)| *name == what) {
             Some((_, Some(path))) => {
                 print(&format!("{}\n", path.display()));
                 0
@@ -247,7 +247,11 @@ pub fn paths(home: &Home, what: Option<&str>, start: bool) -> u8 {
                 complain("no service runs in this home; a shell starts it");
                 4
             }
-            None => 2,
+            None => {
+                let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+                complain(&format!("there is no `{what}` among the paths: {}", names.join(", ")));
+                2
+            }
         },
     }
 }

@@ -19,6 +19,11 @@ fn check_row(table: &Table, row: &Row, problem: &mut dyn FnMut(String)) {
     if row.summary.is_empty() || row.summary.ends_with('.') {
         problem("the summary is empty or ends in a full stop".into());
     }
+    for name in &row.known_as {
+        if table.find(name).is_some() {
+            problem(format!("`{name}` is a command here, not one of other shells"));
+        }
+    }
     if row.platforms.is_empty() {
         problem("no platform".into());
     }

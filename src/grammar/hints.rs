@@ -47,7 +47,11 @@ fn did_you_mean(names: &[&str]) -> Option<String> {
 pub(super) fn unknown_command(typed: &str, span: Span, platform: Option<PlatformName>) -> Diagnostic {
     let rows = table().rows().iter().filter(|row| platform.is_none_or(|platform| row.platforms.contains(&platform)));
     let names = rows.flat_map(|row| std::iter::once(&row.name).chain(&row.aliases)).map(String::as_str);
-    let hint = did_you_mean(&nearest(typed, names)).or_else(|| Some("`help` lists the commands".into()));
+    let elsewhere = |row: &&Row| row.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed));
+    let hint = match table().rows().iter().find(elsewhere) {
+        Some(row) => Some(format!("here it is `{}`: {}", row.name, lower(&row.summary))),
+        None => did_you_mean(&nearest(typed, names)).or_else(|| Some("`help` lists the commands".into())),
+    };
     found(ErrorKind::UnknownCommand, span, format!("there is no command `{typed}`"), hint)
 }
 

@@ -73,6 +73,9 @@ pub struct Row {
     /// Lines that show how it is used; a test reads each, and runs those marked.
     #[serde(default, rename = "example")]
     pub examples: Vec<Example>,
+    /// What other shells call it: not understood, but told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_as: Vec<String>,
     /// Other commands worth knowing.
     #[serde(default)]
     pub see_also: Vec<String>,

@@ -22,6 +22,10 @@ pub(super) async fn check(shell: &mut Shell, lines: &[Sourced]) -> Outcome<Exit>
     let mut platform = known.platform(shell.device.as_deref());
     for sourced in lines {
         let text = &sourced.line.text;
+        if shell.is_too_long(text, Some(&sourced.origin())) {
+            exit = Exit::NotUnderstood;
+            continue;
+        }
         let mut reading = read(text, platform);
         if reading.is_empty() {
             continue;

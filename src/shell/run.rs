@@ -10,11 +10,17 @@ use super::{Shell, jobs, local};
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::{Invocation, Reading, read};
 use crate::host::signals::Asked;
-use crate::protocol::{CommandId, NewCommand, Param, Session};
+use crate::protocol::{CommandId, NewCommand, Param, Problem, Session};
+
+/// A line may have this many bytes.
+const MAX_LINE: usize = 64 << 10;
 
 impl Shell {
     /// Runs a line and says what went wrong. Answers with the exit code, and why it is not 0 in a word.
     pub async fn line(&mut self, text: &str, origin: Option<&Origin>) -> (Exit, Option<String>) {
+        if self.is_too_long(text, origin) {
+            return (Exit::NotUnderstood, Some("too_long".to_owned()));
+        }
         let platform = self.session_facts().map(|session| session.device.platform);
         let reading = read(text, platform);
         if reading.is_empty() {
@@ -45,6 +51,17 @@ impl Shell {
                 (failure.exit, Some(failure.problem.code))
             }
         }
+    }
+
+    /// Whether a line is longer than any that was meant; says so.
+    pub(super) fn is_too_long(&self, text: &str, origin: Option<&Origin>) -> bool {
+        if text.len() <= MAX_LINE {
+            return false;
+        }
+        let place = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
+        let message = format!("{place}the line is longer than {} KiB", MAX_LINE >> 10);
+        self.screen.error(&Problem::new("too_long", message));
+        true
     }
 
     async fn invoke(&mut self, invocation: Invocation, text: &str) -> Outcome<Exit> {

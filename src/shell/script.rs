@@ -6,7 +6,7 @@ use std::io::Read as _;
 use super::view::Origin;
 use super::{Input, Shell, jobs, precheck};
 use crate::error::{Exit, Failure, Outcome};
-use crate::grammar::{ScriptLine, decode, read, script_lines};
+use crate::grammar::{ScriptLine, decode, read, script_lines, table};
 use crate::host::signals::Asked;
 
 /// Scripts are read up to this.
@@ -43,14 +43,27 @@ pub(super) async fn run(shell: &mut Shell, input: Input) -> Outcome<Exit> {
             let mut lines = Vec::new();
             for file in files {
                 let name = file.display().to_string();
-                let opened = std::fs::File::open(&file)
-                    .map_err(|error| Failure::new(Exit::NotUnderstood, "script", format!("{name} cannot be read: {error}")))?;
-                lines.extend(lines_of(&name, &read_all(&name, opened)?)?);
+                let bytes = if name == "-" {
+                    read_all("-", std::io::stdin().lock())?
+                } else {
+                    let opened = std::fs::File::open(&file).map_err(|error| no_script(&name, &error))?;
+                    read_all(&name, opened)?
+                };
+                lines.extend(lines_of(&name, &bytes)?);
             }
             all(shell, &lines).await
         }
     };
     finish(shell, exit).await
+}
+
+/// Why there is no script of that name; who typed a command there is told how one is run.
+fn no_script(name: &str, error: &std::io::Error) -> Failure {
+    let mut message = format!("{name} cannot be read: {error}");
+    if error.kind() == std::io::ErrorKind::NotFound && table().find(name.split(' ').next().unwrap_or_default()).is_some() {
+        message.push_str(&format!("\nto run a line: lrsh -c '{name}'"));
+    }
+    Failure::new(Exit::NotUnderstood, "script", message)
 }
 
 fn read_all(source: &str, input: impl std::io::Read) -> Outcome<Vec<u8>> {

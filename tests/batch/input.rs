@@ -114,3 +114,28 @@ fn a_stream_is_answered_line_by_line() {
     drop(input);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn what_a_newcomer_types_by_mistake_is_answered_with_what_to_type() {
+    let home = Home::new();
+    let ran = home.line("ps aux").code(2);
+    assert!(ran.err().contains("here it is `processes`"), "{}", ran.err());
+    let ran = home.batch("").args(&["processes"]).run().code(2);
+    assert!(ran.err().contains("lrsh -c 'processes'"), "{}", ran.err());
+    let ran = home.batch("").args(&["paths", "nonsense"]).run().code(2);
+    assert!(ran.err().contains("nonsense") && ran.err().contains("socket"), "{}", ran.err());
+    assert!(home.batch("devices -output jsonl\n").args(&["-"]).run().code(0).jsonl().len() == 1);
+    let ran = home.line("processes -name no-such-process").code(0);
+    assert!(ran.out().is_empty() && ran.err().contains("no rows"), "{}", ran.err());
+}
+
+#[test]
+fn a_line_without_end_is_refused_with_its_place() {
+    let home = Home::new();
+    let long = format!("dir /{}\n", "a/".repeat(40_000));
+    let ran = home.batch(&format!("devices\n{long}proceses\n")).run().code(2);
+    assert!(ran.out().is_empty(), "nothing ran");
+    assert!(ran.err().contains("-:2: the line is longer than") && ran.err().contains("-:3:1: "), "{}", ran.err());
+    let ran = home.batch(&format!("devices\n{long}")).args(&["--stream"]).run().code(2);
+    assert!(!ran.out().is_empty() && ran.err().contains("-:2: the line is longer than"), "{}", ran.err());
+}

@@ -44,3 +44,24 @@ fn the_end_of_a_job_is_told_above_the_line_being_typed() {
     shell.line("exit");
     assert_eq!(shell.end(), 0);
 }
+
+#[test]
+fn a_hostile_name_does_not_move_the_table_and_its_exact_form_can_be_pasted() {
+    use std::os::unix::ffi::OsStrExt;
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    for name in [b"plain".as_slice(), b"red\x1b[31m\x1b]0;pwned\x07", b"\r\xe2\x80\xae"] {
+        std::fs::write(folder.path().join(std::ffi::OsStr::from_bytes(name)), "12345").unwrap();
+    }
+    let mut shell = Pty::start(home.path(), &[], 40, 80);
+    shell.prompt();
+    shell.line(&format!("dir {} -columns path,size -sort path", folder.path().display()));
+    let screen = shell.until("the whole table", |screen| screen.contains("%0D%E2%80%AE") && screen.trim_end().ends_with('>'));
+    let sizes: Vec<usize> = screen.lines().filter(|line| line.ends_with("  5")).map(|line| line.chars().count()).collect();
+    assert!(sizes.len() == 3 && sizes.iter().all(|at| *at == sizes[0]), "{screen}");
+    let uri = screen.lines().find_map(|line| line.strip_prefix("  file:///").filter(|uri| uri.contains("pwned"))).unwrap();
+    shell.line(&format!("cat file:///{uri}"));
+    shell.expect("12345");
+    shell.line("exit");
+    assert_eq!(shell.end(), 0);
+}

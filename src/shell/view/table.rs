@@ -37,6 +37,7 @@ pub(super) struct Table {
     zone: TimeZone,
     color: bool,
     state: State,
+    rows: u64,
     cut: u64,
     left_out: Vec<String>,
 }
@@ -71,7 +72,7 @@ impl Table {
         let uris: Vec<String> = columns.iter().map(|column| format!("{}_uri", column.key)).collect();
         let wanted = Wanted::new(columns.iter().map(|column| column.key.as_str()).chain(uris.iter().map(String::as_str)));
         let state = State::Sampling { rows: Vec::new(), kept: Vec::new(), since: None };
-        Self { columns, wanted, width, zone, color, state, cut: 0, left_out: Vec::new() }
+        Self { columns, wanted, width, zone, color, state, rows: 0, cut: 0, left_out: Vec::new() }
     }
 
     fn read<'r>(&self, row: &'r str) -> Row<'r> {
@@ -221,6 +222,7 @@ impl Shape for Table {
     fn begin(&mut self, _keys: &[String], _out: &mut Vec<u8>) {}
 
     fn row(&mut self, row: &str, out: &mut Vec<u8>) {
+        self.rows += 1;
         match &mut self.state {
             State::Records(records) => return records.row(row, out),
             State::Lines(places) => {
@@ -259,6 +261,10 @@ impl Shape for Table {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if self.rows == 0 {
+            // A screen that shows nothing could as well be one that shows nothing yet.
+            notes.push("no rows".to_owned());
+        }
         if !self.left_out.is_empty() {
             notes.push(format!("left out for want of width: {}", self.left_out.join(", ")));
         }
