@@ -9,5 +9,6 @@ mod kit;
 mod outer;
 mod pty;
 mod recorded;
+mod remediate;
 mod service;
 mod shell;

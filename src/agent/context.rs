@@ -295,7 +295,7 @@ impl Context {
     /// # Errors
     /// [`VerbError::Stopped`] when nobody listens any more.
     pub fn effect(&mut self, effect: Effect) -> VerbResult {
-        self.tell(&Body::Effect(effect))
+        self.tell(&Body::Effect(Box::new(effect)))
     }
 
     /// Tells anything else. Rows that wait go first, so that order holds.

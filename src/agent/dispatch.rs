@@ -11,6 +11,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::context::{Context, Stop, VerbError, VerbResult};
+use super::effects::Effects;
+use super::journal::{Disk, RealDisk};
 use super::platform::{Accounts, Here, Platform, Root, thread_cpu_since, thread_cpu_time};
 use super::verbs;
 use super::walk::WalkPool;
@@ -42,6 +44,8 @@ pub struct Shared {
     pub hello: Hello,
     /// The agent's own folder.
     pub folder: PathBuf,
+    /// What was changed on the device.
+    pub effects: Effects,
 }
 
 /// An agent in this process.
@@ -68,9 +72,18 @@ impl Agent {
     /// An agent whose commands run on that runtime's threads for blocking work.
     #[must_use]
     pub fn new(options: AgentOptions, runtime: Handle) -> Self {
+        Self::with_disk(options, runtime, Arc::new(RealDisk))
+    }
+
+    /// One whose journal and quarantine write through that disk. Before it accepts anything it looks what became of changes
+    /// that were under way when the last one died.
+    #[must_use]
+    pub fn with_disk(options: AgentOptions, runtime: Handle, disk: Arc<dyn Disk>) -> Self {
         let root = Arc::new(options.root);
         let platform = Box::new(Here::new(Arc::clone(&root)));
         let hello = platform.hello();
+        let effects = Effects::new(options.folder.clone(), disk);
+        effects.recover(&root);
         let shared = Arc::new(Shared {
             root,
             accounts: Accounts::default(),
@@ -78,6 +91,7 @@ impl Agent {
             platform,
             hello,
             folder: options.folder,
+            effects,
         });
         Self { shared, running: Arc::default(), runtime }
     }
@@ -138,7 +152,7 @@ impl AgentLink for Agent {
     }
 
     fn recovered(&self) -> Vec<(CommandId, Effect)> {
-        Vec::new()
+        self.shared.effects.recovered()
     }
 }
 

@@ -25,8 +25,6 @@ impl FileIdentity {
     /// The identity that these facts tell.
     #[must_use]
     pub fn new(facts: &Facts, sha256: Option<String>) -> Self {
-        // Times that do not fit (before 1677, after 2262) are compared as the nearest that does.
-        let ns = |ns: i128| i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX });
         Self {
             dev: facts.dev,
             inode: facts.inode,
@@ -36,6 +34,12 @@ impl FileIdentity {
             sha256,
         }
     }
+}
+
+/// Nanoseconds as identities carry them: those that do not fit (before 1677, after 2262) as the nearest that does.
+#[must_use]
+pub fn ns(ns: i128) -> i64 {
+    i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// Which process it is.

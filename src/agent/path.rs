@@ -1,14 +1,15 @@
 //! Paths of a device as rows carry them (`path` for people, `path_uri` exact where that is needed), and what is said when one
 //! cannot be used.
 
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use crate::protocol::Problem;
-use crate::protocol::text::{file_uri, is_plain};
+use crate::protocol::text::{file_uri, from_file_uri, is_plain};
 
 /// The path as text, invalid bytes as U+FFFD.
 #[must_use]
@@ -27,6 +28,15 @@ pub fn uri(path: &Path) -> Option<String> {
 #[must_use]
 pub fn key(path: &Path) -> String {
     uri(path).unwrap_or_else(|| lossy(path))
+}
+
+/// The path that a [`key`] names.
+#[must_use]
+pub fn of_key(key: &str) -> PathBuf {
+    match from_file_uri(key) {
+        Some(bytes) => PathBuf::from(OsString::from_vec(bytes)),
+        None => PathBuf::from(key),
+    }
 }
 
 /// What to say of a path that the system refused: a sentence that names it.

@@ -72,7 +72,7 @@ pub enum Body {
         command_id: CommandId,
     },
     /// A change made on the device.
-    Effect(Effect),
+    Effect(Box<Effect>),
     /// What a cancelled command had done.
     Receipt(Receipt),
     /// What a looking verb showed. Kept by the service, passed to no shell.
@@ -199,6 +199,12 @@ pub struct Effect {
     pub after: Value,
     /// Whether `undo` can put it back: `yes`, `no`, `image only`.
     pub undoable: Value,
+    /// How it stands: `done`, `not_done`, `partly`, `kept`.
+    #[serde(default)]
+    pub state: String,
+    /// Why, where that needs saying.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// What a cancelled command had done when it stopped.

@@ -161,7 +161,7 @@ pub trait AgentLink: Send + Sync {
     /// Asks for the bytes of the file behind a running `getfile` or `collect`.
     fn read_file(&self, command: CommandId, request: FileRequest) -> oneshot::Receiver<Result<FileStream, FileRefusal>>;
 
-    /// The effects that the agent found open in its journal at its start, each with the command it belongs to: told
-    /// once, before any command is started.
+    /// The newest effects of the agent's journal, those that it found open at its start closed, each with the command it
+    /// belongs to: a service that ended meanwhile may not have heard how they ended.
     fn recovered(&self) -> Vec<(CommandId, super::Effect)>;
 }

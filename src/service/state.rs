@@ -15,7 +15,8 @@ use super::store::Store;
 use super::stream::Stream;
 use crate::protocol::link::AgentLink;
 use crate::protocol::{
-    AgentEvent, Body, CommandId, CommandRecord, Completed, Cost, Device, DeviceState, Problem, SessionId, Settings, Status,
+    AgentEvent, Body, CommandId, CommandRecord, Completed, Cost, Device, DeviceState, Effect, Event, Problem, SessionId,
+    Settings, Status,
 };
 
 /// What a service is started with.
@@ -135,16 +136,18 @@ impl Service {
     /// Commands that were under way when the last service ended are `interrupted`, with what came so far and what the agent
     /// found in its journal.
     async fn end_interrupted(&self) -> Result<(), sqlx::Error> {
-        let mut recovered: HashMap<CommandId, Vec<Body>> = HashMap::new();
+        let mut recovered: HashMap<CommandId, Vec<Effect>> = HashMap::new();
         for device in &self.inner.devices {
             for (command, effect) in device.link.recovered() {
-                recovered.entry(command).or_default().push(Body::Effect(effect));
+                recovered.entry(command).or_default().push(effect);
             }
         }
         for mut record in self.inner.store.unfinished().await? {
             let stream = Stream::load(self.spool_of(&record), self.inner.policy.limits.spool_bytes, false);
             for effect in recovered.remove(&record.command_id).unwrap_or_default() {
-                push(&stream, &effect, false);
+                if !has_effect(&stream, effect.effect_id) {
+                    push(&stream, &Body::Effect(Box::new(effect)), false);
+                }
             }
             record.started = record.started.or_else(|| began(&stream));
             let problem = if record.started.is_some() {
@@ -188,6 +191,14 @@ impl Service {
     pub(super) fn settings(&self) -> Settings {
         *self.inner.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an effect was told before the service ended.
+fn has_effect(stream: &Stream, id: u64) -> bool {
+    let events = (1..=stream.count()).filter_map(|n| stream.event(n));
+    events
+        .filter_map(|json| Event::parse(&json).ok())
+        .any(|event| matches!(event.body, Body::Effect(told) if told.effect_id == id))
 }
 
 /// What the service tells of a device.

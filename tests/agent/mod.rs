@@ -4,7 +4,7 @@ mod cat;
 mod cd;
 mod connect;
 mod connections;
-mod dir;
+pub mod dir;
 mod drivers;
 mod fileinfo;
 mod findfile;

@@ -46,6 +46,12 @@ impl Device {
         Self { agent, runtime, folder, seen: Vec::new() }
     }
 
+    /// The agent anew, as after its process ended.
+    pub fn restart(&mut self) {
+        let options = AgentOptions { root: Root::live(), folder: self.folder.path().join("agent") };
+        self.agent = Agent::new(options, self.runtime.handle().clone());
+    }
+
     /// A command as the service would send it.
     pub fn command(&self, name: &str, params: &[(&str, &str)], flags: &[&str]) -> DeviceCommand {
         DeviceCommand {

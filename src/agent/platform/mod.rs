@@ -14,8 +14,9 @@ use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Linux as Here, Mode, Names, Root, Time, capabilities, connections,
-    dpkg, is_virtual, modules, services, systemd, thread_cpu_time,
+    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, Linux as Here, Mode, Names, Root, Time, capabilities,
+    connections, dpkg, is_mounted_read_only, is_virtual, is_volatile, modules, mount_of, mount_root, open_content, room,
+    services, set_times, systemd, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};

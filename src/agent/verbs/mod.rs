@@ -12,7 +12,9 @@ mod fileinfo;
 mod findfile;
 mod getfile;
 mod processes;
+mod remediate;
 mod services;
+mod undo;
 
 /// What carries a command out.
 pub type Verb = fn(&mut Context) -> VerbResult;
@@ -29,7 +31,9 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("findfile", findfile::run),
     ("getfile", getfile::run),
     ("processes", processes::run),
+    ("remediate", remediate::run),
     ("services", services::run),
+    ("undo", undo::run),
 ];
 
 /// The verb of that name.

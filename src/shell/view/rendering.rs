@@ -362,7 +362,7 @@ impl Rendering {
         self.answered = true;
         let row = serde_json::json!({
             "id": effect.effect_id, "type": effect.entity, "target": effect.target, "action": effect.action,
-            "undoable": effect.undoable, "before": effect.before, "after": effect.after,
+            "state": effect.state, "reason": effect.reason, "undoable": effect.undoable, "before": effect.before, "after": effect.after,
         });
         self.effects.push(row.to_string());
     }

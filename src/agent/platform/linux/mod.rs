@@ -6,6 +6,7 @@ pub mod connections;
 pub mod dpkg;
 mod facts;
 mod folder;
+mod held;
 pub mod modules;
 mod processes;
 mod root;
@@ -24,6 +25,7 @@ use sha2::{Digest, Sha256};
 pub use accounts::{Accounts, Names};
 pub use facts::{Facts, Mode, Time};
 pub use folder::{Entries, Entry, EntryBuffer, Folder};
+pub use held::{Held, is_mounted_read_only, is_volatile, mount_of, mount_root, open_content, room, set_times};
 pub use root::{Root, is_virtual};
 
 use dpkg::Packages;

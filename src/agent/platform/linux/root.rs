@@ -61,6 +61,13 @@ impl Root {
         self.base.as_ref().map(|base| base.path.as_path())
     }
 
+    /// The folder that `--root` named, as its file system and its number there.
+    #[must_use]
+    pub fn top(&self) -> Option<(u64, u64)> {
+        let facts = Facts::of(self.base.as_ref()?.fd.as_fd(), c"").ok()?;
+        Some((facts.dev, facts.inode))
+    }
+
     /// The absolute path that a typed one means in a directory: `file:///` is decoded, `~` is the home folder of the user
     /// the agent runs as, `.` and `..` are resolved by name alone.
     #[must_use]
@@ -135,6 +142,30 @@ impl Root {
             }
         }
         Err(Errno::AGAIN.into())
+    }
+
+    /// Opens a folder for reading by its real path: no link on the way is followed, however short its life.
+    ///
+    /// # Errors
+    /// As openat2 says; `ELOOP` for a link.
+    pub fn open_real_folder(&self, path: &Path) -> io::Result<OwnedFd> {
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut folder = match &self.base {
+            Some(base) => base.fd.try_clone()?,
+            None => rustix::fs::openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?,
+        };
+        let mut rest = path.as_os_str().as_bytes();
+        loop {
+            let (piece, behind) = split(rest).map_or((rest, None), |(piece, behind)| (piece, Some(behind)));
+            let start = piece.iter().position(|&byte| byte != b'/').unwrap_or(piece.len());
+            let inside = piece.get(start..).filter(|inside| !inside.is_empty()).unwrap_or(b".");
+            folder = rustix::fs::openat2(&folder, inside, flags, Mode::empty(), resolve)?;
+            match behind {
+                Some(behind) => rest = behind,
+                None => return Ok(folder),
+            }
+        }
     }
 
     /// Opens a file for reading without ever waiting for it: a FIFO without a writer opens, a device does not block.

@@ -1,0 +1,84 @@
+//! `remediate file`: the file that was seen goes to quarantine.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::told::planned;
+use super::{Change, seen};
+use crate::agent::context::{Context, VerbResult};
+use crate::agent::dispatch::Shared;
+use crate::agent::identity::FileIdentity;
+use crate::agent::journal::Quarantined;
+use crate::agent::path::{key, lossy, problem, uri};
+use crate::agent::platform::Held;
+use crate::agent::protection;
+use crate::agent::quarantine::{Asked, Take, plan};
+use crate::protocol::Problem;
+
+/// Removes a file.
+///
+/// # Errors
+/// When it was not seen, is not what was seen, is protected, or cannot be removed.
+pub fn remediate(ctx: &mut Context) -> VerbResult {
+    let path = ctx.path(ctx.required("id")?);
+    let target = key(&path);
+    let agent = Arc::clone(&ctx.agent);
+    let _one = agent.effects.one_at_a_time();
+    let held = agent.root.hold(&path).map_err(|error| problem(&path, &error))?;
+    refuse_protected(&agent, &held)?;
+    let identity: FileIdentity = seen(ctx, "file", &target)?;
+    let asked = Asked { used: agent.effects.used()?, hash: ctx.flag("hash"), only_plan: ctx.flag("plan") };
+    let take = plan(&agent.effects.quarantine, &agent.root, held, &identity, asked)?;
+    let change = change(&agent, "file", target, take);
+    if ctx.flag("plan") { planned(ctx, &[change]) } else { agent.effects.carry_out(ctx, change) }
+}
+
+/// Refuses what must stay.
+///
+/// # Errors
+/// When it is protected: why.
+pub fn refuse_protected(agent: &Shared, held: &Held) -> Result<(), Problem> {
+    match protection::of_file(agent, held) {
+        None => Ok(()),
+        Some(why) => {
+            let path = lossy(&held.path);
+            Err(Problem::new("protected", format!("{path}: it is never removed: {why}")).at(path))
+        }
+    }
+}
+
+/// The change that puts one held file into quarantine.
+pub fn change(agent: &Shared, entity: &'static str, target: String, take: Take) -> Change {
+    let mut notes = Vec::new();
+    let kept = take.quarantined();
+    if kept.identity.sha256.is_none() {
+        notes.push("no hash of it was seen, so that none was compared".to_owned());
+    } else if !kept.hashed {
+        notes.push("it is over 1 GB, so that its hash was not compared (-hash does)".to_owned());
+    }
+    if kept.facts.links > 1 {
+        notes.push(format!(
+            "{} other names of the same file stay where they are, and so do its permissions",
+            kept.facts.links - 1
+        ));
+    }
+    let before = before(agent, kept);
+    Change { entity, target, undoes: None, before, acts: vec![Box::new(take)], notes, folder_mtime: None }
+}
+
+/// What is told of a file as it was.
+pub fn before(agent: &Shared, kept: &Quarantined) -> Value {
+    let names = agent.accounts.names(&agent.root);
+    let path = crate::agent::path::of_key(&kept.path);
+    let modified = jiff::Timestamp::from_nanosecond(i128::from(kept.identity.mtime_ns)).ok();
+    let mut told = json!({
+        "path": lossy(&path), "size": kept.identity.size, "sha256": kept.identity.sha256, "modified": modified,
+        "mode": format!("{:04o}", kept.facts.mode), "owner": names.user(kept.facts.uid), "group": names.group(kept.facts.gid),
+        "inode": kept.identity.inode, "links": kept.facts.links, "kind": kept.facts.kind,
+    });
+    if let (Some(uri), Some(told)) = (uri(&path), told.as_object_mut()) {
+        told.insert("path_uri".to_owned(), json!(uri));
+    }
+    told
+}

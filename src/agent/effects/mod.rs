@@ -1,0 +1,253 @@
+//! Changes made on the device: planned, journaled, carried out, told, and undone.
+//!
+//! A change is an effect made of steps ([`Act`]). What is to be done is in the journal and on the disk before the first step
+//! begins; how it ended is there before anybody is told.
+
+mod file;
+mod recover;
+mod told;
+mod undo;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::context::{Context, Meter, Stop, VerbError, VerbResult};
+use super::faults;
+use super::journal::{Close, Disk, Entry, Intent, Journal, Outcome, Record, State, Step, StepState, agent_folder};
+use super::path::problem;
+use super::platform::Root;
+use super::quarantine::{CAP, Quarantine};
+use crate::protocol::{CommandId, Effect, Problem};
+
+pub use file::remediate as remediate_file;
+pub use told::list;
+pub use undo::{undo_one, undo_session, undo_target};
+
+/// What an agent keeps of its changes.
+#[derive(Debug)]
+pub struct Effects {
+    /// Where removed things are kept.
+    pub quarantine: Quarantine,
+    journal: Mutex<Option<Journal>>,
+    /// Held while something is changed: one change after the other.
+    acting: Mutex<()>,
+    recovered: Mutex<Vec<(CommandId, Effect)>>,
+}
+
+/// `agent.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    quarantine_bytes: Option<u64>,
+}
+
+/// One step of a change, ready to be carried out: everything it acts on is held open.
+pub trait Act {
+    /// What the journal keeps of it.
+    fn step(&self) -> Step;
+
+    /// Carries it out.
+    fn run(&mut self, on: &Acting<'_>) -> Outcome;
+}
+
+/// What a step is given.
+pub struct Acting<'a> {
+    /// The device's files.
+    pub root: &'a Root,
+    /// Journal and quarantine.
+    pub effects: &'a Effects,
+    /// The word to stop.
+    pub stop: &'a Stop,
+    /// What it costs.
+    pub meter: &'a Meter,
+    /// When a file is put back: its folder's time right after it was taken.
+    pub folder_mtime: Option<i64>,
+}
+
+/// A change that is ready to be carried out.
+pub struct Change {
+    /// An entity type, as `remediate` names it.
+    pub entity: &'static str,
+    /// What is changed, as the looking command names it.
+    pub target: String,
+    /// The effect that it undoes.
+    pub undoes: Option<u64>,
+    /// How it is before.
+    pub before: Value,
+    /// Its steps, in order.
+    pub acts: Vec<Box<dyn Act>>,
+    /// What is said of it whatever comes of it.
+    pub notes: Vec<String>,
+    /// See [`Acting::folder_mtime`].
+    pub folder_mtime: Option<i64>,
+}
+
+impl Effects {
+    /// Those of the agent with that folder.
+    #[must_use]
+    pub fn new(folder: PathBuf, disk: Arc<dyn Disk>) -> Self {
+        let cap = match std::fs::read_to_string(folder.join("agent.toml")).map(|text| toml::from_str::<Settings>(&text)) {
+            Ok(Ok(settings)) => settings.quarantine_bytes.unwrap_or(CAP),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "agent.toml is not understood");
+                CAP
+            }
+            Err(_) => CAP,
+        };
+        Self {
+            quarantine: Quarantine { folder, cap, disk },
+            journal: Mutex::default(),
+            acting: Mutex::default(),
+            recovered: Mutex::default(),
+        }
+    }
+
+    /// What was found open at the agent's start.
+    #[must_use]
+    pub fn recovered(&self) -> Vec<(CommandId, Effect)> {
+        self.recovered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The journal; made where there is none and `make` says so.
+    fn journal(&self, make: bool) -> Result<MutexGuard<'_, Option<Journal>>, Problem> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if journal.is_none() && (make || self.quarantine.folder.join("journal").exists()) {
+            let opened = agent_folder(&self.quarantine.folder, self.quarantine.disk.as_ref())
+                .and_then(|folder| Journal::open(&folder, Arc::clone(&self.quarantine.disk), make));
+            *journal = opened.map_err(|error| self.unusable(&error))?;
+        }
+        Ok(journal)
+    }
+
+    fn unusable(&self, error: &io::Error) -> Problem {
+        let why = problem(&self.quarantine.folder.join("journal"), error);
+        Problem {
+            message: format!("the journal of changes cannot be used, so that nothing is changed: {}", why.message),
+            ..why
+        }
+    }
+
+    /// The effects of the journal, the oldest first.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened.
+    pub fn entries(&self) -> Result<Vec<Entry>, Problem> {
+        Ok(self.journal(false)?.iter().flat_map(Journal::entries).cloned().collect())
+    }
+
+    /// How many bytes the quarantine holds.
+    fn used(&self) -> Result<u64, Problem> {
+        let kept = |entry: &Entry| -> u64 { entry.kept().map(|kept| kept.identity.size).sum() };
+        Ok(self.journal(false)?.iter().flat_map(Journal::entries).map(kept).sum())
+    }
+
+    fn write(&self, record: Record) -> Result<(), Problem> {
+        match self.journal(true)?.as_mut() {
+            Some(journal) => journal.write(record).map_err(|error| self.unusable(&error)),
+            None => Err(Problem::new("internal", "there is no journal")),
+        }
+    }
+
+    /// Writes down what is about to be done; its number.
+    fn begin(&self, ctx: &Context, change: &Change) -> Result<u64, Problem> {
+        let mut journal = self.journal(true)?;
+        let Some(journal) = journal.as_mut() else { return Err(Problem::new("internal", "there is no journal")) };
+        let id = journal.next_id();
+        let intent = Intent {
+            id,
+            time: Timestamp::now(),
+            command_id: ctx.command.command_id,
+            session_id: ctx.command.session_id.clone(),
+            analyst: ctx.command.analyst.clone(),
+            entity: change.entity.to_owned(),
+            target: change.target.clone(),
+            undoes: change.undoes,
+            before: change.before.clone(),
+            steps: change.acts.iter().map(|act| act.step()).collect(),
+            notes: change.notes.clone(),
+        };
+        journal.write(Record::Intent(intent)).map_err(|error| self.unusable(&error))?;
+        Ok(id)
+    }
+
+    /// One change at a time: held from its planning to its end.
+    pub fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.acting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a change down, carries it out step by step, writes down how it ended, and tells it.
+    ///
+    /// # Errors
+    /// When the journal cannot be written (nothing was done then), or not all of it was done: the reason.
+    pub fn carry_out(&self, ctx: &mut Context, mut change: Change) -> VerbResult {
+        let agent = Arc::clone(&ctx.agent);
+        ctx.stop.check().map_err(|_| not_begun(&change))?;
+        let id = self.begin(ctx, &change)?;
+        let several = change.acts.len() > 1;
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(change.acts.len());
+        let (stop, meter) = (ctx.stop.clone(), Arc::clone(&ctx.meter));
+        let on = Acting { root: &agent.root, effects: self, stop: &stop, meter: &meter, folder_mtime: change.folder_mtime };
+        for (step, act) in change.acts.iter_mut().enumerate() {
+            let outcome = if outcomes.iter().all(|outcome| outcome.state == StepState::Done) {
+                act.run(&on)
+            } else {
+                Outcome::not_done("a step before it was not done")
+            };
+            if several {
+                self.write(Record::Step { id, step, outcome: outcome.clone() })?;
+            }
+            outcomes.push(outcome);
+        }
+        let entry = self.close(id, outcomes, None)?;
+        faults::point("effect.before_told");
+        let effect = entry.told();
+        let state = entry.state();
+        ctx.effect(effect.clone())?;
+        let what = format!("{} {}", effect.action, effect.target);
+        match state {
+            State::Done => Ok(()),
+            _ if ctx.stop.asked() => Err(VerbError::Stopped { done: vec![], not_done: vec![what] }),
+            _ => {
+                let reason = effect.reason.unwrap_or_else(|| "it was not done".to_owned());
+                Err(Problem::new(state.as_str(), reason).at(effect.target).into())
+            }
+        }
+    }
+
+    /// Writes down how an effect ended.
+    fn close(&self, id: u64, outcomes: Vec<Outcome>, reason: Option<String>) -> Result<Entry, Problem> {
+        let close = Close { id, time: Timestamp::now(), state: State::of(&outcomes), outcomes, reason };
+        self.write(Record::Close(close))?;
+        let entry = self.journal(true)?.as_ref().and_then(|journal| journal.entry(id).cloned());
+        entry.ok_or_else(|| Problem::new("internal", "the journal lost an effect"))
+    }
+}
+
+fn not_begun(change: &Change) -> VerbError {
+    VerbError::Stopped { done: vec![], not_done: vec![format!("{} {}", change.entity, change.target)] }
+}
+
+/// The identity that the session has seen of an entity.
+///
+/// # Errors
+/// When it has not looked: an error that names the command to run.
+pub fn seen<T: DeserializeOwned>(ctx: &Context, entity: &str, key: &str) -> Result<T, Problem> {
+    if let Some(item) = ctx.command.seen.iter().rev().find(|item| item.key == key) {
+        return serde_json::from_value(item.identity.clone())
+            .map_err(|error| Problem::new("internal", format!("what was seen of {key} is not understood: {error}")));
+    }
+    let row = crate::grammar::table().find("remediate");
+    let first = row.and_then(|row| row.prerequisites.get(entity)).map(|first| match &first.param {
+        Some(_) => format!("{} {}", first.command, crate::grammar::quoted(key)),
+        None => first.command.clone(),
+    });
+    let first = first.unwrap_or_default();
+    let message = format!("{key}: this session has not looked at it; run `{first}` first, or give -auto");
+    Err(Problem::new("prerequisite", message).at(key))
+}

@@ -1,0 +1,53 @@
+//! What an agent does before it accepts anything: it looks what became of changes that were under way when the last one died.
+
+use super::{Effects, Entry, Outcome, StepState};
+use crate::agent::journal::{State, Step};
+use crate::agent::platform::Root;
+use crate::agent::quarantine::{look, look_put_back, look_restore};
+
+/// How many of the newest effects are told to the service, which may not have heard how they ended.
+const TOLD: usize = 1000;
+
+impl Effects {
+    /// Looks at every change that has no end in the journal, and writes down what became of it.
+    pub fn recover(&self, root: &Root) {
+        let entries = match self.entries() {
+            Ok(entries) => entries,
+            Err(problem) => {
+                tracing::error!(%problem, "the journal cannot be read");
+                return;
+            }
+        };
+        for entry in entries.iter().filter(|entry| entry.state() == State::Open) {
+            let outcomes = self.look(root, entry);
+            if let Err(problem) = self.close(entry.intent.id, outcomes, None) {
+                tracing::error!(%problem, effect = entry.intent.id, "an effect cannot be closed");
+            }
+        }
+        let newest = self.entries().unwrap_or_default();
+        let newest = newest.iter().rev().take(TOLD).rev().map(|entry| (entry.intent.command_id, entry.told()));
+        *self.recovered.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = newest.collect();
+    }
+
+    fn look(&self, root: &Root, entry: &Entry) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for (at, step) in entry.intent.steps.iter().enumerate() {
+            let known = entry.outcomes.get(&at).cloned();
+            let begun = outcomes.iter().all(|outcome| outcome.state == StepState::Done);
+            let outcome =
+                known.unwrap_or_else(|| if begun { self.look_at(root, step) } else { Outcome::not_done("it was not begun") });
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    fn look_at(&self, root: &Root, step: &Step) -> Outcome {
+        let quarantine = &self.quarantine;
+        let looked = match step {
+            Step::Quarantine(kept) => look(quarantine, root, kept),
+            Step::PutBack(kept) => look_put_back(quarantine, root, kept),
+            Step::Restore(kept) => look_restore(quarantine, root, kept),
+        };
+        looked.unwrap_or_else(|error| Outcome::not_done(format!("what became of it cannot be told: {error}")))
+    }
+}

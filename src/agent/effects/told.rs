@@ -1,0 +1,167 @@
+//! Effects as they are told: events, and the rows of `remediate list`.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::Change;
+use crate::agent::context::{Context, VerbResult};
+use crate::agent::journal::{Entry, Quarantined, State, Step, StepState};
+use crate::protocol::Effect;
+
+/// The fields of `remediate list`.
+const KEYS: &[&str] = &["id", "time", "type", "target", "analyst", "state", "undoable", "before", "after", "action", "reason"];
+
+/// The fields of a plan: those of `remediate`.
+const PLANNED: &[&str] = &["id", "type", "target", "action", "state", "undoable", "before", "after", "reason"];
+
+impl Entry {
+    /// Each step with what became of it, as far as that is known.
+    fn steps(&self) -> impl DoubleEndedIterator<Item = (&Step, Option<StepState>)> {
+        self.intent.steps.iter().enumerate().map(|(at, step)| (step, self.outcome(at).map(|outcome| outcome.state)))
+    }
+
+    /// What became of a step.
+    #[must_use]
+    pub fn outcome(&self, at: usize) -> Option<&crate::agent::journal::Outcome> {
+        match &self.close {
+            Some(close) => close.outcomes.get(at),
+            None => self.outcomes.get(&at),
+        }
+    }
+
+    /// What is in quarantine for it, or may be.
+    pub fn kept(&self) -> impl Iterator<Item = &Quarantined> {
+        let undone = self.state() == State::Undone;
+        self.steps().filter_map(move |(step, state)| match (step, state) {
+            (Step::Quarantine(kept), None | Some(StepState::Done | StepState::Kept)) if !undone => Some(kept),
+            _ => None,
+        })
+    }
+
+    /// What was done, in words.
+    #[must_use]
+    pub fn action(&self) -> String {
+        let done: Vec<&str> = self
+            .steps()
+            .filter(|(_, state)| *state == Some(StepState::Done))
+            .map(|(step, _)| step.done_word(&self.intent.entity))
+            .collect();
+        match self.state() {
+            State::Kept => "kept in quarantine".to_owned(),
+            _ if done.is_empty() => "nothing".to_owned(),
+            _ => done.join(", "),
+        }
+    }
+
+    /// Whether `undo` can put it back, and how much of it: `yes`, `no`, `image only`.
+    #[must_use]
+    pub fn undoable(&self) -> &'static str {
+        if self.intent.undoes.is_some() || !matches!(self.state(), State::Done | State::Partly | State::Kept) {
+            return "no";
+        }
+        let mut done = self.steps().filter(|(_, state)| matches!(state, Some(StepState::Done | StepState::Kept)));
+        let any = done.any(|(step, _)| step.is_undoable());
+        match (any, self.intent.entity.as_str()) {
+            (false, _) => "no",
+            (true, "process") => "image only",
+            (true, _) => "yes",
+        }
+    }
+
+    /// Why it stands as it does, where that needs saying.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        let outcomes = self.close.iter().flat_map(|close| &close.outcomes).filter_map(|outcome| outcome.reason.as_deref());
+        let own = self.close.as_ref().and_then(|close| close.reason.as_deref());
+        let all: Vec<&str> = own.into_iter().chain(outcomes).chain(self.intent.notes.iter().map(String::as_str)).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// How it is now.
+    #[must_use]
+    pub fn after(&self) -> Value {
+        let outcomes = self.close.iter().flat_map(|close| &close.outcomes).filter_map(|outcome| outcome.found.as_object());
+        let all: Map<String, Value> = outcomes.flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        Value::Object(all)
+    }
+
+    /// The event that tells it.
+    #[must_use]
+    pub fn told(&self) -> Effect {
+        Effect {
+            effect_id: self.intent.id,
+            entity: self.intent.entity.clone(),
+            target: self.intent.target.clone(),
+            action: self.action(),
+            before: self.intent.before.clone(),
+            after: self.after(),
+            undoable: json!(self.undoable()),
+            state: self.state().as_str().to_owned(),
+            reason: self.reason(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    id: u64,
+    time: String,
+    #[serde(rename = "type")]
+    entity: &'a str,
+    target: &'a str,
+    analyst: &'a str,
+    state: &'static str,
+    undoable: &'static str,
+    before: &'a Value,
+    after: Value,
+    action: String,
+    reason: Option<String>,
+}
+
+/// `remediate list`.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn list(ctx: &mut Context) -> VerbResult {
+    let entries = ctx.agent.effects.entries()?;
+    ctx.table(KEYS)?;
+    for entry in &entries {
+        ctx.row(&Row {
+            id: entry.intent.id,
+            time: entry.intent.time.to_string(),
+            entity: &entry.intent.entity,
+            target: &entry.intent.target,
+            analyst: &entry.intent.analyst,
+            state: entry.state().as_str(),
+            undoable: entry.undoable(),
+            before: &entry.intent.before,
+            after: entry.after(),
+            action: entry.action(),
+            reason: entry.reason(),
+        })?;
+    }
+    Ok(())
+}
+
+/// What `-plan` tells of changes that it does not make.
+///
+/// # Errors
+/// When nobody listens any more.
+pub fn planned(ctx: &mut Context, changes: &[Change]) -> VerbResult {
+    ctx.table(PLANNED)?;
+    for change in changes {
+        let steps: Vec<Step> = change.acts.iter().map(|act| act.step()).collect();
+        let action: Vec<&str> = steps.iter().map(|step| step.done_word(change.entity)).collect();
+        let undoable = match (steps.iter().any(Step::is_undoable), change.entity) {
+            (false, _) => "no",
+            (true, "process") => "image only",
+            (true, _) => "yes",
+        };
+        ctx.row(&json!({
+            "id": null, "type": change.entity, "target": change.target, "action": action.join(", "), "state": "planned",
+            "undoable": undoable, "before": change.before, "after": null,
+            "reason": (!change.notes.is_empty()).then(|| change.notes.join("; ")),
+        }))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! `undo`: what was removed comes back, step by step, the last one first.
+
+use std::sync::Arc;
+
+use super::{Act, Change, file};
+use crate::agent::context::{Context, VerbError, VerbResult};
+use crate::agent::dispatch::Shared;
+use crate::agent::identity::FileIdentity;
+use crate::agent::journal::{Entry, Quarantined, State, Step, StepState};
+use crate::agent::path::{key, lossy, of_key, problem};
+use crate::agent::quarantine::{Asked, PutBack, Restore, plan};
+use crate::protocol::Problem;
+
+/// `undo N`.
+///
+/// # Errors
+/// When there is no such effect, or it cannot be undone: why.
+pub fn undo_one(ctx: &mut Context, number: &str) -> VerbResult {
+    let entries = ctx.agent.effects.entries()?;
+    let entry = entries.iter().find(|entry| entry.intent.id.to_string() == number);
+    let entry = entry.ok_or_else(|| {
+        Problem::new("not_found", format!("there is no effect {number}; `remediate list` shows those there are"))
+            .about("number")
+    })?;
+    undo(ctx, entry)
+}
+
+/// `undo TYPE ID`: the newest effect on that entity.
+///
+/// # Errors
+/// When there is none, or it cannot be undone: why.
+pub fn undo_target(ctx: &mut Context, entity: &str, id: &str) -> VerbResult {
+    let target = if matches!(entity, "file" | "startupfolder") { key(&ctx.path(id)) } else { id.to_owned() };
+    let entries = ctx.agent.effects.entries()?;
+    let meant = |entry: &&Entry| entry.intent.entity == entity && is_called(entry, &target);
+    let undoable = entries.iter().rev().find(|entry| meant(entry) && entry.undoable() != "no");
+    let entry = undoable.or_else(|| entries.iter().rev().find(|entry| meant(entry) && entry.intent.undoes.is_none()));
+    let entry = entry.ok_or_else(|| {
+        let message = format!("nothing was done to the {entity} {target}; `remediate list` shows what was done");
+        Problem::new("not_found", message).at(target.clone())
+    })?;
+    undo(ctx, entry)
+}
+
+fn is_called(entry: &Entry, target: &str) -> bool {
+    let short = |name: &str| name.strip_suffix(".service").map(ToOwned::to_owned);
+    entry.intent.target == target
+        || (entry.intent.entity == "service" && short(&entry.intent.target).as_deref() == Some(target))
+}
+
+/// `undo -session`: every effect of this session, the newest first. One that cannot be undone does not hold up the others.
+///
+/// # Errors
+/// When one of them could not be undone.
+pub fn undo_session(ctx: &mut Context) -> VerbResult {
+    let entries = ctx.agent.effects.entries()?;
+    let session = ctx.command.session_id.clone();
+    let mut failed = Vec::new();
+    for entry in entries.iter().rev().filter(|entry| entry.intent.session_id == session && entry.undoable() != "no") {
+        match undo(ctx, entry) {
+            Err(VerbError::Failed(problem)) => failed.push(problem),
+            other => other?,
+        }
+    }
+    let count = failed.len();
+    let mut failed = failed.into_iter();
+    let Some(mut first) = failed.next() else { return Ok(()) };
+    if count > 1 {
+        first.message = format!("{} ({} more could not be undone)", first.message, count - 1);
+    }
+    failed.for_each(|problem| ctx.problem(problem));
+    Err(first.into())
+}
+
+fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
+    let id = entry.intent.id;
+    let refuse = |why: String| Err(Problem::new("not_undoable", why).at(entry.intent.target.clone()).into());
+    if let Some(undone) = entry.intent.undoes {
+        return refuse(format!(
+            "effect {id} is itself an undo, of effect {undone}; `remediate` removes again what it restored"
+        ));
+    }
+    match (entry.state(), entry.undone_by) {
+        (State::Undone, Some(by)) => return refuse(format!("effect {id} was undone already, by effect {by}")),
+        (State::Open, _) => return refuse(format!("effect {id} is under way")),
+        (State::NotDone, _) => return refuse(format!("of effect {id} nothing was done")),
+        _ if entry.undoable() == "no" => return refuse(format!("of effect {id} nothing can be put back")),
+        _ => {}
+    }
+    let agent = Arc::clone(&ctx.agent);
+    let _one = agent.effects.one_at_a_time();
+    let mut acts: Vec<Box<dyn Act>> = Vec::new();
+    for (at, step) in entry.intent.steps.iter().enumerate().rev() {
+        let done = matches!(entry.outcome(at).map(|outcome| outcome.state), Some(StepState::Done | StepState::Kept));
+        if done && step.is_undoable() {
+            acts.push(reverse(ctx, &agent, entry, step)?);
+        }
+    }
+    let folder_mtime = entry.after().get("folder_mtime_ns").and_then(serde_json::Value::as_i64);
+    let entity = ENTITIES.iter().find(|entity| **entity == entry.intent.entity).copied().unwrap_or("file");
+    let change = Change {
+        entity,
+        target: entry.intent.target.clone(),
+        undoes: Some(id),
+        before: entry.after(),
+        acts,
+        notes: vec![format!("the undo of effect {id}")],
+        folder_mtime,
+    };
+    agent.effects.carry_out(ctx, change)
+}
+
+/// The entity types that effects have.
+const ENTITIES: [&str; 5] = ["file", "process", "service", "scheduledtask", "startupfolder"];
+
+/// What reverses a step.
+fn reverse(ctx: &mut Context, agent: &Shared, entry: &Entry, step: &Step) -> Result<Box<dyn Act>, VerbError> {
+    match step {
+        Step::Quarantine(kept) => put_back(ctx, agent, entry.state(), kept),
+        Step::PutBack(_) | Step::Restore(_) => Err(VerbError::failed("not_undoable", "an undo is not undone")),
+    }
+}
+
+fn put_back(ctx: &mut Context, agent: &Shared, state: State, kept: &Quarantined) -> Result<Box<dyn Act>, VerbError> {
+    let quarantine = &agent.effects.quarantine;
+    if ctx.flag("overwrite") {
+        make_room(ctx, agent, kept)?;
+    }
+    // What stayed in quarantine since it was not what was seen is put back as it is.
+    let kept = match state {
+        State::Kept => as_it_is(agent, kept)?,
+        _ => kept.clone(),
+    };
+    match PutBack::plan(quarantine, &agent.root, &kept) {
+        Ok(act) => Ok(Box::new(act)),
+        Err(problem) if kept.copied && problem.code == "not_found" => {
+            Ok(Box::new(Restore::plan(quarantine, &agent.root, &kept)?))
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+fn as_it_is(agent: &Shared, kept: &Quarantined) -> Result<Quarantined, Problem> {
+    let place = agent.effects.quarantine.place(kept);
+    let now = agent.root.link_facts(&place).map_err(|error| problem(&place, &error))?;
+    let mut facts = kept.facts.clone();
+    facts.sealed = false;
+    Ok(Quarantined { identity: FileIdentity::new(&now, None), hashed: false, facts, ..kept.clone() })
+}
+
+/// With `-overwrite`: what is there now goes to quarantine, as an effect of its own.
+fn make_room(ctx: &mut Context, agent: &Shared, kept: &Quarantined) -> VerbResult {
+    let path = of_key(&kept.path);
+    let Ok(held) = agent.root.hold(&path) else { return Ok(()) };
+    if held.facts.is_folder() {
+        let shown = lossy(&path);
+        return Err(Problem::new("conflict", format!("{shown}: a folder is there now, which is not overwritten"))
+            .at(shown)
+            .into());
+    }
+    file::refuse_protected(agent, &held)?;
+    let identity = FileIdentity::new(&held.now().map_err(|error| problem(&path, &error))?, None);
+    let asked = Asked { used: agent.effects.used()?, hash: false, only_plan: false };
+    let take = plan(&agent.effects.quarantine, &agent.root, held, &identity, asked)?;
+    let change = file::change(agent, "file", key(&path), take);
+    agent.effects.carry_out(ctx, change)
+}

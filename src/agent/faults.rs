@@ -1,0 +1,48 @@
+//! Named points at which a test ends the process as a crash would: `LRSH_FAULT=journal.intent.after_fsync:3:abort` at the third
+//! time that the point is reached. Without the feature `faults` there is nothing of this in the program.
+
+/// Every point. A test aborts at each, and fails when one is never reached.
+pub const POINTS: &[&str] = &[
+    "journal.intent.before_fsync",
+    "journal.intent.after_fsync",
+    "journal.close.before_fsync",
+    "journal.close.after_fsync",
+    "quarantine.after_rename",
+    "quarantine.after_compare",
+    "quarantine.after_seal",
+    "quarantine.after_sync",
+    "quarantine.after_copy",
+    "putback.after_unseal",
+    "putback.after_rename",
+    "putback.after_sync",
+    "putback.after_write",
+    "putback.after_copy",
+    "effect.before_told",
+];
+
+/// A point. Does nothing unless `LRSH_FAULT` names it.
+#[cfg(feature = "faults")]
+pub fn point(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static REACHED: AtomicU64 = AtomicU64::new(0);
+    let wanted = WANTED.get_or_init(|| {
+        let fault = std::env::var("LRSH_FAULT").ok()?;
+        let mut parts = fault.split(':');
+        let (name, count, action) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
+        (action == "abort").then(|| (name.to_owned(), count))
+    });
+    if let Some((wanted, count)) = wanted
+        && wanted == name
+        && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *count
+    {
+        tracing::error!(name, "aborting, as LRSH_FAULT asks");
+        std::process::abort();
+    }
+}
+
+/// A point, in a program without them.
+#[cfg(not(feature = "faults"))]
+#[inline]
+pub fn point(_name: &str) {}

@@ -1,0 +1,154 @@
+//! A name held open together with its folder, so that what was compared is what is acted on, whatever is renamed meanwhile; and
+//! the mount that a folder lies on.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
+
+use super::facts::Facts;
+use super::root::Root;
+
+/// Of statx(2): which mount a file lies on. Kernels before 5.8 do not tell.
+const MOUNT_ID: StatxFlags = StatxFlags::from_bits_retain(0x1000);
+/// tmpfs and ramfs, as statfs(2) numbers them.
+const VOLATILE: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// A name in an opened folder, and what it means.
+#[derive(Debug)]
+pub struct Held {
+    /// Its path, no link in front of the name.
+    pub path: PathBuf,
+    /// The folder, open for reading.
+    pub folder: OwnedFd,
+    /// The name.
+    pub name: CString,
+    /// What the name meant when it was opened; only held (`O_PATH`).
+    pub fd: OwnedFd,
+    /// Its facts, of the very thing that is held.
+    pub facts: Facts,
+}
+
+impl Held {
+    /// Holds a name in an opened folder, a link itself, not where it leads.
+    ///
+    /// # Errors
+    /// As openat and statx say.
+    pub fn of(folder: OwnedFd, name: CString, path: PathBuf) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&folder, &name, flags, Mode::empty())?;
+        let facts = Facts::of(fd.as_fd(), c"")?;
+        Ok(Self { path, folder, name, fd, facts })
+    }
+
+    /// Opens the content of a regular file without leaving a trace in its access time where that is allowed.
+    ///
+    /// # Errors
+    /// As openat says; `ESTALE` when the name means something else by now.
+    pub fn content(&self) -> io::Result<File> {
+        let file = open_content(self.folder.as_fd(), &self.name)?;
+        let facts = Facts::of(file.as_fd(), c"")?;
+        if (facts.dev, facts.inode) == (self.facts.dev, self.facts.inode) { Ok(file) } else { Err(Errno::STALE.into()) }
+    }
+
+    /// What is held, as it is now.
+    ///
+    /// # Errors
+    /// As statx says.
+    pub fn now(&self) -> io::Result<Facts> {
+        Facts::of(self.fd.as_fd(), c"")
+    }
+}
+
+/// Opens the content of a file in a folder, no link followed, nothing waited for, its access time left alone where allowed.
+///
+/// # Errors
+/// As openat says.
+pub fn open_content(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    match rustix::fs::openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => Ok(File::from(rustix::fs::openat(folder, name, flags, Mode::empty())?)),
+        opened => Ok(File::from(opened?)),
+    }
+}
+
+impl Root {
+    /// Holds the name at a path. Links in front of the name are resolved once; the folder is then opened without any.
+    ///
+    /// # Errors
+    /// As openat2 and statx say; `EISDIR` for `/`.
+    pub fn hold(&self, path: &Path) -> io::Result<Held> {
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ISDIR.into()) };
+        let real = self.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
+        let real = self.path_of(real.as_fd()).ok_or(Errno::STALE)?;
+        let folder = self.open_real_folder(&real)?;
+        let path = real.join(name);
+        Held::of(folder, CString::new(name.as_bytes())?, path)
+    }
+}
+
+/// Which mount an open file lies on; where the kernel does not tell, its file system.
+///
+/// # Errors
+/// As statx says.
+pub fn mount_of(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS | MOUNT_ID)?;
+    let known = StatxFlags::from_bits_retain(stat.stx_mask).contains(MOUNT_ID);
+    let dev = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+    Ok((dev, if known { stat.stx_mnt_id } else { 0 }))
+}
+
+/// The topmost folder of the mount that a folder lies on, not above `top`; open for reading.
+///
+/// # Errors
+/// As openat and statx say.
+pub fn mount_root(folder: BorrowedFd<'_>, top: Option<(u64, u64)>) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mount = mount_of(folder)?;
+    let mut here = rustix::fs::openat(folder, c".", flags, Mode::empty())?;
+    loop {
+        let facts = Facts::of(here.as_fd(), c"")?;
+        let above = rustix::fs::openat(&here, c"..", flags, Mode::empty())?;
+        let same = Facts::of(above.as_fd(), c"")?.inode == facts.inode;
+        if top == Some((facts.dev, facts.inode)) || mount_of(above.as_fd())? != mount || same {
+            return Ok(here);
+        }
+        here = above;
+    }
+}
+
+/// Whether what lies there is gone with the next boot.
+#[must_use]
+pub fn is_volatile(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(fd).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|kind| VOLATILE.contains(&(kind & 0xffff_ffff))))
+}
+
+/// Whether the mount may not be written to.
+#[must_use]
+pub fn is_mounted_read_only(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatvfs(fd).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// How many bytes there is room for.
+#[must_use]
+pub fn room(fd: BorrowedFd<'_>) -> u64 {
+    rustix::fs::fstatvfs(fd).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
+}
+
+/// Sets when a name was last read and when its content last changed, in nanoseconds since 1970; `None` leaves one as it is.
+///
+/// # Errors
+/// As utimensat says.
+pub fn set_times(folder: BorrowedFd<'_>, name: &CStr, read: Option<i64>, changed: Option<i64>) -> io::Result<()> {
+    let time = |ns: Option<i64>| match ns {
+        Some(ns) => Timespec { tv_sec: ns.div_euclid(1_000_000_000), tv_nsec: ns.rem_euclid(1_000_000_000) },
+        None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+    };
+    let times = Timestamps { last_access: time(read), last_modification: time(changed) };
+    Ok(rustix::fs::utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
