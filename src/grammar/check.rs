@@ -35,7 +35,8 @@ fn check_row(table: &Table, row: &Row, problem: &mut dyn FnMut(String)) {
         check_params(params, problem);
     }
     for form in &row.forms {
-        let known = form.when == "number" || ["value:", "flag:", "values:"].iter().any(|start| form.when.starts_with(start));
+        let known =
+            form.when == "number" || ["value:", "flag:", "values:", "param:"].iter().any(|start| form.when.starts_with(start));
         if !known {
             problem(format!("`{}` is no condition of a form", form.when));
         }

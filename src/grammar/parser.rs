@@ -171,6 +171,7 @@ impl<'a> Binder<'a> {
         let words = &self.split.arguments;
         let (mut value, mut number, mut named_first, mut named_number) = (None, None, false, false);
         let mut flags: Vec<&str> = Vec::new();
+        let mut names: Vec<&str> = Vec::new();
         let mut count = 0;
         let mut at = 0;
         while let Some(word) = words.get(at) {
@@ -189,6 +190,7 @@ impl<'a> Binder<'a> {
                     } else if name.eq_ignore_ascii_case("number") {
                         named_number = true;
                     }
+                    names.push(name);
                     count += usize::from(!is_shared(name));
                     at += 1;
                 }
@@ -205,6 +207,10 @@ impl<'a> Binder<'a> {
             Some(("value", wanted)) => value.is_some_and(|value| value.eq_ignore_ascii_case(wanted)),
             Some(("flag", wanted)) => flags.iter().any(|flag| flag.eq_ignore_ascii_case(wanted)),
             Some(("values", wanted)) => wanted.parse().is_ok_and(|wanted: usize| count >= wanted),
+            Some(("param", wanted)) => {
+                let place = self.row.params.iter().position(|param| param.name == wanted);
+                names.iter().any(|name| name.eq_ignore_ascii_case(wanted)) || place.is_some_and(|place| count > place)
+            }
             _ => form.when == "number" && (named_number || !named_first && number.is_some_and(values::is_number)),
         })
     }

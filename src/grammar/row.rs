@@ -218,7 +218,8 @@ pub struct Flag {
 #[serde(deny_unknown_fields)]
 pub struct Form {
     /// When it binds: `value:NAME` (the first parameter has this value, by position or by name), `flag:NAME`, `number`
-    /// (the first value is a number), `values:N` (at least so many values, `output` and view options aside).
+    /// (the first value is a number), `values:N` (at least so many values, `output` and view options aside), `param:NAME` (the
+    /// row's parameter of that name has a value).
     pub when: String,
     /// Its parameters, behind the first of the row where `when` is a value.
     #[serde(default, rename = "param")]

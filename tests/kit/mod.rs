@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Not every part of the kit has a test that uses all of it.
 
 pub mod device;
+pub mod fleet;
 pub mod home;
 pub mod need;
 pub mod pty;

@@ -12,7 +12,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::events::sse;
-use super::{Caller, session_id};
+use super::{BasicCaller, session_id};
 use crate::protocol::link::{FileRefusal, FileRequest};
 use crate::protocol::{CommandId, CommandRecord, NewCommand};
 use crate::service::commands::pick;
@@ -22,7 +22,7 @@ use crate::service::state::Service;
 /// Posts a command; the answer is its event stream.
 pub(super) async fn create(
     State(service): State<Service>,
-    caller: Caller,
+    BasicCaller(caller): BasicCaller,
     Path(sid): Path<String>,
     new: Result<Json<NewCommand>, JsonRejection>,
 ) -> Answer<Response> {
@@ -42,7 +42,7 @@ pub(super) async fn create(
 
 pub(super) async fn list(
     State(service): State<Service>,
-    _caller: Caller,
+    _caller: BasicCaller,
     Path(sid): Path<String>,
 ) -> Answer<Json<Vec<CommandRecord>>> {
     let id = session_id(&sid)?;
@@ -55,7 +55,7 @@ pub(super) async fn list(
 
 pub(super) async fn one(
     State(service): State<Service>,
-    _caller: Caller,
+    _caller: BasicCaller,
     Path((sid, cid)): Path<(String, String)>,
 ) -> Answer<Json<CommandRecord>> {
     Ok(Json(find(&service, &sid, &cid).await?))
@@ -77,7 +77,7 @@ struct Cancel {
 
 pub(super) async fn cancel(
     State(service): State<Service>,
-    caller: Caller,
+    BasicCaller(caller): BasicCaller,
     Path((sid, cid)): Path<(String, String)>,
     body: axum::body::Bytes,
 ) -> Answer<Json<Value>> {
@@ -102,7 +102,7 @@ pub(super) async fn cancel(
 /// The bytes behind a `getfile` or `collect`, from the device as they are asked for.
 pub(super) async fn file(
     State(service): State<Service>,
-    caller: Caller,
+    BasicCaller(caller): BasicCaller,
     Path((sid, cid)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer<Response> {

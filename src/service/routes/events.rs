@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Caller, session_id};
+use super::{BasicCaller, session_id};
 use crate::service::error::{Answer, Refusal};
 use crate::service::state::{Command, Service};
 
@@ -35,7 +35,7 @@ impl After {
 
 pub(super) async fn of_command(
     State(service): State<Service>,
-    _caller: Caller,
+    _caller: BasicCaller,
     Path((sid, cid)): Path<(String, String)>,
     Query(after): Query<After>,
     headers: HeaderMap,
@@ -115,7 +115,7 @@ fn framed(command: &Command, next: &mut u64, count: u64) -> Bytes {
 
 pub(super) async fn of_session(
     State(service): State<Service>,
-    caller: Caller,
+    BasicCaller(caller): BasicCaller,
     Path(sid): Path<String>,
     Query(after): Query<After>,
     headers: HeaderMap,

@@ -18,6 +18,7 @@ use super::error::{Answer, Refusal};
 use super::policy::Analyst;
 use super::serve::Peer;
 use super::state::Service;
+use crate::grammar::Role;
 use crate::protocol::{API, PROTOCOL_HEADER, PROTOCOL_VERSION, REQUEST_HEADER, SHELL_HEADER, SessionId};
 
 /// The largest body of a call, in bytes; library content is streamed and has its own limit.
@@ -68,10 +69,24 @@ async fn named(request: Request, next: Next) -> Response {
     response
 }
 
-/// Who calls.
+/// Who calls. What they may do is for the route to ask; see [`BasicCaller`].
 pub(super) struct Caller {
     pub(super) analyst: Analyst,
     pub(super) shell: Option<String>,
+}
+
+/// Who calls a route that needs the role `basic`, as every route about devices, sessions and commands does.
+pub(super) struct BasicCaller(pub(super) Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for BasicCaller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let path = parts.uri.path();
+        caller.analyst.check(Role::Basic, &format!("{} {}", parts.method, path))?;
+        Ok(Self(caller))
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {

@@ -6,26 +6,30 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Caller, session_id};
+use super::{BasicCaller, session_id};
 use crate::protocol::{NewSession, Session};
 use crate::service::error::{Answer, Refusal};
 use crate::service::state::Service;
 
-pub(super) async fn list(State(service): State<Service>, caller: Caller) -> Answer<Json<Vec<Session>>> {
+pub(super) async fn list(State(service): State<Service>, BasicCaller(caller): BasicCaller) -> Answer<Json<Vec<Session>>> {
     let stored = service.inner.store.sessions(false).await?;
     Ok(Json(stored.into_iter().map(|session| service.told_stored(session, &caller.analyst)).collect()))
 }
 
 pub(super) async fn open(
     State(service): State<Service>,
-    caller: Caller,
+    BasicCaller(caller): BasicCaller,
     wanted: Result<Json<NewSession>, JsonRejection>,
 ) -> Answer<Json<Session>> {
     let Json(wanted) = wanted.map_err(|error| Refusal::bad("bad_body", error.body_text()))?;
     Ok(Json(service.open_session(&caller.analyst, caller.shell.as_deref(), wanted).await?))
 }
 
-pub(super) async fn one(State(service): State<Service>, caller: Caller, Path(sid): Path<String>) -> Answer<Json<Session>> {
+pub(super) async fn one(
+    State(service): State<Service>,
+    BasicCaller(caller): BasicCaller,
+    Path(sid): Path<String>,
+) -> Answer<Json<Session>> {
     let id = session_id(&sid)?;
     let stored = service.inner.store.session(&id).await?;
     let stored = stored.ok_or_else(|| Refusal::not_found(format!("there is no session {sid}")).about("session"))?;
@@ -44,7 +48,7 @@ pub(super) struct Close {
 
 pub(super) async fn close(
     State(service): State<Service>,
-    caller: Caller,
+    BasicCaller(caller): BasicCaller,
     Path(sid): Path<String>,
     body: axum::body::Bytes,
 ) -> Answer<Json<Value>> {
@@ -72,7 +76,7 @@ pub(super) async fn close(
 /// The commands that this analyst may run on this device, as the table has them.
 pub(super) async fn definitions(
     State(service): State<Service>,
-    caller: Caller,
+    BasicCaller(caller): BasicCaller,
     Path(sid): Path<String>,
 ) -> Answer<Json<Vec<Value>>> {
     let session = service.own_session(&session_id(&sid)?, &caller.analyst).await?;
@@ -80,7 +84,10 @@ pub(super) async fn definitions(
     let may =
         rows.filter(|row| row.platforms.contains(&session.platform()) && row.roles().any(|role| caller.analyst.may(role)));
     let told = may.map(|row| {
-        let mut value = serde_json::to_value(row).unwrap_or_default();
+        let mut row = row.clone();
+        let main = row.role;
+        row.forms.retain(|form| caller.analyst.may(form.role.unwrap_or(main)));
+        let mut value = serde_json::to_value(&row).unwrap_or_default();
         if let Some(map) = value.as_object_mut() {
             map.insert("command_definition_id".into(), json!(row.name));
         }
