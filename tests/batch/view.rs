@@ -81,3 +81,12 @@ fn enough_rows_end_the_command_on_the_device_as_completed() {
     assert_eq!(rows.len(), 4);
     assert_eq!(rows[3]["status"], "completed");
 }
+
+#[test]
+fn a_row_that_says_what_went_wrong_is_not_overlooked() {
+    let home = Home::new();
+    let ran = home.line("fileinfo /nonexistent -output table").code(0);
+    assert!(ran.err().contains("1 row says what went wrong: -columns path,error shows it"), "{}", ran.err());
+    let ran = home.line("fileinfo /nonexistent -output table -columns path,error").code(0);
+    assert!(ran.out().contains("no such file") && !ran.err().contains("went wrong"), "{}{}", ran.out(), ran.err());
+}

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const GAP: usize = 2;
 /// Words are not cut below this while another column could go instead.
 const COMFORT: usize = 28;
+/// The field that says what went wrong with a row's thing.
+const ERROR: &str = "error";
 /// Words are not cut below this at all.
 const LEAST: usize = 8;
 
@@ -38,6 +40,8 @@ pub(super) struct Table {
     color: bool,
     state: State,
     rows: u64,
+    /// Rows that say what went wrong with them, in a field that is not shown.
+    errors: u64,
     cut: u64,
     left_out: Vec<String>,
 }
@@ -70,13 +74,16 @@ impl Table {
     pub(super) fn new(columns: Vec<Column>, width: Option<usize>, zone: TimeZone, color: bool) -> Self {
         // Each field's exact form is looked for beside it.
         let uris: Vec<String> = columns.iter().map(|column| format!("{}_uri", column.key)).collect();
-        let wanted = Wanted::new(columns.iter().map(|column| column.key.as_str()).chain(uris.iter().map(String::as_str)));
+        let keys = columns.iter().map(|column| column.key.as_str()).chain(uris.iter().map(String::as_str));
+        let wanted = Wanted::new(keys.chain([ERROR]));
         let state = State::Sampling { rows: Vec::new(), kept: Vec::new(), since: None };
-        Self { columns, wanted, width, zone, color, state, rows: 0, cut: 0, left_out: Vec::new() }
+        Self { columns, wanted, width, zone, color, state, rows: 0, errors: 0, cut: 0, left_out: Vec::new() }
     }
 
-    fn read<'r>(&self, row: &'r str) -> Row<'r> {
-        let found = self.wanted.find(row);
+    fn read<'r>(&mut self, row: &'r str) -> Row<'r> {
+        let mut found = self.wanted.find(row);
+        let error = found.pop().flatten();
+        self.errors += u64::from(error.is_some_and(|error| error != "null" && error != "\"\""));
         let (values, uris) = found.split_at(self.columns.len().min(found.len()));
         let mut below = Vec::new();
         let cells = self.columns.iter().zip(values).zip(uris).enumerate().map(|(at, ((column, raw), uri))| {
@@ -227,7 +234,8 @@ impl Shape for Table {
             State::Records(records) => return records.row(row, out),
             State::Lines(places) => {
                 let places = std::mem::take(places);
-                self.cut += write_line(&places, &self.read(row), self.width.is_some(), out);
+                let read = self.read(row);
+                self.cut += write_line(&places, &read, self.width.is_some(), out);
                 self.state = State::Lines(places);
                 return;
             }
@@ -267,6 +275,11 @@ impl Shape for Table {
         }
         if !self.left_out.is_empty() {
             notes.push(format!("left out for want of width: {}", self.left_out.join(", ")));
+        }
+        if self.errors > 0 && !self.columns.iter().any(|column| column.key == ERROR) {
+            let rows = if self.errors == 1 { "1 row says".to_owned() } else { format!("{} rows say", self.errors) };
+            let first = self.columns.first().map_or("", |column| column.key.as_str());
+            notes.push(format!("{rows} what went wrong: -columns {first},{ERROR} shows it"));
         }
         match self.cut {
             0 => {}
