@@ -84,3 +84,37 @@ impl Facts {
             .or_else(|| only(&|device| device.name.starts_with(wanted) || device.id.starts_with(wanted)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::DeviceState;
+
+    fn device(name: &str, id: &str, platform: PlatformName) -> Device {
+        Device {
+            id: id.into(),
+            name: name.into(),
+            platform,
+            version: "1".into(),
+            last_seen: jiff::Timestamp::UNIX_EPOCH,
+            state: DeviceState::Online,
+            tags: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_platform_is_known_where_one_device_can_be_meant() {
+        let (linux, windows) = (Some(PlatformName::Linux), Some(PlatformName::Windows));
+        let mut facts = Facts { devices: vec![device("web", "ab1", PlatformName::Linux)], roles: None };
+        assert_eq!(facts.platform(None), linux);
+        facts.devices.push(device("web-2", "ab2", PlatformName::Windows));
+        let check = |wanted, platform| assert_eq!(facts.platform(wanted), platform, "{wanted:?}");
+        check(None, None);
+        check(Some("web"), linux);
+        check(Some("web-"), windows);
+        check(Some("we"), None);
+        check(Some("ab2"), windows);
+        check(Some("ab"), None);
+        check(Some("none"), None);
+    }
+}

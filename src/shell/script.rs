@@ -141,11 +141,13 @@ async fn stream(shell: &mut Shell) -> Outcome<Exit> {
     let (mut exit, mut number) = (Exit::Done, 0);
     loop {
         let next = tokio::select! {
-            next = lines.recv() => next,
+            // Before the end of the input, which may come with the signal.
+            biased;
             asked = shell.signalled() => {
                 shell.asked(asked);
                 break;
             }
+            next = lines.recv() => next,
         };
         let Some(text) = next else { break };
         number += 1;

@@ -94,7 +94,9 @@ fn a_signal_cancels_on_the_device_and_ends_the_batch_with_its_code() {
 fn a_signal_between_two_lines_of_a_stream_ends_it() {
     let home = Home::new();
     let mut child = piped(home.command().arg("--stream"));
-    writeln!(child.stdin.as_mut().unwrap(), "devices -output jsonl").unwrap();
+    // Held open: the end of the input is no part of this.
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, "devices -output jsonl").unwrap();
     let mut first = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
     assert!(first.contains("linux"));
