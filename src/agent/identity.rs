@@ -65,3 +65,14 @@ pub struct ServiceIdentity {
     /// As the manager calls it.
     pub enabled: Option<String>,
 }
+
+/// Which scheduled task or start-up item it is, and what it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemIdentity {
+    /// The file that describes it.
+    pub source_file: Option<String>,
+    /// Which line of that, from 1; `None` when the whole file is it.
+    pub place: Option<u32>,
+    /// Of the line, or of the file.
+    pub sha256: Option<String>,
+}

@@ -11,6 +11,7 @@ mod findfile;
 mod getfile;
 mod hostile;
 mod processes;
+mod scheduledtasks;
 mod services;
 mod table;
 pub mod units;

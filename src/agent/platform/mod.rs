@@ -8,6 +8,7 @@ mod driver;
 mod linux;
 mod process;
 mod service;
+mod task;
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,13 +17,14 @@ use std::time::Duration;
 pub use linux::{
     Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, Linux as Here, Mode, Names, Root, Time, capabilities,
     connections, dpkg, is_mounted_read_only, is_virtual, is_volatile, modules, mount_of, mount_root, open_content, room,
-    services, set_times, systemd, thread_cpu_time,
+    services, set_times, systemd, tasks, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};
 pub use driver::{Driver, ModuleInfo};
 pub use process::{Image, Process, ProcessStatus, base_name};
 pub use service::{Service, Services, StartType};
+pub use task::{Task, Tasks};
 
 use crate::agent::context::{Stop, VerbError};
 use crate::protocol::{Hello, PlatformName};
@@ -78,6 +80,14 @@ pub trait Platform: Send + Sync {
     /// When they cannot be told, or the command was asked to stop.
     fn services(&self, _stop: &Stop) -> Result<Services, VerbError> {
         Err(not_on_platform(self.name(), "services"))
+    }
+
+    /// All scheduled tasks.
+    ///
+    /// # Errors
+    /// When they cannot be told, or the command was asked to stop.
+    fn tasks(&self, _stop: &Stop) -> Result<Tasks, VerbError> {
+        Err(not_on_platform(self.name(), "scheduled tasks"))
     }
 
     /// The process of that number, if there is one.

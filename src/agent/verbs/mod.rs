@@ -13,6 +13,7 @@ mod findfile;
 mod getfile;
 mod processes;
 mod remediate;
+mod scheduledtasks;
 mod services;
 mod undo;
 
@@ -32,6 +33,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("getfile", getfile::run),
     ("processes", processes::run),
     ("remediate", remediate::run),
+    ("scheduledtasks", scheduledtasks::run),
     ("services", services::run),
     ("undo", undo::run),
 ];

@@ -7,11 +7,13 @@ pub mod dpkg;
 mod facts;
 mod folder;
 mod held;
+mod homes;
 pub mod modules;
 mod processes;
 mod root;
 pub mod services;
 pub mod systemd;
+pub mod tasks;
 mod users;
 
 use std::io;
@@ -31,7 +33,7 @@ pub use root::{Root, is_virtual};
 use dpkg::Packages;
 use processes::ProcessReader;
 
-use super::{Connections, Driver, PackageOwner, Platform, Process, Services};
+use super::{Connections, Driver, PackageOwner, Platform, Process, Services, Tasks};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
@@ -154,6 +156,10 @@ impl Platform for Linux {
 
     fn services(&self, stop: &Stop) -> Result<Services, VerbError> {
         services::services(&self.root, stop)
+    }
+
+    fn tasks(&self, stop: &Stop) -> Result<Tasks, VerbError> {
+        tasks::tasks(&self.root, stop)
     }
 
     fn process(&self, pid: u32) -> Result<Option<Process>, VerbError> {

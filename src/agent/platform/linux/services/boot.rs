@@ -22,7 +22,7 @@ const BUS_SERVICES: [&str; 4] = [
 
 /// What starts by itself.
 #[derive(Debug, Default)]
-pub(super) struct Starts {
+pub(in crate::agent::platform::linux) struct Starts {
     /// Units that the boot pulls in, aliases resolved.
     boot: HashSet<String>,
     /// What starts a unit → whether that is itself started.
@@ -30,7 +30,7 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    pub(super) fn of(units: &Units, root: &Root) -> Self {
+    pub(in crate::agent::platform::linux) fn of(units: &Units, root: &Root) -> Self {
         let mut starts = Self { boot: pulled_in(units), ..Self::default() };
         for unit in units.iter() {
             let (section, key) = match unit.kind {
@@ -61,7 +61,7 @@ impl Starts {
     }
 
     /// Whether a unit that is not masked starts by itself.
-    pub(super) fn start_type(&self, name: &str, unit: &Unit) -> StartType {
+    pub(in crate::agent::platform::linux) fn start_type(&self, name: &str, unit: &Unit) -> StartType {
         let pulled = |name: &str| self.boot.contains(name);
         if pulled(name) || pulled(&unit.name) || (name == unit.name && unit.instances.iter().any(|one| pulled(one))) {
             StartType::Auto

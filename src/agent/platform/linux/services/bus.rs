@@ -1,6 +1,6 @@
 //! What a running systemd says of its units, over D-Bus.
 //!
-//! Two calls of the D-Bus specification's wire format (protocol version 1), spoken here directly: a client library would bring an
+//! A few calls of the D-Bus specification's wire format (protocol version 1), spoken here directly: a client library would bring an
 //! asynchronous runtime of its own for them, and starting the device's own `systemctl` would ask a program that an intruder may have
 //! replaced. systemd's private socket is tried first: it works when the message bus does not.
 
@@ -10,7 +10,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::agent::context::Stop;
+use crate::agent::platform::linux::systemd::{UnitKind, kind_of};
 
 const PRIVATE: &str = "/run/systemd/private";
 const BUS: &str = "/run/dbus/system_bus_socket";
@@ -46,9 +50,7 @@ pub struct UnitState {
 /// When there is no systemd to ask, or it does not answer as it should.
 pub fn units(stop: &Stop) -> io::Result<HashMap<String, UnitState>> {
     let mut bus = Bus::connect()?;
-    let serial = bus.call("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "ListUnits", &[])?;
-    let body = bus.reply(serial)?.ok_or_else(|| invalid("ListUnits was refused"))?;
-    let mut units = parse_units(&body).ok_or_else(|| invalid("the list of units is not what it should be"))?;
+    let mut units = bus.list()?;
     let running: Vec<usize> = (0..units.len())
         .filter(|&at| units.get(at).is_some_and(|unit| unit.name.ends_with(".service") && unit.active != "inactive"))
         .collect();
@@ -70,6 +72,50 @@ pub fn units(stop: &Stop) -> io::Result<HashMap<String, UnitState>> {
         }
     }
     Ok(units.into_iter().map(|unit| (unit.name.clone(), unit)).collect())
+}
+
+/// What the manager says of a timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimerState {
+    /// Whether it waits for its time.
+    pub active: bool,
+    /// When it is next due.
+    pub next: Option<Timestamp>,
+    /// When it was last.
+    pub last: Option<Timestamp>,
+}
+
+/// Every timer that systemd has loaded, by name.
+///
+/// # Errors
+/// As [`units`].
+pub fn timers(stop: &Stop) -> io::Result<HashMap<String, TimerState>> {
+    const ASKED: [&str; 3] = ["NextElapseUSecRealtime", "NextElapseUSecMonotonic", "LastTriggerUSec"];
+    let mut bus = Bus::connect()?;
+    let mut timers = HashMap::new();
+    for unit in bus.list()?.into_iter().filter(|unit| kind_of(&unit.name) == Some(UnitKind::Timer)) {
+        if stop.asked() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let mut answers = [None; ASKED.len()];
+        for (answer, name) in answers.iter_mut().zip(ASKED) {
+            let what = ["org.freedesktop.systemd1.Timer", name];
+            let serial = bus.call(&unit.path, "org.freedesktop.DBus.Properties", "Get", &what)?;
+            // systemd says 0, or the largest number, for never.
+            *answer = bus.reply(serial)?.and_then(|body| parse_micros(&body)).and_then(|micros| i64::try_from(micros).ok());
+        }
+        let [real, monotonic, last] = answers.map(|micros| micros.filter(|&micros| micros > 0));
+        let moment = |micros: i64| Timestamp::from_microsecond(micros).ok();
+        let ahead = monotonic.and_then(|micros| moment(now(ClockId::Realtime) + micros - now(ClockId::Monotonic)));
+        let next = [real.and_then(moment), ahead].into_iter().flatten().min();
+        timers.insert(unit.name, TimerState { active: unit.active == "active", next, last: last.and_then(moment) });
+    }
+    Ok(timers)
+}
+
+fn now(clock: ClockId) -> i64 {
+    let now = clock_gettime(clock);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -102,6 +148,12 @@ impl Bus {
             bus.reply(serial)?.ok_or_else(|| invalid("the bus refused Hello"))?;
         }
         Ok(bus)
+    }
+
+    fn list(&mut self) -> io::Result<Vec<UnitState>> {
+        let serial = self.call("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "ListUnits", &[])?;
+        let body = self.reply(serial)?.ok_or_else(|| invalid("ListUnits was refused"))?;
+        parse_units(&body).ok_or_else(|| invalid("the list of units is not what it should be"))
     }
 
     fn authenticate(&mut self) -> io::Result<()> {
@@ -261,6 +313,15 @@ fn parse_pid(body: &[u8]) -> Option<u32> {
     reader.u32().filter(|&pid| pid != 0)
 }
 
+/// A variant that holds a time.
+fn parse_micros(body: &[u8]) -> Option<u64> {
+    let mut reader = Reader { bytes: body, at: 0 };
+    let [1, b't', 0] = [reader.u8()?, reader.u8()?, reader.u8()?] else { return None };
+    reader.align(8);
+    let bytes = body.get(reader.at..reader.at + 8)?;
+    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -317,6 +378,11 @@ mod tests {
         assert_eq!(parse_units(&[0xff; 64]), None);
         assert_eq!(parse_pid(&[1, b'u', 0, 0, 7, 0, 0, 0]), Some(u32::from_ne_bytes([7, 0, 0, 0])));
         assert_eq!(parse_pid(&[1, b's', 0]), None);
+        assert_eq!(
+            parse_micros(&[1, b't', 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]),
+            Some(u64::from_ne_bytes([7, 0, 0, 0, 0, 0, 0, 0]))
+        );
+        assert_eq!(parse_micros(&[1, b't', 0, 0, 0, 0, 0, 0, 7]), None);
         assert_eq!(reply_serial(&[0xff; 32]), None);
     }
 }

@@ -13,10 +13,11 @@ use super::root::Root;
 use super::systemd::{Loaded, Scope, Unit, UnitKind, Units, command_line, kind_of, template_of};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::platform::service::{Service, Services, StartType};
-use boot::Starts;
 use bus::UnitState;
 use running::Running;
 
+pub(super) use boot::Starts;
+pub use bus::TimerState;
 pub use sysv::parse_header;
 
 /// What pulls other units in, in a unit's own file.
@@ -73,22 +74,31 @@ pub fn services(root: &Root, stop: &Stop) -> Result<Services, VerbError> {
 type States = HashMap<String, UnitState>;
 
 /// What systemd says, where it runs; and why it does not, where it should.
-fn manager(root: &Root, stop: &Stop) -> Result<(Option<States>, Option<String>), VerbError> {
+type Told<T> = Result<(Option<T>, Option<String>), VerbError>;
+
+fn manager(root: &Root, stop: &Stop) -> Told<States> {
+    ask(root, stop, bus::units, "systemd does not tell its units' state", "it is guessed from processes")
+}
+
+/// The timers that a running systemd has, by name.
+pub(super) fn timer_states(root: &Root, stop: &Stop) -> Told<HashMap<String, TimerState>> {
+    ask(root, stop, bus::timers, "systemd does not tell its timers' state", "it is told from their files")
+}
+
+fn ask<T>(root: &Root, stop: &Stop, question: fn(&Stop) -> std::io::Result<T>, silent: &str, instead: &str) -> Told<T> {
     // As sd_booted(3) decides it.
     let booted = root.is_live() && root.link_facts(Path::new("/run/systemd/system")).is_ok_and(|facts| facts.is_folder());
     if !booted {
         return Ok((None, None));
     }
-    match bus::units(stop) {
-        Ok(units) => Ok((Some(units), None)),
+    match question(stop) {
+        Ok(told) => Ok((Some(told), None)),
         Err(_) if stop.asked() => Err(VerbError::stopped()),
         // The folder is also made where systemd is only installed: nobody listens there.
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
             Ok((None, None))
         }
-        Err(error) => {
-            Ok((None, Some(format!("systemd does not tell its units' state ({error}): it is guessed from processes"))))
-        }
+        Err(error) => Ok((None, Some(format!("{silent} ({error}): {instead}")))),
     }
 }
 

@@ -1,0 +1,138 @@
+//! Scheduled tasks: every crontab, what cron's folders hold, anacron, at, and systemd's timers, with their next run on the device's
+//! own clock.
+//!
+//! Reading text and reckoning with time is pure (`cron_time`, `crontab`, `anacron`, `at`, `calendar`, `calendar_text`); the other files look at
+//! the device.
+
+pub mod anacron;
+pub mod at;
+pub mod calendar;
+pub mod calendar_text;
+mod clock;
+mod cron;
+pub mod cron_time;
+pub mod crontab;
+mod spool;
+mod timers;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use sha2::{Digest as _, Sha256};
+
+pub use clock::zone_of;
+
+use super::homes::{User, users};
+use super::root::Root;
+use crate::agent::context::{Stop, VerbError};
+use crate::agent::digest::hex;
+use crate::agent::path::{key, reason};
+use crate::agent::platform::task::{Task, Tasks};
+use calendar::Calendar;
+use clock::Clock;
+use cron_time::Fields;
+
+/// The largest file of tasks that is read, and the most names of one folder.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+const MAX_NAMES: usize = 20_000;
+
+/// All scheduled tasks: cron's, anacron's, at's, then timers.
+///
+/// # Errors
+/// Only when told to stop: what cannot be read is said with the task it is about.
+pub fn tasks(root: &Root, stop: &Stop) -> Result<Tasks, VerbError> {
+    let mut search = Search { root, stop, clock: Clock::of(root), users: users(root), found: Vec::new(), doubt: None };
+    cron::crontabs(&mut search)?;
+    timers::timers(&mut search)?;
+    search.tell_next_runs();
+    spool::anacron(&mut search)?;
+    cron::folders(&mut search)?;
+    spool::at(&mut search)?;
+    let order = |kind: &str| ["cron", "cron.", "anacron", "at", "timer"].iter().position(|known| kind.starts_with(known));
+    search.found.sort_by_key(|found| order(found.task.kind));
+    Ok(Tasks { all: search.found.into_iter().map(|found| found.task).collect(), doubt: search.doubt })
+}
+
+/// What is being looked for, and what was found.
+struct Search<'a> {
+    root: &'a Root,
+    stop: &'a Stop,
+    clock: Clock<'a>,
+    users: Vec<User>,
+    found: Vec<Found>,
+    doubt: Option<String>,
+}
+
+/// A task, and when it is due.
+struct Found {
+    task: Task,
+    due: Vec<Due>,
+}
+
+/// What makes a task due.
+enum Due {
+    Cron(Fields, TimeZone),
+    Calendar(Calendar, TimeZone),
+}
+
+impl Due {
+    fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Cron(fields, zone) => fields.next(after, zone),
+            Self::Calendar(calendar, zone) => calendar.next(after, zone),
+        }
+    }
+}
+
+impl Found {
+    fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        self.due.iter().filter_map(|due| due.next(after)).min()
+    }
+}
+
+impl From<Task> for Found {
+    fn from(task: Task) -> Self {
+        Self { task, due: Vec::new() }
+    }
+}
+
+impl Search<'_> {
+    /// A task that is a whole file, with what the file system tells of it, and its text.
+    fn file(&self, kind: &'static str, path: PathBuf) -> (Task, Option<Vec<u8>>) {
+        let mut task = Task { id: key(&path), kind, ..Task::default() };
+        task.modified = self.root.facts(&path).ok().map(|facts| facts.modified);
+        let text = match self.root.read(&path, MAX_FILE) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                task.error = Some(reason(&error).1);
+                None
+            }
+        };
+        task.sha256 = text.as_deref().map(sha256);
+        task.file = Some(path);
+        (task, text)
+    }
+
+    fn names(&self, folder: &str) -> Vec<PathBuf> {
+        let names = self.root.names(Path::new(folder), MAX_NAMES).unwrap_or_default();
+        names.into_iter().map(|name| Path::new(folder).join(name)).collect()
+    }
+
+    fn user_of(&self, uid: u32) -> String {
+        self.users.iter().find(|user| user.uid == uid).map_or_else(|| uid.to_string(), |user| user.name.clone())
+    }
+
+    fn tell_next_runs(&mut self) {
+        let now = self.clock.now;
+        for found in &mut self.found {
+            if found.task.enabled && found.task.next_run.is_none() {
+                found.task.next_run = found.next(now);
+            }
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
