@@ -12,6 +12,7 @@ mod precheck;
 mod run;
 pub mod script;
 mod session;
+mod stuck;
 pub mod view;
 
 use std::io;
@@ -120,7 +121,10 @@ fn start(options: Options, starter: Arc<dyn Starter>, screen: &Screen, interacti
             }
             interact(&mut shell, &runtime)
         }
-        (false, input) => runtime.block_on(script::run(&mut shell, input)),
+        (false, input) => {
+            stuck::watch(shell.client.clone(), shell.attached_now(), shell.jobs.clone());
+            runtime.block_on(script::run(&mut shell, input))
+        }
     };
     // Nothing is waited for any more: blocking threads may hang in a file system.
     runtime.shutdown_background();

@@ -2,6 +2,7 @@
 //! session, to the first failure.
 
 use std::io::Read as _;
+use std::path::PathBuf;
 
 use super::view::Origin;
 use super::{Input, Shell, jobs, precheck};
@@ -11,6 +12,9 @@ use crate::host::signals::Asked;
 
 /// Scripts are read up to this.
 const MAX_SCRIPT: u64 = 64 << 20;
+
+/// How standard input is called among files.
+const STDIN: &str = "-";
 
 /// A line and where it came from.
 pub(super) struct Sourced {
@@ -28,33 +32,56 @@ impl Sourced {
 pub(super) async fn run(shell: &mut Shell, input: Input) -> Outcome<Exit> {
     let exit = match input {
         Input::Stdin { stream: true } => stream(shell).await,
-        Input::Stdin { stream: false } => {
-            let lines = lines_of("-", &read_all("-", std::io::stdin().lock())?)?;
-            all(shell, &lines).await
-        }
+        input => match lines(shell, input).await? {
+            Some(lines) => all(shell, &lines).await,
+            None => Ok(Exit::Cancelled),
+        },
+    };
+    finish(shell, exit).await
+}
+
+/// The lines of a batch, all of them; `None` when a signal came before.
+async fn lines(shell: &mut Shell, input: Input) -> Outcome<Option<Vec<Sourced>>> {
+    let mut lines = Vec::new();
+    let sources = match input {
+        Input::Stdin { .. } => vec![PathBuf::from(STDIN)],
+        Input::Files(files) => files,
         Input::Lines(texts) => {
-            let mut lines = Vec::new();
             for text in texts {
                 lines.extend(lines_of("-c", text.as_bytes())?);
             }
-            all(shell, &lines).await
-        }
-        Input::Files(files) => {
-            let mut lines = Vec::new();
-            for file in files {
-                let name = file.display().to_string();
-                let bytes = if name == "-" {
-                    read_all("-", std::io::stdin().lock())?
-                } else {
-                    let opened = std::fs::File::open(&file).map_err(|error| no_script(&name, &error))?;
-                    read_all(&name, opened)?
-                };
-                lines.extend(lines_of(&name, &bytes)?);
-            }
-            all(shell, &lines).await
+            return Ok(Some(lines));
         }
     };
-    finish(shell, exit).await
+    for source in sources {
+        let name = source.display().to_string();
+        let Some(bytes) = whole(shell, source).await? else { return Ok(None) };
+        lines.extend(lines_of(&name, &bytes)?);
+    }
+    Ok(Some(lines))
+}
+
+/// The bytes of a script. Read beside the loop, because whoever writes it may take long, or be ended by the same Ctrl+C:
+/// then half a script must not run.
+async fn whole(shell: &mut Shell, source: PathBuf) -> Outcome<Option<Vec<u8>>> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let name = source.display().to_string();
+        if name == STDIN {
+            return read_all(&name, std::io::stdin().lock());
+        }
+        let opened = std::fs::File::open(&source).map_err(|error| no_script(&name, &error))?;
+        read_all(&name, opened)
+    });
+    tokio::select! {
+        biased;
+        asked = shell.signalled() => {
+            shell.asked(asked);
+            Ok(None)
+        }
+        read = reading => {
+            read.map_err(|error| Failure::internal(format!("the reading of the script was lost: {error}")))?.map(Some)
+        }
+    }
 }
 
 /// Why there is no script of that name; who typed a command there is told how one is run.

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
-use super::signal;
+use super::{signal, until};
 use crate::kit::shell::Home;
 
 /// A shell beside the one that is tested: it keeps the session open, and looks at its log.
@@ -65,6 +65,16 @@ fn endless(home: &Home) -> String {
     path.display().to_string()
 }
 
+/// A folder whose listing is more than a pipe takes, so that the command still runs when the reader goes.
+fn many(home: &Home) -> String {
+    let folder = home.work().join("many");
+    std::fs::create_dir(&folder).unwrap();
+    for number in 0..20_000 {
+        std::fs::write(folder.join(format!("file-{number}")), "").unwrap();
+    }
+    folder.display().to_string()
+}
+
 fn piped(command: &mut Command) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -104,17 +114,37 @@ fn a_signal_between_two_lines_of_a_stream_ends_it() {
     assert_eq!(child.wait().unwrap().code(), Some(143));
 }
 
+/// Waits until a process has a handler for SIGTERM: a signal before would end it as any process.
+fn until_it_listens(pid: u32) {
+    let listens = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & (1 << 14) != 0
+    };
+    until("a handler", listens);
+}
+
+#[test]
+fn a_signal_before_the_end_of_the_input_runs_nothing_of_it() {
+    let home = Home::new();
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut child = piped(&mut home.command());
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"devices\n").unwrap();
+        until_it_listens(child.id());
+        signal(child.id(), name);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.is_empty(), "half a script ran");
+        drop(input);
+    }
+}
+
 #[test]
 fn a_closed_standard_output_cancels_on_the_device_and_ends_silently() {
     let home = Home::new();
     let mut beside = Beside::new(&home);
-    // More than a pipe takes, so that the command still runs when the reader goes.
-    let folder = home.work().join("many");
-    std::fs::create_dir(&folder).unwrap();
-    for number in 0..20_000 {
-        std::fs::write(folder.join(format!("file-{number}")), "").unwrap();
-    }
-    let line = format!("dir {} -output jsonl", folder.display());
+    let line = format!("dir {} -output jsonl", many(&home));
     let mut child = piped(home.command().args(["-c", &line, "-c", "dir /"]));
     let mut first = [0; 100];
     let mut output = child.stdout.take().unwrap();
@@ -126,6 +156,21 @@ fn a_closed_standard_output_cancels_on_the_device_and_ends_silently() {
     assert!(!err.contains("error") && !err.contains("panic"), "{err}");
     assert_eq!(beside.ended(&line)["status"], "cancelled");
     assert_eq!(beside.ask("log").as_array().unwrap().len(), 2, "the next line did not run");
+}
+
+#[test]
+fn a_batch_that_nobody_reads_ends_at_a_signal_all_the_same() {
+    let home = Home::new();
+    let mut beside = Beside::new(&home);
+    let line = format!("dir {} -output jsonl", many(&home));
+    let mut child = piped(home.command().args(["-c", &line]));
+    // It stands still once the pipe is full.
+    let pipe = child.stdout.as_ref().unwrap();
+    until("a full pipe", || rustix::io::ioctl_fionread(pipe).unwrap() > 60_000);
+    signal(child.id(), "TERM");
+    // The output stays open, unread, while its end is waited for.
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_ne!(beside.ended(&line)["status"], "running");
 }
 
 #[test]

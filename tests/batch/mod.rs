@@ -15,3 +15,13 @@ mod view;
 fn signal(pid: u32, name: &str) {
     assert!(std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap().success());
 }
+
+/// Looks again and again until it is so.
+#[track_caller]
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < std::time::Duration::from_mins(1), "never seen: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}

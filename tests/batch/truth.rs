@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::signal;
+use super::{signal, until};
 use crate::kit::need::need;
 use crate::kit::shell::Home;
 
@@ -62,9 +62,8 @@ impl Child {
     /// Waits until the kernel says that it is so.
     fn until(self, state: char) -> Self {
         let stat = format!("/proc/{}/stat", self.0.id());
-        while !std::fs::read_to_string(&stat).unwrap().rsplit(')').next().unwrap().trim_start().starts_with(state) {
-            std::thread::yield_now();
-        }
+        let is_so = || std::fs::read_to_string(&stat).unwrap().rsplit(')').next().unwrap().trim_start().starts_with(state);
+        until("the state of a child", is_so);
         self
     }
 }

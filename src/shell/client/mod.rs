@@ -83,6 +83,21 @@ impl Client {
         Self { shared: Arc::new(shared) }
     }
 
+    /// The same shell's way with connections of its own, for a runtime that the others do not belong to.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        let shared = Shared {
+            starter: self.shared.starter.clone(),
+            shell: self.shared.shell.clone(),
+            http: RwLock::new(None),
+            starting: tokio::sync::Mutex::new(()),
+            starts: AtomicU64::new(0),
+            screen: self.shared.screen.clone(),
+            trace: self.shared.trace.clone(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
     /// The name of this shell within a session.
     #[must_use]
     pub fn shell(&self) -> &str {
