@@ -69,6 +69,10 @@ impl Shell {
         if let Some(local) = local::find(&invocation.row.name) {
             return local(self, &invocation).await;
         }
+        if invocation.row.name == "disconnect" {
+            self.attached().await?;
+            self.set_disconnecting(true);
+        }
         let Posted { job, matches } = match self.post(&invocation, text).await {
             Err(failure) if invocation.row.name == "settings" && failure.code() == "policy" => {
                 return local::settings_without_session(self, &invocation).await;
@@ -82,8 +86,12 @@ impl Shell {
         }
         self.jobs.add(&job);
         let exit = self.look(&job).await?;
-        if invocation.row.name == "disconnect" && exit.is_done() {
-            self.forget_session();
+        if invocation.row.name == "disconnect" {
+            if exit.is_done() {
+                self.forget_session();
+            } else {
+                self.set_disconnecting(false);
+            }
         }
         let matched = matches.map(|matches| std::mem::take(&mut *matches.lock().unwrap_or_else(PoisonError::into_inner)));
         match matched {

@@ -1,5 +1,6 @@
 //! The session of a shell: connected by the first command that needs one, watched while it lasts, left at the end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
@@ -14,6 +15,8 @@ pub(super) struct Attached {
     /// What the service said when it was opened.
     pub(super) facts: Session,
     closed: Arc<Mutex<Option<String>>>,
+    /// This shell has asked for its end, and needs not be told of it.
+    disconnecting: Arc<AtomicBool>,
     watch: JoinHandle<()>,
 }
 
@@ -79,9 +82,12 @@ impl Shell {
                 .clone_into(&mut self.directory.lock().unwrap_or_else(PoisonError::into_inner));
         }
         let closed = Arc::new(Mutex::new(None));
-        let watch = tokio::spawn(watch(self.client.clone(), facts.session_id.clone(), closed.clone(), self.screen.clone()));
+        let disconnecting = Arc::new(AtomicBool::new(false));
+        let watch =
+            watch(self.client.clone(), facts.session_id.clone(), closed.clone(), disconnecting.clone(), self.screen.clone());
+        let watch = tokio::spawn(watch);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts.session_id.clone());
-        self.session = Some(Attached { facts: facts.clone(), closed, watch });
+        self.session = Some(Attached { facts: facts.clone(), closed, disconnecting, watch });
         Ok(facts)
     }
 
@@ -96,6 +102,13 @@ impl Shell {
         *session.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some("by this shell".to_owned());
         if let Err(failure) = self.client.leave(&session.facts.session_id).await {
             self.screen.error(&failure.problem);
+        }
+    }
+
+    /// Says that the session's end is this shell's own doing, or that it has not come of it.
+    pub(super) fn set_disconnecting(&self, disconnecting: bool) {
+        if let Some(session) = &self.session {
+            session.disconnecting.store(disconnecting, Ordering::Relaxed);
         }
     }
 
@@ -116,6 +129,7 @@ async fn watch(
     client: super::client::Client,
     session: SessionId,
     closed: Arc<Mutex<Option<String>>>,
+    disconnecting: Arc<AtomicBool>,
     screen: super::view::Screen,
 ) {
     let by = match until_closed(&client, &session).await {
@@ -126,7 +140,7 @@ async fn watch(
         Err(_) => return,
     };
     let before = closed.lock().unwrap_or_else(PoisonError::into_inner).replace(by.clone());
-    if before.is_none() {
+    if before.is_none() && !disconnecting.load(Ordering::Relaxed) {
         screen.announce(&format!("the session was ended: {by}"));
     }
 }

@@ -136,6 +136,12 @@ impl Pty {
         self.child.process_id().unwrap()
     }
 
+    /// Sends the program a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// Closes the terminal: the program hears SIGHUP.
     pub fn hang_up(&mut self) {
         self.master = None;

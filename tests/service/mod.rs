@@ -2,7 +2,9 @@
 
 mod crowd;
 mod curl;
+mod killed;
 mod library;
 mod limits;
 mod roles;
 mod start;
+mod together;

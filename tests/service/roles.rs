@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::kit::fleet::{ALL, Fleet};
 
 /// Every route, and the roles of which its caller needs one.
-const ROUTES: [(&str, &str, &[Role]); 19] = [
+const ROUTES: [(&str, &str, &[Role]); 21] = [
     ("GET", "/devices", &[Role::Basic, Role::Advanced]),
     ("GET", "/devices/device-0", &[Role::Basic, Role::Advanced]),
     ("GET", "/sessions", &[Role::Basic, Role::Advanced]),
@@ -22,6 +22,8 @@ const ROUTES: [(&str, &str, &[Role]); 19] = [
     ("GET", "/sessions/SID/commands/1/events", &[Role::Basic, Role::Advanced]),
     ("POST", "/sessions/SID/commands/1/cancel", &[Role::Basic, Role::Advanced]),
     ("GET", "/sessions/SID/commands/1/file", &[Role::Basic, Role::Advanced]),
+    ("GET", "/commands", &[Role::Basic, Role::Advanced]),
+    ("GET", "/commands/none", &[Role::Basic, Role::Advanced]),
     ("GET", "/library", &[Role::Advanced]),
     ("GET", "/library/none", &[Role::Advanced]),
     ("PUT", "/library/some", &[Role::Library]),

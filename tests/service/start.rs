@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 
 use crate::kit::home::Home;
+use crate::kit::need::need;
 use crate::kit::talking::{Talking, until};
 
 fn lrsh(home: &Path, arguments: &[&str]) -> Output {
@@ -187,4 +188,30 @@ fn one_home_is_found_from_any_environment_and_two_never_meet() {
     for shell in [here, there, bare, by_link] {
         shell.leave();
     }
+}
+
+#[test]
+fn another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() || !need(&["setpriv", "curl"]) {
+        return;
+    }
+    let home = Home::new();
+    let mut shell = Talking::start(home.lrsh(&["--stream"]));
+    shell.say("session -output jsonl");
+    let _ = shell.hear();
+    let socket = home.socket();
+    // The folders keep others out; were they open, the service would.
+    let open = |path: &Path| std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    for path in [home.path(), socket.parent().unwrap(), &socket] {
+        open(path);
+    }
+    let curl = |user: &str| {
+        let mut curl = Command::new("setpriv");
+        curl.args(["--reuid", user, "--regid", user, "--clear-groups", "curl", "-sS", "--unix-socket"]);
+        let output = curl.arg(&socket).arg("http://lrsh/api/v1/devices").output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    };
+    assert_eq!(curl("0")[0]["platform"], "linux");
+    assert_eq!(curl("65534")["error"]["code"], "role");
+    shell.leave();
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -18,6 +18,9 @@ use crate::protocol::{CommandId, CommandRecord, NewCommand};
 use crate::service::commands::pick;
 use crate::service::error::{Answer, Refusal};
 use crate::service::state::Service;
+
+/// The log over every session tells so many commands at most.
+const EVERYWHERE: u32 = 10_000;
 
 /// Posts a command; the answer is its event stream.
 pub(super) async fn create(
@@ -59,6 +62,37 @@ pub(super) async fn one(
     Path((sid, cid)): Path<(String, String)>,
 ) -> Answer<Json<CommandRecord>> {
     Ok(Json(find(&service, &sid, &cid).await?))
+}
+
+/// What the log of every session is narrowed by.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Which {
+    /// The device's id.
+    device: Option<String>,
+}
+
+/// The log over every session, ended ones too, oldest first: the newest 10,000 commands.
+pub(super) async fn everywhere(
+    State(service): State<Service>,
+    _caller: BasicCaller,
+    Query(which): Query<Which>,
+) -> Answer<Json<Vec<CommandRecord>>> {
+    let records = service.inner.store.commands_everywhere(which.device.as_deref(), EVERYWHERE).await?;
+    Ok(Json(records.into_iter().map(|record| service.fresh(record)).collect()))
+}
+
+/// The command of any session by id, or a unique start of the id.
+pub(super) async fn anywhere(
+    State(service): State<Service>,
+    _caller: BasicCaller,
+    Path(cid): Path<String>,
+) -> Answer<Json<CommandRecord>> {
+    let mut found = service.inner.store.commands_from(&cid.to_ascii_lowercase()).await?;
+    match found.len() {
+        1 => Ok(Json(service.fresh(found.swap_remove(0)))),
+        0 => Err(Refusal::not_found(format!("there is no command {cid} in any session")).about("command_id")),
+        _ => Err(Refusal::bad("ambiguous", format!("{cid} is the start of several commands")).about("command_id")),
+    }
 }
 
 /// The command of a session by number, id, or a unique start of the id.

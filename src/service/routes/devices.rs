@@ -11,7 +11,7 @@ use crate::service::error::{Answer, Refusal};
 use crate::service::state::Service;
 
 /// The caller and their roles, so that a shell can say beforehand what will be refused.
-pub(super) async fn analyst(BasicCaller(caller): BasicCaller) -> Json<Analyst> {
+pub(super) async fn analyst(caller: Caller) -> Json<Analyst> {
     let Caller { analyst, .. } = caller;
     Json(Analyst { name: analyst.name, roles: analyst.roles.iter().map(|role| role.as_str().to_owned()).collect() })
 }

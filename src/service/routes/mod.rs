@@ -40,6 +40,8 @@ pub fn router(service: Service) -> Router {
         .route("/sessions/{sid}/commands/{cid}/events", get(events::of_command))
         .route("/sessions/{sid}/commands/{cid}/cancel", post(commands::cancel))
         .route("/sessions/{sid}/commands/{cid}/file", get(commands::file))
+        .route("/commands", get(commands::everywhere))
+        .route("/commands/{cid}", get(commands::anywhere))
         .route("/library", get(library::list))
         .route("/library/{name}", get(library::content).put(library::put).delete(library::delete))
         .route("/settings", get(devices::settings).patch(devices::change_settings));

@@ -149,6 +149,30 @@ impl Store {
         rows.iter().map(command_of).collect()
     }
 
+    /// The newest commands of every session, oldest first; of one device, or of all.
+    pub(super) async fn commands_everywhere(&self, device: Option<&str>, limit: u32) -> Result<Vec<CommandRecord>> {
+        let rows = sqlx::query(
+            "SELECT commands.* FROM commands JOIN sessions ON sessions.session_id = commands.session_id \
+             WHERE $1 IS NULL OR sessions.device_id = $1 ORDER BY commands.created DESC, commands.number DESC LIMIT $2",
+        )
+        .bind(device)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().rev().map(command_of).collect()
+    }
+
+    /// The commands whose id starts so: two at most, which is one too many.
+    pub(super) async fn commands_from(&self, start: &str) -> Result<Vec<CommandRecord>> {
+        // Ids are hexadecimal digits and dashes: `g` is behind all that start so.
+        let rows = sqlx::query("SELECT * FROM commands WHERE command_id >= $1 AND command_id < $2 LIMIT 2")
+            .bind(start)
+            .bind(format!("{start}g"))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(command_of).collect()
+    }
+
     /// The commands that had not ended when the service did.
     pub(super) async fn unfinished(&self) -> Result<Vec<CommandRecord>> {
         let rows = sqlx::query("SELECT * FROM commands WHERE status IN ('pending', 'running') ORDER BY created")

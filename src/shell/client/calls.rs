@@ -97,6 +97,23 @@ impl Client {
         self.list(&format!("/sessions/{session}/commands"), "commands").await
     }
 
+    /// The commands of every session, ended ones too, oldest first; of one device, or of all.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn commands_everywhere(&self, device: Option<&str>) -> Outcome<Vec<CommandRecord>> {
+        let only = device.map(|id| format!("?device={}", utf8_percent_encode(id, NON_ALPHANUMERIC))).unwrap_or_default();
+        self.list(&format!("/commands{only}"), "commands").await
+    }
+
+    /// One command of any session by its id, or a unique start of that.
+    ///
+    /// # Errors
+    /// As every call; `not_found` when there is none.
+    pub async fn command_anywhere(&self, which: &str) -> Outcome<CommandRecord> {
+        self.get(&format!("/commands/{}", utf8_percent_encode(which, NON_ALPHANUMERIC))).await
+    }
+
     /// One command by its number, its id, or a unique start of that.
     ///
     /// # Errors

@@ -1,19 +1,20 @@
-//! `log`: who typed what in the session, and what came of it.
+//! `log`: who typed what and what came of it, in this session and those before it.
 
 use serde_json::{Value, json};
 
-use crate::error::{Exit, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
 use crate::protocol::CommandRecord;
 use crate::shell::Shell;
 
 pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
-    let session = shell.attached().await?.session_id;
     let Some(which) = invocation.params.get("command_id") else {
-        let records = shell.client.commands(&session).await?;
+        // Of this device, ended sessions too; without a session of every device.
+        let device = shell.session_facts().map(|session| session.device.id.clone());
+        let records = shell.client.commands_everywhere(device.as_deref()).await?;
         return shell.answer_rows(invocation, &records.iter().map(row).collect::<Vec<_>>());
     };
-    let record = shell.client.command(&session, which).await?;
+    let record = shell.record(which).await?;
     let mut object = row(&record);
     if let Some(object) = object.as_object_mut() {
         let mut input = json!({"command": record.command_definition_id, "flags": record.flags});
@@ -21,9 +22,26 @@ pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<E
             input[param.param_id.as_str()] = json!(param.value);
         }
         object.insert("input".to_owned(), input);
-        object.insert("output".to_owned(), json!(shell.output_of(&session, record.command_id).await?.output));
+        object.insert("output".to_owned(), json!(shell.output_of(&record).await?.output));
     }
     shell.answer_object(invocation, &object)
+}
+
+impl Shell {
+    /// The command that a number of this session means, or of the latest one where there is none; or an id, of any session.
+    pub(super) async fn record(&self, which: &str) -> Outcome<CommandRecord> {
+        if which.parse::<u64>().is_err() {
+            return self.client.command_anywhere(which).await;
+        }
+        let session = match self.session_facts() {
+            Some(session) => session.session_id.clone(),
+            None => match self.client.sessions().await?.into_iter().next() {
+                Some(latest) => latest.session_id,
+                None => return Err(Failure::here("not_found", "there was no session yet")),
+            },
+        };
+        self.client.command(&session, which).await
+    }
 }
 
 fn row(record: &CommandRecord) -> Value {

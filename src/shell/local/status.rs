@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::error::{Exit, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
-use crate::protocol::{Body, CommandId, Cost, Progress, SessionId, Status};
+use crate::protocol::{Body, CommandRecord, Cost, Progress, SessionId, Status};
 use crate::shell::Shell;
 use crate::shell::client::CommandEvents;
 
@@ -21,15 +21,14 @@ pub(super) struct Said {
 const MAX_OUTPUT: usize = 1000;
 
 pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
-    let session = shell.attached().await?.session_id;
     let which = invocation.params.get("command_id").map(String::as_str).unwrap_or_default();
-    let record = shell.client.command(&session, which).await?;
+    let record = shell.record(which).await?;
     let said = match record.status {
         Status::Pending | Status::Running => {
             let progress = shell.jobs.of(record.command_id).and_then(|job| job.facts().progress);
             Said { progress, ..Said::default() }
         }
-        _ => shell.output_of(&session, record.command_id).await?,
+        _ => shell.output_of(&record).await?,
     };
     let object = json!({
         "number": record.number,
@@ -53,9 +52,11 @@ pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<E
 
 impl Shell {
     /// What an ended command has said.
-    pub(super) async fn output_of(&self, session: &SessionId, command: CommandId) -> Outcome<Said> {
+    pub(super) async fn output_of(&self, record: &CommandRecord) -> Outcome<Said> {
         let mut said = Said::default();
-        let mut events = CommandEvents::after(&self.client, session, command, 0);
+        let session: SessionId =
+            record.session_id.parse().map_err(|_| Failure::internal(format!("{} is no session id", record.session_id)))?;
+        let mut events = CommandEvents::after(&self.client, &session, record.command_id, 0);
         while let Some(event) = events.next().await? {
             let room = MAX_OUTPUT.saturating_sub(said.output.len());
             match event.body {
