@@ -29,6 +29,29 @@ pub struct Cli {
     /// How the shell is started.
     #[command(flatten)]
     pub shell: ShellArguments,
+    /// Look at a mounted image or a tree of files instead of this machine
+    #[arg(long, value_name = "DIR", global = true)]
+    pub root: Option<PathBuf>,
+    /// Let commands change what is below --root
+    #[arg(long, global = true, requires = "root")]
+    pub root_writable: bool,
+}
+
+impl Cli {
+    /// The home that is meant.
+    ///
+    /// # Errors
+    /// When no home is known, or the root is no folder.
+    pub fn home(&self) -> std::io::Result<Home> {
+        let home = Home::find()?;
+        match &self.root {
+            None => Ok(home),
+            Some(root) => home.of_root(root, self.root_writable).map_err(|error| {
+                let message = format!("--root {}: {error}", crate::protocol::text::visible(&root.display().to_string()));
+                std::io::Error::new(error.kind(), message)
+            }),
+        }
+    }
 }
 
 /// The arguments of the shell itself.

@@ -48,7 +48,11 @@ fn serve(home: &Home, listener: std::os::unix::net::UnixListener, word: &mut Opt
         .enable_all()
         .build()?;
     let served = runtime.block_on(async {
-        let agent = Agent::new(AgentOptions { root: Root::live(), folder: home.agent() }, runtime.handle().clone());
+        let (root, writable) = match home.root() {
+            None => (Root::live(), true),
+            Some(root) => (Root::at(&root.folder)?, root.writable),
+        };
+        let agent = Agent::new(AgentOptions { root, writable, folder: home.agent() }, runtime.handle().clone());
         let links: Vec<Arc<dyn AgentLink>> = vec![Arc::new(agent)];
         let activity = Arc::new(Activity::default());
         let options = ServiceOptions { folder: home.service(), policy: policy.clone(), links, activity: Arc::clone(&activity) };

@@ -12,29 +12,30 @@ use lrsh::shell::{self, Starter};
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let home = || Home::find().map_err(|error| cli::refuse(&error.to_string()));
-    Ok(ExitCode::from(match cli.action {
-        Some(Action::Explain { platform, line }) => cli::explain(&line, platform),
-        Some(Action::Check { platform, file }) => cli::check(&file, platform),
-        Some(Action::Paths { what, start }) => {
-            home().map_or_else(|code| code, |home| cli::paths(&home, what.as_deref(), start))
-        }
+    match &cli.action {
+        Some(Action::Explain { platform, line }) => return Ok(cli::explain(line, *platform).into()),
+        Some(Action::Check { platform, file }) => return Ok(cli::check(file, *platform).into()),
+        Some(Action::Completions { shell }) => return Ok(cli::completions(*shell).into()),
+        Some(Action::Complete(question)) => return Ok(cli::complete(question, cli.home().ok().as_ref()).into()),
+        _ => {}
+    }
+    let home = match cli.home() {
+        Ok(home) => home,
+        Err(error) => return Ok(cli::refuse(&error.to_string()).into()),
+    };
+    Ok(match cli.action {
+        Some(Action::Paths { what, start }) => cli::paths(&home, what.as_deref(), start),
+        Some(Action::Config) => cli::config(&home),
         Some(Action::Embedded) => {
-            lrsh::embedded::run(&Home::find()?)?;
+            lrsh::embedded::run(&home)?;
             0
         }
-        Some(Action::Completions { shell }) => cli::completions(shell),
-        Some(Action::Complete(question)) => cli::complete(&question, Home::find().ok().as_ref()),
-        Some(Action::Config) => home().map_or_else(|code| code, |home| cli::config(&home)),
-        None => {
-            let home = match home() {
-                Ok(home) => home,
-                Err(code) => return Ok(ExitCode::from(code)),
-            };
+        _ => {
             let embedded = Embedded(home.clone());
             shell::run(cli.shell.options(home), Arc::new(embedded)).code()
         }
-    }))
+    }
+    .into())
 }
 
 /// The embedded default: the background process of this home.

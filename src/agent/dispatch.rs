@@ -16,6 +16,7 @@ use super::journal::{Disk, RealDisk};
 use super::platform::{Accounts, Here, Platform, Root, thread_cpu_since, thread_cpu_time};
 use super::verbs;
 use super::walk::WalkPool;
+use crate::grammar;
 use crate::protocol::link::{AgentLink, Delivery, DeviceCommand, FileRefusal, FileRequest, FileStream, Running, StopReason};
 use crate::protocol::{Body, CommandId, Completed, Cost, Effect, Hello, Problem, Receipt, Status};
 
@@ -26,6 +27,8 @@ const EVENTS: usize = 64;
 pub struct AgentOptions {
     /// The device's files.
     pub root: Root,
+    /// Whether commands may change them.
+    pub writable: bool,
     /// The agent's own folder: journal, quarantine, working folder. Made when something is kept there.
     pub folder: PathBuf,
 }
@@ -34,6 +37,8 @@ pub struct AgentOptions {
 pub struct Shared {
     /// The device's files.
     pub root: Arc<Root>,
+    /// Whether commands may change them.
+    pub writable: bool,
     /// The names of its users and groups.
     pub accounts: Accounts,
     /// The threads that walk its folders.
@@ -86,6 +91,7 @@ impl Agent {
         effects.recover(&root);
         let shared = Arc::new(Shared {
             root,
+            writable: options.writable,
             accounts: Accounts::default(),
             walkers: WalkPool::default(),
             platform,
@@ -215,6 +221,12 @@ fn guarded(ctx: &mut Context) -> VerbResult {
     let Some(verb) = verbs::find(&name) else {
         return Err(super::platform::not_on_platform(ctx.agent.platform.name(), &name));
     };
+    let row = if ctx.agent.writable { None } else { grammar::table().find(&name) };
+    if row.is_some_and(|row| row.changes(&ctx.command.params)) {
+        let sentence =
+            format!("{name} changes the device, and this root was opened for looking; start lrsh with --root-writable");
+        return Err(VerbError::failed("read_only", sentence));
+    }
     std::panic::catch_unwind(AssertUnwindSafe(|| verb(ctx))).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
         tracing::error!(command = name, panic = said.as_deref().unwrap_or("?"), "a verb panicked");

@@ -1,6 +1,8 @@
 //! The table: the rows of `grammar/commands/`, embedded in the program and indexed by name.
 
 use std::collections::HashMap;
+
+use indexmap::IndexMap;
 use std::sync::LazyLock;
 
 use include_dir::{Dir, include_dir};
@@ -125,6 +127,17 @@ pub(super) fn is_shared(name: &str) -> bool {
 }
 
 impl Row {
+    /// Whether a bound line of this row changes something on the device.
+    #[must_use]
+    pub fn changes(&self, params: &IndexMap<String, String>) -> bool {
+        let first = params.values().next();
+        let form = self
+            .forms
+            .iter()
+            .find(|form| form.when.strip_prefix("value:").is_some_and(|when| first.is_some_and(|value| value == when)));
+        form.and_then(|form| form.changes_state).unwrap_or(self.changes_state)
+    }
+
     /// The form's parameters, or the row's own.
     #[must_use]
     pub fn params_of(&self, form: Option<&'static Form>) -> &[Parameter]

@@ -1,14 +1,27 @@
 //! Where things are kept: `LRSH_HOME`, else the user's configuration and data folders.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 /// The folders of one home. Two homes never meet: each has a service, a store and a journal of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     config: PathBuf,
     data: PathBuf,
+    root: Option<MountedRoot>,
+}
+
+/// A device that is switched off: a mounted image, or a tree of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountedRoot {
+    /// The folder, without links.
+    pub folder: PathBuf,
+    /// Whether commands may change what is in it.
+    pub writable: bool,
 }
 
 impl Home {
@@ -20,7 +33,7 @@ impl Home {
         match std::env::var_os("LRSH_HOME").filter(|home| !home.is_empty()) {
             Some(home) => Self::at(Path::new(&home)),
             None => match (dirs::config_dir(), dirs::data_dir()) {
-                (Some(config), Some(data)) => Ok(Self { config: config.join("lrsh"), data: data.join("lrsh") }),
+                (Some(config), Some(data)) => Ok(Self { config: config.join("lrsh"), data: data.join("lrsh"), root: None }),
                 _ => Err(io::Error::new(io::ErrorKind::NotFound, "no home folder is known; set LRSH_HOME to a folder")),
             },
         }
@@ -34,7 +47,27 @@ impl Home {
         if folder.is_relative() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "LRSH_HOME must be an absolute path"));
         }
-        Ok(Self { config: folder.to_owned(), data: folder.to_owned() })
+        Ok(Self { config: folder.to_owned(), data: folder.to_owned(), root: None })
+    }
+
+    /// The home of a device that is switched off: below this one and with its settings, so that the two never meet.
+    ///
+    /// # Errors
+    /// When the folder cannot be looked up, or is none.
+    pub fn of_root(&self, folder: &Path, writable: bool) -> io::Result<Self> {
+        let folder = folder.canonicalize()?;
+        if !folder.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let hash = Sha256::digest(folder.as_os_str().as_bytes());
+        let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let data = self.data.join("roots").join(name);
+        Ok(Self { config: self.config.clone(), data, root: Some(MountedRoot { folder, writable }) })
+    }
+
+    /// The device's files, when it is not this machine's running system.
+    pub fn root(&self) -> Option<&MountedRoot> {
+        self.root.as_ref()
     }
 
     /// `config.toml`.

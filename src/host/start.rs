@@ -30,6 +30,9 @@ pub struct Running {
     pub pid: u32,
     /// What it speaks.
     pub protocol: u32,
+    /// Whether it may change the files of a root.
+    #[serde(default)]
+    pub writable: bool,
 }
 
 /// The argument that makes the program the background process.
@@ -50,6 +53,12 @@ const LONGEST_REASON: u64 = 4096;
 pub fn ensure(home: &Home) -> io::Result<PathBuf> {
     let mut program = Command::new(std::env::current_exe()?);
     program.arg(EMBEDDED);
+    if let Some(root) = home.root() {
+        program.arg("--root").arg(&root.folder);
+        if root.writable {
+            program.arg("--root-writable");
+        }
+    }
     ensure_by(home, program)
 }
 
@@ -60,7 +69,7 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
     start.lock()?;
     let mut lock = open_lock(&folder.join("lock"))?;
     if let Some(running) = reached(&mut lock)? {
-        return speaks_ours(running);
+        return fits(home, running);
     }
     // Who was killed could not clear up behind itself.
     if let Ok(killed) = read_lock(&mut lock) {
@@ -72,7 +81,8 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
         _ => {}
     }
     let listener = UnixListener::bind(&socket).map_err(|error| about(&socket, &error))?;
-    let running = Running { socket: socket.clone(), pid: std::process::id(), protocol: PROTOCOL_VERSION };
+    let writable = home.root().is_some_and(|root| root.writable);
+    let running = Running { socket: socket.clone(), pid: std::process::id(), protocol: PROTOCOL_VERSION, writable };
     write_lock(&mut lock, &running)?;
     let mut copy = lock.try_clone()?;
     let mut child = program
@@ -127,10 +137,16 @@ fn reached(lock: &mut File) -> io::Result<Option<Running>> {
     }
 }
 
-/// The socket of a service that runs, if it is understood.
-fn speaks_ours(running: Running) -> io::Result<PathBuf> {
+/// The socket of a service that runs, if it is understood and does what is asked.
+fn fits(home: &Home, running: Running) -> io::Result<PathBuf> {
     if running.protocol == PROTOCOL_VERSION {
-        return Ok(running.socket);
+        return match home.root() {
+            Some(root) if root.writable != running.writable => Err(io::Error::other(format!(
+                "the service of this root runs {} --root-writable; it ends by itself when no shell is left",
+                if running.writable { "with" } else { "without" }
+            ))),
+            _ => Ok(running.socket),
+        };
     }
     Err(io::Error::other(format!(
         "the service that runs in this home speaks protocol {}, this lrsh speaks {PROTOCOL_VERSION}; \

@@ -94,6 +94,20 @@ pub struct Device {
     pub state: DeviceState,
     /// Labels: `server`, `root`.
     pub tags: Vec<String>,
+    /// The folder that `--root` named, when the device is switched off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+}
+
+impl Device {
+    /// The name, and the root where there is one: what prompt and dashboard call the device.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.root {
+            Some(root) => format!("{}:{root}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// Whether a device's agent is there.

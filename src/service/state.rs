@@ -219,6 +219,7 @@ fn device_of(link: &dyn AgentLink) -> Device {
         last_seen: Timestamp::now(),
         state: DeviceState::Online,
         tags,
+        root: hello.root.clone(),
     }
 }
 

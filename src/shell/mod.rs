@@ -185,7 +185,7 @@ impl Shell {
         let session = self.session.as_ref().filter(|session| !session.is_closed());
         PromptFacts {
             analyst: session.map_or_else(local_user, |session| session.facts.analyst.clone()),
-            device: session.map(|session| session.facts.device.name.clone()),
+            device: session.map(|session| session.facts.device.title()),
             directory: self.directory(),
             jobs: self.jobs.running().len(),
             role: None,
@@ -218,7 +218,7 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
             Line::Interrupted => continue,
             Line::End => "exit".to_owned(),
         };
-        let device = shell.session.as_ref().map(|session| session.facts.device.name.clone());
+        let device = shell.session.as_ref().map(|session| session.facts.device.title());
         let (exit, failure) = runtime.block_on(shell.line(&text, None));
         let outcome = LineOutcome { device, duration: begun.elapsed(), exit: exit.code(), failure };
         source.ended(&outcome);

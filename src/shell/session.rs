@@ -62,7 +62,7 @@ impl Shell {
         let wanted = NewSession { device: self.device.clone(), comment: None };
         let session = self.connect(&wanted).await?;
         let how = if session.attached { "attached to your session on" } else { "connected to" };
-        self.screen.aside(&format!("{how} {}", session.device.name));
+        self.screen.aside(&format!("{how} {}", session.device.title()));
         Ok(session)
     }
 

@@ -42,7 +42,8 @@ impl Device {
     fn with(root: Root) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let agent = Agent::new(AgentOptions { root, folder: folder.path().join("agent") }, runtime.handle().clone());
+        let agent =
+            Agent::new(AgentOptions { root, writable: true, folder: folder.path().join("agent") }, runtime.handle().clone());
         Self { agent, runtime, folder, seen: Vec::new() }
     }
 

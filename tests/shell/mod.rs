@@ -3,3 +3,4 @@
 mod client;
 mod fetch;
 mod jobs;
+mod roots;

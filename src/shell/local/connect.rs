@@ -27,7 +27,7 @@ fn dashboard(session: &Session) -> String {
     let limits = &session.limits;
     let state = if session.attached { "attached to your session" } else { "connected" };
     let mut lines = vec![
-        format!("{state}: {} ({}), agent {}", device.name, device.platform, device.version),
+        format!("{state}: {} ({}), agent {}", device.title(), device.platform, device.version),
         format!("  session   {}", session.session_id),
         format!("  analyst   {} since {:.0}", session.analyst, session.started),
     ];
