@@ -9,6 +9,7 @@ mod error;
 mod library;
 mod policy;
 mod queue;
+mod recovery;
 mod routes;
 mod serve;
 mod sessions;

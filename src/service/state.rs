@@ -14,10 +14,7 @@ use super::sessions::OpenSession;
 use super::store::Store;
 use super::stream::Stream;
 use crate::protocol::link::AgentLink;
-use crate::protocol::{
-    AgentEvent, Body, CommandId, CommandRecord, Completed, Cost, Device, DeviceState, Effect, Event, Problem, SessionId,
-    Settings, Status,
-};
+use crate::protocol::{AgentEvent, Body, CommandId, CommandRecord, Completed, Device, DeviceState, SessionId, Settings};
 
 /// What a service is started with.
 pub struct ServiceOptions {
@@ -133,48 +130,6 @@ impl Service {
         self.inner.store.close().await;
     }
 
-    /// Commands that were under way when the last service ended are `interrupted`, with what came so far and what the agent
-    /// found in its journal.
-    async fn end_interrupted(&self) -> Result<(), sqlx::Error> {
-        let mut recovered: HashMap<CommandId, Vec<Effect>> = HashMap::new();
-        for device in &self.inner.devices {
-            for (command, effect) in device.link.recovered() {
-                recovered.entry(command).or_default().push(effect);
-            }
-        }
-        for mut record in self.inner.store.unfinished().await? {
-            let stream = Stream::load(self.spool_of(&record), self.inner.policy.limits.spool_bytes, false);
-            for effect in recovered.remove(&record.command_id).unwrap_or_default() {
-                if !has_effect(&stream, effect.effect_id) {
-                    push(&stream, &Body::Effect(Box::new(effect)), false);
-                }
-            }
-            record.started = record.started.or_else(|| began(&stream));
-            let problem = if record.started.is_some() {
-                Problem::new("interrupted", format!("{}: the service's process ended", record.command_definition_id))
-            } else {
-                Problem::new(
-                    "not_started",
-                    format!("{}: the service's process ended before it was started", record.command_definition_id),
-                )
-            };
-            let now = Timestamp::now();
-            record.status = Status::Interrupted;
-            record.completed = Some(now);
-            record.duration_ms = record.started.map(|started| millis_between(started, now));
-            record.errors = vec![problem];
-            let completed = Completed {
-                status: Status::Interrupted,
-                duration_ms: record.duration_ms.unwrap_or(0),
-                cost: Cost::default(),
-                errors: record.errors.clone(),
-            };
-            record.last_event = push(&stream, &Body::Completed(completed), true);
-            self.inner.store.update_command(&record).await?;
-        }
-        Ok(())
-    }
-
     /// The devices, as they are told.
     pub(super) fn devices(&self) -> impl Iterator<Item = (Device, &Attached)> {
         self.inner.devices.iter().map(|attached| (device_of(attached.link.as_ref()), attached))
@@ -191,14 +146,6 @@ impl Service {
     pub(super) fn settings(&self) -> Settings {
         *self.inner.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether an effect was told before the service ended.
-fn has_effect(stream: &Stream, id: u64) -> bool {
-    let events = (1..=stream.count()).filter_map(|n| stream.event(n));
-    events
-        .filter_map(|json| Event::parse(&json).ok())
-        .any(|event| matches!(event.body, Body::Effect(told) if told.effect_id == id))
 }
 
 /// What the service tells of a device.
@@ -229,16 +176,13 @@ impl Command {
     }
 }
 
-/// When the device began a command, as its events tell.
-fn began(stream: &Stream) -> Option<Timestamp> {
-    #[derive(serde::Deserialize)]
-    struct Head {
-        t: Timestamp,
-        kind: String,
-    }
-    let events = (1..=stream.count()).filter_map(|n| stream.event(n));
-    let mut heads = events.filter_map(|json| serde_json::from_slice::<Head>(&json).ok());
-    heads.find(|head| !matches!(head.kind.as_str(), "created" | "queued" | "prerequisite")).map(|head| head.t)
+/// Notes the end of a command in its record.
+pub(super) fn end(record: &mut CommandRecord, completed: &Completed, at: Timestamp) {
+    record.status = completed.status;
+    record.place = None;
+    record.completed = Some(at);
+    record.duration_ms = Some(completed.duration_ms);
+    record.errors.clone_from(&completed.errors);
 }
 
 /// Adds an event to a stream.

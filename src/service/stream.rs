@@ -6,6 +6,7 @@
 //! A spool is a file of frames: length and CRC-32 of what follows (little-endian, 4 bytes each), then the event's JSON,
 //! compressed by zstd. A damaged or cut-off one yields what is whole.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,6 +24,11 @@ use crate::host::private_file;
 const IN_MEMORY: usize = 1 << 20;
 /// No frame is larger; a length beyond it is damage.
 const MAX_FRAME: u32 = 8 << 20;
+
+thread_local! {
+    /// Making one takes longer than most events need it for.
+    static PACKER: RefCell<zstd::bulk::Compressor<'static>> = RefCell::default();
+}
 
 /// The events of one command.
 #[derive(Debug)]
@@ -144,7 +150,7 @@ impl State {
             self.places.push(0);
         }
         let begin = self.places.last().copied().unwrap_or(0);
-        let packed = zstd::bulk::compress(json, 1)?;
+        let packed = PACKER.with_borrow_mut(|packer| packer.compress(json))?;
         if begin + packed.len() as u64 > cap {
             self.cut = true;
             return Ok(());

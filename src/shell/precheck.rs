@@ -99,6 +99,7 @@ mod tests {
             last_seen: jiff::Timestamp::UNIX_EPOCH,
             state: DeviceState::Online,
             tags: Vec::new(),
+            root: None,
         }
     }
 

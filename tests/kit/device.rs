@@ -49,7 +49,7 @@ impl Device {
 
     /// The agent anew, as after its process ended.
     pub fn restart(&mut self) {
-        let options = AgentOptions { root: Root::live(), folder: self.folder.path().join("agent") };
+        let options = AgentOptions { root: Root::live(), writable: true, folder: self.folder.path().join("agent") };
         self.agent = Agent::new(options, self.runtime.handle().clone());
     }
 

@@ -58,11 +58,11 @@ pub trait Platform: Send + Sync {
         None
     }
 
-    /// The processes that run a file, and with `mapped` those that have it in their memory; `None` where that cannot be told.
+    /// The processes that run a file or have it in their memory; `None` where that cannot be told.
     ///
     /// # Errors
     /// When they cannot be looked at, or the command was asked to stop.
-    fn users(&self, _path: &Path, _facts: &Facts, _mapped: bool, _stop: &Stop) -> Result<Option<Vec<u32>>, VerbError> {
+    fn users(&self, _path: &Path, _facts: &Facts, _stop: &Stop) -> Result<Option<Vec<u32>>, VerbError> {
         Ok(None)
     }
 

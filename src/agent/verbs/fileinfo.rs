@@ -232,10 +232,10 @@ fn belongs(ctx: &Context, info: &mut FileInfo, path: &Path, content: &Content) -
         name: owner.name,
         conffile: owner.configuration,
     });
-    // Looking at every process costs more than all else of a small file, and only programs and what they map can be in use so.
-    let machine_code = info.executable_type.as_ref().is_some_and(|kind| !kind.starts_with("script"));
-    if machine_code || content.facts.permissions & 0o111 != 0 {
-        info.running_pids = ctx.agent.platform.users(&real, &content.facts, machine_code, &ctx.stop)?;
+    // Looking at every process costs more than all else of a small file, and only machine code can be in use so: the image of
+    // a process that runs a script is the script's interpreter.
+    if info.executable_type.as_ref().is_some_and(|kind| !kind.starts_with("script")) {
+        info.running_pids = ctx.agent.platform.users(&real, &content.facts, &ctx.stop)?;
     }
     Ok(())
 }

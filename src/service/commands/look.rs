@@ -36,12 +36,17 @@ impl Service {
         let looked = match new_command(&line, cwd) {
             Ok((new, invocation)) => {
                 let ran = Box::pin(self.commit(session, analyst, shell, new, true)).await;
-                ran.inspect(|ran| self.begin(session, analyst, ran, invocation))
+                ran.inspect(|ran| {
+                    if let Some(ran) = ran {
+                        self.begin(session, analyst, ran, invocation);
+                    }
+                })
             }
             Err(refusal) => Err(refusal),
         };
         let looked = match looked {
-            Ok(looked) => looked,
+            Ok(Some(looked)) => looked,
+            Ok(None) => return Some(failed(Problem::new("internal", "a new id is taken"))),
             Err(refusal) => return Some(failed(refusal.into_problem())),
         };
         let id = looked.record().command_id;

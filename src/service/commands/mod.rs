@@ -20,7 +20,7 @@ use super::closing::SERVICE;
 use super::error::{Answer, Refusal};
 use super::policy::Analyst;
 use super::sessions::OpenSession;
-use super::state::{Command, Service, locked, push};
+use super::state::{Command, Service, end, locked, push};
 use super::stream::Stream;
 use crate::grammar::{self, Invocation, RunsOn};
 use crate::protocol::{Body, CommandId, CommandRecord, Completed, NewCommand, SessionEventKind, Status};
@@ -34,12 +34,31 @@ impl Service {
         shell: Option<String>,
         new: NewCommand,
     ) -> Answer<Arc<Command>> {
-        if let Some(known) = self.find_command(new.command_id).await? {
-            if known.record().session_id == session.id.as_str() {
-                return Ok(known);
-            }
-            return Err(Refusal::conflict("duplicate", "this command id belongs to another session").about("command_id"));
+        let id = new.command_id;
+        let accepted = match self.live_command(id) {
+            Some(_) => Ok(None),
+            None => self.accept_new(session, analyst, shell, new).await,
+        };
+        match accepted {
+            Ok(Some(command)) => Ok(command),
+            known => match self.find_command(id).await? {
+                Some(command) if command.record().session_id == session.id.as_str() => Ok(command),
+                Some(_) => {
+                    Err(Refusal::conflict("duplicate", "this command id belongs to another session").about("command_id"))
+                }
+                None => Err(known.err().unwrap_or_else(|| Refusal::not_found("this command is not kept"))),
+            },
         }
+    }
+
+    /// Accepts a command whose id nothing is known of; `None` when something is.
+    async fn accept_new(
+        &self,
+        session: &Arc<OpenSession>,
+        analyst: &Analyst,
+        shell: Option<String>,
+        new: NewCommand,
+    ) -> Answer<Option<Arc<Command>>> {
         let invocation = read_again(session, &new)?;
         analyst.check(invocation.role(), &invocation.row.name)?;
         if invocation.row.runs_on == RunsOn::Shell {
@@ -47,7 +66,9 @@ impl Service {
             return Err(Refusal::bad("not_on_platform", message).about("command_definition_id"));
         }
         let command = self.commit(session, analyst, shell, new, true).await?;
-        self.begin(session, analyst, &command, invocation);
+        if let Some(command) = &command {
+            self.begin(session, analyst, command, invocation);
+        }
         Ok(command)
     }
 
@@ -65,7 +86,9 @@ impl Service {
         let Some(invocation) = grammar::read("connect", None).invocation else {
             return Err(Refusal::bad("internal", "the table has no `connect`"));
         };
-        let command = self.commit(session, analyst, None, new, false).await?;
+        let Some(command) = self.commit(session, analyst, None, new, false).await? else {
+            return Err(Refusal::bad("internal", "a new id is taken"));
+        };
         let mut newest = command.stream.watch();
         self.begin(session, analyst, &command, invocation);
         // A stream that ends without its last event is an end too.
@@ -83,7 +106,7 @@ impl Service {
         }
     }
 
-    /// Gives a command its number and writes it down.
+    /// Gives a command its number and writes it down; `None` when its id is taken.
     async fn commit(
         &self,
         session: &Arc<OpenSession>,
@@ -91,7 +114,7 @@ impl Service {
         shell: Option<String>,
         new: NewCommand,
         told: bool,
-    ) -> Answer<Arc<Command>> {
+    ) -> Answer<Option<Arc<Command>>> {
         let mut last = session.numbering.lock().await;
         session.check_open()?;
         let number = *last + 1;
@@ -117,7 +140,9 @@ impl Service {
             cancelled_by: None,
             last_event: 0,
         };
-        self.inner.store.add_command(&record).await?;
+        if !self.inner.store.add_command(&record).await? {
+            return Ok(None);
+        }
         *last = number;
         drop(last);
         let stream = Stream::new(self.spool_of(&record), self.inner.policy.limits.spool_bytes);
@@ -136,7 +161,7 @@ impl Service {
         if told {
             session.tell(SessionEventKind::Command { number, shell, line });
         }
-        Ok(command)
+        Ok(Some(command))
     }
 
     /// Sets a command going; it ends by itself from here on.
@@ -165,24 +190,20 @@ impl Service {
         self.run_there(session, command, invocation).await
     }
 
-    /// Writes the end down, then tells it.
+    /// Tells the end, which its spool keeps, and writes it into the store.
     async fn finish(&self, session: &Arc<OpenSession>, command: &Arc<Command>, completed: Completed) {
         let record = {
             let mut record = command.record();
-            record.status = completed.status;
-            record.place = None;
-            record.completed = Some(Timestamp::now());
-            record.duration_ms = Some(completed.duration_ms);
-            record.errors.clone_from(&completed.errors);
+            end(&mut record, &completed, Timestamp::now());
             record.last_event = command.stream.count() + 1;
             record.clone()
         };
-        if let Err(error) = self.inner.store.update_command(&record).await {
-            tracing::error!(%error, command = %record.command_id, "the end of a command is not written");
-        }
         locked(&session.state).under_way.retain(|id| *id != record.command_id);
         push(&command.stream, &Body::Completed(completed), true);
         session.touch();
+        if let Err(error) = self.inner.store.update_command(&record).await {
+            tracing::error!(%error, command = %record.command_id, "the end of a command is not written");
+        }
         // Whoever reads it holds it; whoever asks later reads the store and the spool.
         locked(&self.inner.commands).remove(&record.command_id);
         self.inner.activity.end();

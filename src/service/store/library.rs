@@ -55,7 +55,7 @@ impl Store {
             None => query,
             Some(replaces) => query.bind(replaces.as_microsecond()),
         };
-        Ok(query.execute(&self.pool).await?.rows_affected() == 1)
+        Ok(query.execute(&self.writer).await?.rows_affected() == 1)
     }
 
     /// Removes a file that was last changed then; `false` when that is not what is there now.
@@ -63,7 +63,7 @@ impl Store {
         let done = sqlx::query("DELETE FROM library WHERE file_name = $1 AND updated = $2")
             .bind(name)
             .bind(updated.as_microsecond())
-            .execute(&self.pool)
+            .execute(&self.writer)
             .await?;
         Ok(done.rows_affected() == 1)
     }

@@ -33,6 +33,8 @@ pub(super) struct StoredSession {
 /// The database.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
+    /// One connection does all the writing: what it has read of the database stays true.
+    writer: SqlitePool,
     pool: SqlitePool,
 }
 
@@ -48,13 +50,14 @@ impl Store {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(Duration::from_secs(5))
             .foreign_keys(true);
-        let pool = SqlitePoolOptions::new().max_connections(2).min_connections(1).connect_with(options).await?;
+        let one = || SqlitePoolOptions::new().max_connections(1).min_connections(1);
+        let writer = one().connect_with(options.clone()).await?;
         let migrations = vec![
             migration(1, "begin", include_str!("migrations/1_begin.sql")),
             migration(2, "library", include_str!("migrations/2_library.sql")),
         ];
-        Migrator::with_migrations(migrations).run(&pool).await?;
-        Ok(Self { pool })
+        Migrator::with_migrations(migrations).run(&writer).await?;
+        Ok(Self { writer, pool: one().connect_lazy_with(options) })
     }
 
     pub(super) async fn add_session(&self, session: &StoredSession) -> Result<()> {
@@ -67,7 +70,7 @@ impl Store {
         .bind(&session.analyst)
         .bind(&session.comment)
         .bind(session.started.as_microsecond())
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await?;
         Ok(())
     }
@@ -77,7 +80,7 @@ impl Store {
             .bind(at.as_microsecond())
             .bind(by)
             .bind(session.as_str())
-            .execute(&self.pool)
+            .execute(&self.writer)
             .await?;
         Ok(())
     }
@@ -96,11 +99,13 @@ impl Store {
         row.as_ref().map(session_of).transpose()
     }
 
-    pub(super) async fn add_command(&self, command: &CommandRecord) -> Result<()> {
-        sqlx::query(
+    /// Adds a command; `false` when its id is there.
+    pub(super) async fn add_command(&self, command: &CommandRecord) -> Result<bool> {
+        let done = sqlx::query(
             "INSERT INTO commands (command_id, session_id, number, definition, line, params, flags, current_directory, background, \
              analyst, shell, created, status, errors, last_event) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0) \
+             ON CONFLICT (command_id) DO NOTHING",
         )
         .bind(command.command_id.to_string())
         .bind(&command.session_id)
@@ -116,9 +121,9 @@ impl Store {
         .bind(command.created.as_microsecond())
         .bind(command.status.as_str())
         .bind(json(&command.errors))
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await?;
-        Ok(())
+        Ok(done.rows_affected() == 1)
     }
 
     /// Writes how a command stands.
@@ -135,7 +140,7 @@ impl Store {
         .bind(&command.cancelled_by)
         .bind(int(command.last_event))
         .bind(command.command_id.to_string())
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await?;
         Ok(())
     }
@@ -208,13 +213,14 @@ impl Store {
         )
         .bind(name)
         .bind(i64::from(value))
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await?;
         Ok(())
     }
 
     pub(super) async fn close(&self) {
         self.pool.close().await;
+        self.writer.close().await;
     }
 }
 

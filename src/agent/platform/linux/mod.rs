@@ -142,11 +142,11 @@ impl Platform for Linux {
         })
     }
 
-    fn users(&self, path: &Path, facts: &Facts, mapped: bool, stop: &Stop) -> Result<Option<Vec<u32>>, VerbError> {
+    fn users(&self, path: &Path, facts: &Facts, stop: &Stop) -> Result<Option<Vec<u32>>, VerbError> {
         if !self.root.is_live() {
             return Ok(None);
         }
-        let users = users::users(path, facts, mapped, stop);
+        let users = users::users(path, facts, stop);
         users.map(Some).map_err(|error| if stop.asked() { VerbError::stopped() } else { unreadable(&error) })
     }
 

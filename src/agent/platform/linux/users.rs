@@ -14,11 +14,11 @@ use crate::agent::context::Stop;
 /// The longest list of mappings that is read of one process.
 const MAX_MAPS: u64 = 64 * 1024 * 1024;
 
-/// The processes that run a file, and with `mapped` those that have it in their memory.
+/// The processes that run a file or have it in their memory.
 ///
 /// # Errors
 /// When /proc cannot be read, or `Interrupted` when told to stop.
-pub fn users(path: &Path, facts: &Facts, mapped: bool, stop: &Stop) -> io::Result<Vec<u32>> {
+pub fn users(path: &Path, facts: &Facts, stop: &Stop) -> io::Result<Vec<u32>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = Folder::new(rustix::fs::openat(CWD, c"/proc", flags, Mode::empty())?);
     let mut buffer = EntryBuffer::default();
@@ -35,7 +35,7 @@ pub fn users(path: &Path, facts: &Facts, mapped: bool, stop: &Stop) -> io::Resul
         // The kernel's own threads run no file and map none.
         let Ok(image) = Facts::of_target(proc.fd(), &exe) else { continue };
         let runs = (image.dev, image.inode) == (facts.dev, facts.inode);
-        if runs || (mapped && maps_it(&proc, pid, path, facts, &mut maps)) {
+        if runs || maps_it(&proc, pid, path, facts, &mut maps) {
             pids.push(pid);
         }
     }

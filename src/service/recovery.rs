@@ -1,0 +1,67 @@
+//! What a service that was killed left behind: the commands that were under way are ended.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::state::{Service, end, millis_between, push};
+use super::stream::Stream;
+use crate::protocol::{Body, CommandId, CommandRecord, Completed, Cost, Effect, Event, Problem, Status};
+
+impl Service {
+    /// Commands that were under way when the last service ended are `interrupted`, with what came so far and what the agent
+    /// found in its journal. One whose end was told, and only not written down any more, has ended so.
+    pub(super) async fn end_interrupted(&self) -> Result<(), sqlx::Error> {
+        let mut recovered: HashMap<CommandId, Vec<Effect>> = HashMap::new();
+        for device in &self.inner.devices {
+            for (command, effect) in device.link.recovered() {
+                recovered.entry(command).or_default().push(effect);
+            }
+        }
+        for mut record in self.inner.store.unfinished().await? {
+            let stream = Stream::load(self.spool_of(&record), self.inner.policy.limits.spool_bytes, false);
+            record.last_event = stream.count();
+            if let Some(Event { t, body: Body::Completed(completed), .. }) = event(&stream, stream.count()) {
+                end(&mut record, &completed, t);
+            } else {
+                for effect in recovered.remove(&record.command_id).unwrap_or_default() {
+                    if !has_effect(&stream, effect.effect_id) {
+                        push(&stream, &Body::Effect(Box::new(effect)), false);
+                    }
+                }
+                record.started = record.started.or_else(|| began(&stream));
+                let (now, completed) = (Timestamp::now(), interrupted(&record));
+                end(&mut record, &completed, now);
+                record.last_event = push(&stream, &Body::Completed(completed), true);
+            }
+            self.inner.store.update_command(&record).await?;
+        }
+        Ok(())
+    }
+}
+
+fn interrupted(record: &CommandRecord) -> Completed {
+    let name = &record.command_definition_id;
+    let problem = match record.started {
+        Some(_) => Problem::new("interrupted", format!("{name}: the service's process ended")),
+        None => Problem::new("not_started", format!("{name}: the service's process ended before it was started")),
+    };
+    let duration_ms = record.started.map_or(0, |started| millis_between(started, Timestamp::now()));
+    Completed { status: Status::Interrupted, duration_ms, cost: Cost::default(), errors: vec![problem] }
+}
+
+/// When the device began a command, as its events tell.
+fn began(stream: &Stream) -> Option<Timestamp> {
+    let mut events = (1..=stream.count()).filter_map(|n| event(stream, n));
+    events.find(|event| !matches!(event.body.kind(), "created" | "queued" | "prerequisite")).map(|event| event.t)
+}
+
+/// Whether an effect was told before the service ended.
+fn has_effect(stream: &Stream, id: u64) -> bool {
+    let mut events = (1..=stream.count()).filter_map(|n| event(stream, n));
+    events.any(|event| matches!(event.body, Body::Effect(told) if told.effect_id == id))
+}
+
+fn event(stream: &Stream, n: u64) -> Option<Event> {
+    Event::parse(&stream.event(n)?).ok()
+}
