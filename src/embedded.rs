@@ -1,18 +1,26 @@
 //! The background process of the embedded default: service and agent of this machine in one, started by the first shell and
 //! ending by itself when nobody is connected and nothing runs.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::agent::platform::Root;
 use crate::agent::{Agent, AgentOptions};
 use crate::host::{Home, private_file, private_folder, start};
 use crate::protocol::link::AgentLink;
-use crate::service::{self, Activity, Analyst, Policy, Service, ServiceOptions};
+use crate::service::{self, Activity, Analyst, Policy, Service, ServiceOptions, Who};
 
 /// How long nobody has to be connected before the process ends.
 const LINGER: Duration = Duration::from_secs(1);
+/// How often the process looks whether its socket is still there.
+const SOCKET_CHECK: Duration = Duration::from_secs(1);
 /// Threads for verbs: more than the queue lets run at once.
 const VERB_THREADS: usize = 256;
 
@@ -25,7 +33,7 @@ pub fn run(home: &Home) -> io::Result<()> {
     log_to(home);
     start::raise_descriptor_limit();
     let mut word = Some(word);
-    let ran = serve(home, listener, &mut word);
+    let ran = lock.try_clone().and_then(|copy| serve(home, listener, copy, &mut word));
     if let (Some(word), Err(error)) = (word, &ran) {
         word.failed(error);
     }
@@ -37,9 +45,7 @@ pub fn run(home: &Home) -> io::Result<()> {
     ran
 }
 
-fn serve(home: &Home, listener: std::os::unix::net::UnixListener, word: &mut Option<start::Word>) -> io::Result<()> {
-    let socket = listener.local_addr()?.as_pathname().map(std::path::Path::to_owned);
-    listener.set_nonblocking(true)?;
+fn serve(home: &Home, listener: UnixListener, lock: File, word: &mut Option<start::Word>) -> io::Result<()> {
     let policy = Policy::load(&home.service().join("service.toml"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -63,22 +69,73 @@ fn serve(home: &Home, listener: std::os::unix::net::UnixListener, word: &mut Opt
             let roles = (peer.uid() == owner).then(|| policy.roles(&name, true)).flatten()?;
             Some(Analyst { name, roles, pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()) })
         };
-        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let who: Who = Arc::new(who);
+        let serving = Serving { home: home.clone(), lock, service: service.clone(), who, activity };
         if let Some(word) = word.take() {
             word.ready();
         }
-        let quiet = Arc::clone(&activity);
-        let stop = async move { quiet.quiet(LINGER).await };
-        let served = service::serve(listener, service::router(service.clone()), Arc::new(who), activity, stop).await;
+        let served = serving.until_quiet(listener).await;
         service.close().await;
         served
     });
-    if let Some(socket) = socket {
-        // A starter that comes now waits for the lock and binds anew.
-        start::remove_socket(&socket);
-    }
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// All that connections are taken with.
+struct Serving {
+    home: Home,
+    lock: File,
+    service: Service,
+    who: Who,
+    activity: Arc<Activity>,
+}
+
+impl Serving {
+    /// Takes connections until nobody is left; at another socket too, once the first one's folder was removed.
+    async fn until_quiet(mut self, listener: UnixListener) -> io::Result<()> {
+        let over = CancellationToken::new();
+        let mut socket = path_of(&listener)?;
+        let mut serving = vec![self.serve(listener, over.clone())?];
+        let mut look = tokio::time::interval(SOCKET_CHECK);
+        let activity = Arc::clone(&self.activity);
+        let quiet = activity.quiet(LINGER);
+        tokio::pin!(quiet);
+        loop {
+            tokio::select! {
+                () = &mut quiet => break,
+                _ = look.tick() => {}
+            }
+            if !socket.exists() {
+                match start::bind_again(&self.home, &mut self.lock) {
+                    Ok(listener) => {
+                        socket = path_of(&listener)?;
+                        serving.push(self.serve(listener, over.clone())?);
+                    }
+                    Err(error) => tracing::error!(%error, "the socket was removed, and no other can be bound"),
+                }
+            }
+        }
+        over.cancel();
+        for served in serving {
+            served.await??;
+        }
+        // A starter that comes now waits for the lock and binds anew.
+        start::remove_socket(&socket);
+        Ok(())
+    }
+
+    fn serve(&self, listener: UnixListener, over: CancellationToken) -> io::Result<JoinHandle<io::Result<()>>> {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let (router, activity) = (service::router(self.service.clone()), Arc::clone(&self.activity));
+        Ok(tokio::spawn(service::serve(listener, router, Arc::clone(&self.who), activity, over.cancelled_owned())))
+    }
+}
+
+fn path_of(listener: &UnixListener) -> io::Result<PathBuf> {
+    let address = listener.local_addr()?;
+    address.as_pathname().map(Path::to_owned).ok_or_else(|| io::Error::other("the socket has no path"))
 }
 
 /// Service and agent log into a file of the home.

@@ -123,8 +123,8 @@ fn reached(lock: &mut File) -> io::Result<Option<Running>> {
         let running = read_lock(lock)?;
         match UnixStream::connect(&running.socket) {
             Ok(_) => return Ok(Some(running)),
-            // It is on its way out: its listener is gone, its lock not yet. There is no event to wait for that could not
-            // also be missed for ever.
+            // It is on its way out, its listener gone and its lock not yet; or somebody has removed its socket, and it binds
+            // another. There is no event to wait for that could not also be missed for ever.
             Err(_) if begun.elapsed() < LONGEST_END => std::thread::sleep(Duration::from_millis(10)),
             Err(error) => {
                 return Err(io::Error::other(format!(
@@ -153,6 +153,18 @@ fn fits(home: &Home, running: Running) -> io::Result<PathBuf> {
          it ends by itself when no shell is left",
         running.protocol
     )))
+}
+
+/// Binds another socket for the service that holds `lock`, when the folder of its first one was removed (as that of a user
+/// is when they log out), and writes down where.
+///
+/// # Errors
+/// As for a start.
+pub fn bind_again(home: &Home, lock: &mut File) -> io::Result<UnixListener> {
+    let socket = socket_path(home)?;
+    let listener = UnixListener::bind(&socket).map_err(|error| about(&socket, &error))?;
+    write_lock(lock, &Running { socket, pid: std::process::id(), protocol: PROTOCOL_VERSION })?;
+    Ok(listener)
 }
 
 /// What runs in a home now, if anything does. Makes nothing there, and waits for a start that is under way: whoever tried the
@@ -246,9 +258,11 @@ fn read_lock(lock: &mut File) -> io::Result<Running> {
 }
 
 fn write_lock(lock: &mut File, running: &Running) -> io::Result<()> {
-    lock.set_len(0)?;
-    lock.rewind()?;
-    lock.write_all(serde_json::to_string(running)?.as_bytes())
+    // One write, over all of what was there: nobody reads half of it.
+    let mut text = serde_json::to_string(running)?;
+    let before = usize::try_from(lock.metadata()?.len()).unwrap_or(0).min(4096);
+    text.extend(std::iter::repeat_n(' ', before.saturating_sub(text.len())));
+    std::os::unix::fs::FileExt::write_all_at(lock, text.as_bytes(), 0)
 }
 
 /// Where the socket of a home is: only the starter asks, everyone else reads the lock file.

@@ -20,5 +20,5 @@ mod stream;
 
 pub use policy::{Analyst, Limits, Policy};
 pub use routes::router;
-pub use serve::{Activity, serve};
+pub use serve::{Activity, Who, serve};
 pub use state::{Service, ServiceOptions, StartError};

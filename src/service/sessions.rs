@@ -18,8 +18,10 @@ use crate::protocol::{
     SessionId, SessionState,
 };
 
-/// Session events kept for a shell that comes back.
+/// Session events that may wait for a reader.
 const EVENTS: usize = 256;
+/// Session events kept for a shell that comes back, or that has fallen behind.
+const RECENT: usize = 4096;
 
 /// A session that is open.
 pub(super) struct OpenSession {
@@ -85,7 +87,7 @@ impl OpenSession {
         state.event_count += 1;
         let event = SessionEvent { n: state.event_count, t: Timestamp::now(), what };
         state.recent.push_back(event.clone());
-        if state.recent.len() > EVENTS {
+        if state.recent.len() > RECENT {
             state.recent.pop_front();
         }
         // Nobody listens: then nobody is told.

@@ -135,6 +135,16 @@ impl Fleet {
         })
     }
 
+    /// The same post so many times at once; what each was answered, whole.
+    pub fn call_at_once(&self, socket: &Path, path: &str, body: &Value, times: usize) -> Vec<String> {
+        let post = || {
+            let request = http(socket).post(format!("http://lrsh/api/v1{path}")).json(body);
+            self.runtime.spawn(async move { request.send().await.unwrap().text().await.unwrap() })
+        };
+        let posts: Vec<_> = (0..times).map(|_| post()).collect();
+        posts.into_iter().map(|post| self.runtime.block_on(post).unwrap()).collect()
+    }
+
     /// Opens a session; its id.
     #[track_caller]
     pub fn open(&self, socket: &Path, device: usize) -> String {

@@ -1,13 +1,14 @@
 //! The limits of sessions and commands: reached, refused with name and holder, and free again.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use lrsh::protocol::{CommandId, SessionEventKind};
 use lrsh::service::Limits;
 use lrsh::shell::client::SessionEvents;
 use serde_json::{Value, json};
 
-use crate::kit::fleet::{ALL, Fleet};
+use crate::kit::fleet::{ALL, Fleet, command};
 use crate::kit::talking::until;
 
 fn code(answer: &Value) -> &str {
@@ -204,4 +205,18 @@ fn the_end_of_a_session_ends_its_commands_and_is_told_to_its_shells() {
         }
     });
     assert_eq!(end, SessionEventKind::Closed { by: "ana".into(), reason: "disconnect".into() });
+}
+
+#[test]
+fn a_command_posted_twice_at_once_runs_once() {
+    let fleet = Fleet::new(1, Limits::default());
+    let ana = fleet.analyst("ana", &ALL);
+    let session = fleet.open(&ana, 0);
+    let before = fleet.devices[0].started.load(Ordering::SeqCst);
+    for _ in 0..20 {
+        let command = serde_json::to_value(command("dir /")).unwrap();
+        let answers = fleet.call_at_once(&ana, &format!("/sessions/{session}/commands"), &command, 4);
+        assert!(answers.iter().all(|answer| *answer == answers[0] && answer.contains("\"completed\"")), "{answers:?}");
+    }
+    assert_eq!(fleet.devices[0].started.load(Ordering::SeqCst) - before, 20);
 }

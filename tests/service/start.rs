@@ -215,3 +215,28 @@ fn another_user_is_refused() {
     assert_eq!(curl("65534")["error"]["code"], "role");
     shell.leave();
 }
+
+#[test]
+fn a_service_whose_socket_was_removed_is_found_again() {
+    let (home, runtime) = (Home::new(), tempfile::tempdir().unwrap());
+    std::fs::set_permissions(runtime.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let mut command = home.lrsh(&["--stream"]);
+    command.env("XDG_RUNTIME_DIR", runtime.path());
+    let mut stays = Talking::start(command);
+    stays.say("session -output jsonl");
+    let session = stays.hear()["session_id"].clone();
+    // As the system does with a user's runtime folder once they have logged out everywhere.
+    drop(runtime);
+    let mut bare = home.lrsh(&["--stream"]);
+    bare.env_clear().env("LRSH_HOME", home.path()).env("PATH", "/usr/bin:/bin");
+    let mut next = Talking::start(bare);
+    next.say("session -output jsonl");
+    assert_eq!(next.hear()["session_id"], session);
+    stays.say("dir / -first 1 -output jsonl");
+    assert!(stays.hear()["path"].is_string(), "who was connected stays so");
+    let socket = home.socket();
+    next.leave();
+    stays.leave();
+    until("the service ends by itself", || home.service_pid().is_none());
+    assert!(!socket.parent().unwrap().exists());
+}

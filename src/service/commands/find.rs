@@ -1,6 +1,7 @@
 //! Finding a command: under way in memory, ended in the store and its spool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -10,6 +11,9 @@ use crate::service::sessions::OpenSession;
 use crate::service::state::{Command, Service, locked, millis_between};
 use crate::service::stream::Stream;
 
+/// How often a command is looked for whose end is neither to come nor written down: its store has failed.
+const PATIENCE: u32 = 1000;
+
 impl Service {
     pub(in crate::service) fn live_command(&self, id: CommandId) -> Option<Arc<Command>> {
         locked(&self.inner.commands).get(&id).cloned()
@@ -17,10 +21,23 @@ impl Service {
 
     /// A command under way or ended.
     pub(in crate::service) async fn find_command(&self, id: CommandId) -> Answer<Option<Arc<Command>>> {
-        if let Some(live) = self.live_command(id) {
-            return Ok(Some(live));
-        }
-        let Some(record) = self.inner.store.command(id).await? else { return Ok(None) };
+        let mut tries = 0;
+        let record = loop {
+            if let Some(live) = self.live_command(id) {
+                return Ok(Some(live));
+            }
+            let Some(record) = self.inner.store.command(id).await? else { return Ok(None) };
+            // It is written down before it is live, and after its end it is live a little longer: what the store says counts
+            // once it says the end and the command is not live any more.
+            if let Some(live) = self.live_command(id) {
+                return Ok(Some(live));
+            }
+            if record.status.is_final() || tries == PATIENCE {
+                break record;
+            }
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
         let (path, cap) = (self.spool_of(&record), self.inner.policy.limits.spool_bytes);
         let stream = tokio::task::spawn_blocking(move || Stream::load(path, cap, true)).await;
         let stream = stream.map_err(|_| Refusal::bad("internal", "the spool cannot be read"))?;

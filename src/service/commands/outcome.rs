@@ -25,6 +25,9 @@ pub(super) fn interrupted(command: &Command, why: &str) -> Completed {
 
 pub(super) fn expired(command: &Command, limit: Duration) -> Completed {
     let message = format!("the time limit of {} s was reached, and the device has not confirmed the end", limit.as_secs());
+    let not_done = vec!["it may still go on on the device".into()];
+    let receipt = Receipt { confirmed: false, done: Vec::new(), not_done, by: "the time limit".into() };
+    push(&command.stream, &Body::Receipt(receipt), false);
     ended(Status::Expired, so_far(command), vec![Problem::new("time_limit", message)])
 }
 

@@ -126,21 +126,21 @@ pub(super) async fn of_session(
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let _attached = attachment;
-        for event in &old {
-            if sender.send(Ok(session_event(event))).await.is_err() || event.what.is_end() {
-                return;
-            }
-        }
+        let (mut old, mut last) = (old, 0);
         loop {
+            for event in old.drain(..) {
+                last = event.n;
+                if sender.send(Ok(session_event(&event))).await.is_err() || event.what.is_end() {
+                    return;
+                }
+            }
             tokio::select! {
                 event = events.recv() => match event {
-                    Ok(event) => {
-                        if sender.send(Ok(session_event(&event))).await.is_err() || event.what.is_end() {
-                            return;
-                        }
+                    Ok(event) => old.push(event),
+                    // A reader who fell behind goes on from the last that it has.
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
+                        (old, events) = session.listen(Some(last));
                     }
-                    // A reader who fell behind reads on; what it missed is in the log.
-                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
                 },
                 () = sender.closed() => return,
