@@ -47,8 +47,10 @@ async fn lines(shell: &mut Shell, input: Input) -> Outcome<Option<Vec<Sourced>>>
         Input::Stdin { .. } => vec![PathBuf::from(STDIN)],
         Input::Files(files) => files,
         Input::Lines(texts) => {
-            for text in texts {
-                lines.extend(lines_of("-c", text.as_bytes())?);
+            let several = texts.len() > 1;
+            for (at, text) in texts.iter().enumerate() {
+                let name = if several { format!("-c {}", at + 1) } else { "-c".to_owned() };
+                lines.extend(lines_of(&name, text.as_bytes())?);
             }
             return Ok(Some(lines));
         }

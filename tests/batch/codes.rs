@@ -205,6 +205,27 @@ fn what_cannot_be_reached_is_4() {
 }
 
 #[test]
+fn what_the_death_of_the_service_interrupts_is_4() {
+    let home = Home::new();
+    let line = format!("fileinfo {}", endless(&home));
+    let child = piped(home.command().args(["-c", &line, "-c", "devices"]));
+    home.until_running(&line);
+    for pid in home.processes() {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if words.split(|&byte| byte == 0).nth(1) == Some(b"embedded") {
+            signal(pid, "KILL");
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{err}");
+    assert!(err.contains("the service's process ended"), "{err}");
+    assert!(err.contains("-c 1:1 ended with 4: 1 line behind it was not run"), "{err}");
+    // The next shell finds everything as it should be.
+    home.line("processes -first 1").code(0);
+}
+
+#[test]
 fn a_home_that_cannot_be_is_told_in_a_sentence() {
     let home = Home::new();
     let ran = home.batch("").env("LRSH_HOME", "relative").args(&["-c", "help"]).run().code(2);

@@ -26,6 +26,8 @@ fn lines_come_from_standard_input_the_command_line_or_files() {
     // The last line needs no end.
     assert_eq!(listed(&home.batch(&format!("{a}\n{b}")).run().code(0)), ["a", "b"]);
     assert_eq!(listed(&home.batch("").args(&["-c", &a, "-c", &b, "-c", &c]).run().code(0)), ["a", "b", "c"]);
+    let ran = home.batch("").args(&["-c", &a, "-c", "proceses"]).run().code(2);
+    assert!(ran.out().is_empty() && ran.err().starts_with("-c 2:1:1: "), "{}", ran.err());
     std::fs::write(home.work().join("one.lrsh"), format!("{a}\n{b}\n")).unwrap();
     std::fs::write(home.work().join("two.lrsh"), format!("# last\n{c}\n")).unwrap();
     let ran = home.batch("this is not read\n").args(&["one.lrsh", "two.lrsh"]).run().code(0);
