@@ -122,7 +122,9 @@ impl Failure {
             (_, code) if is_reading(code) => Exit::NotUnderstood,
             (401 | 403 | 409 | 410 | 413 | 423 | 426 | 429, _) => Exit::Refused,
             (404, _) => Exit::Failed,
-            (502..=504, _) => Exit::Unreachable,
+            // What a device says of itself, passed on.
+            (502, code) => Exit::of_code(code),
+            (503 | 504, _) => Exit::Unreachable,
             (400..=499, _) => Exit::NotUnderstood,
             _ => Exit::Internal,
         };

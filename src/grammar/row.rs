@@ -173,6 +173,14 @@ pub enum OutputFormat {
     Text,
 }
 
+impl OutputFormat {
+    /// Whether it is written for programs: nothing but data may be in it.
+    #[must_use]
+    pub fn is_data(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl | Self::Csv)
+    }
+}
+
 /// A parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

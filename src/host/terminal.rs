@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Mutex;
 
 use rustix::stdio::stdin;
-use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
 /// The terminal as it was found, for an end that nobody foresaw.
 static FOUND: Mutex<Option<Termios>> = Mutex::new(None);
@@ -15,15 +15,19 @@ pub fn stdin_is_terminal() -> bool {
     isatty(stdin())
 }
 
-/// Remembers the terminal as it is now, and puts it back when the program panics.
+/// Remembers the terminal as it is now, and puts it back when this thread panics. (A task that panics ends nothing: the
+/// editor goes on.)
 pub fn remember() {
     let Ok(found) = tcgetattr(stdin()) else { return };
     if let Ok(mut kept) = FOUND.lock() {
         *kept = Some(found);
     }
     let before = std::panic::take_hook();
+    let thread = std::thread::current().id();
     std::panic::set_hook(Box::new(move |panic| {
-        restore();
+        if std::thread::current().id() == thread {
+            restore();
+        }
         before(panic);
     }));
 }
@@ -50,12 +54,26 @@ impl Quiet {
     /// # Errors
     /// As the terminal says.
     pub fn enter() -> io::Result<Option<Self>> {
+        Self::without(InputModes::empty())
+    }
+
+    /// Quiets the terminal between the lines of an editor, which wants the return key as it is: a line feed would not end
+    /// what it reads at once, and what was typed behind it would be lost.
+    ///
+    /// # Errors
+    /// As the terminal says.
+    pub fn for_editor() -> io::Result<Option<Self>> {
+        Self::without(InputModes::ICRNL)
+    }
+
+    fn without(input: InputModes) -> io::Result<Option<Self>> {
         if !stdin_is_terminal() {
             return Ok(None);
         }
         let before = tcgetattr(stdin())?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
+        quiet.input_modes.remove(input);
         // DRAIN, not FLUSH: flushing would throw away what was typed ahead.
         tcsetattr(stdin(), OptionalActions::Drain, &quiet)?;
         Ok(Some(Self { before }))

@@ -7,6 +7,7 @@ pub mod client;
 pub mod editor;
 pub mod jobs;
 pub mod local;
+mod pattern;
 mod plain;
 mod precheck;
 mod run;
@@ -25,12 +26,13 @@ use jiff::tz::TimeZone;
 pub use self::client::Starter;
 use self::client::{Client, Trace};
 use self::editor::{Line, LineOutcome, LineSource, PromptFacts};
-use self::jobs::{Jobs, Sight};
+use self::jobs::{Attention, Jobs, Sight};
 use self::session::Attached;
 use self::view::{Screen, ScreenOptions};
 use crate::config::{Clock, Config};
 use crate::error::{Exit, Failure, Outcome};
 use crate::host::signals::{Asked, Signals};
+use crate::host::terminal::Quiet;
 use crate::host::{Home, terminal};
 use crate::protocol::SessionId;
 
@@ -99,7 +101,13 @@ fn start(options: Options, starter: Arc<dyn Starter>, screen: &Screen, interacti
     let client = Client::new(starter, screen.clone(), trace);
     let mut shell = Shell {
         client,
-        sight: Sight { screen: screen.clone(), signals: kept },
+        sight: Sight {
+            screen: screen.clone(),
+            zone: zone_of(config.time),
+            signals: kept,
+            attention: Attention::default(),
+            group: None,
+        },
         screen: screen.clone(),
         config,
         home: options.home,
@@ -174,11 +182,7 @@ impl Shell {
     /// The clock of tables.
     #[must_use]
     pub fn zone(&self) -> TimeZone {
-        match self.config.time {
-            Clock::Local => TimeZone::system(),
-            // The device's clock is told as UTC: every platform's verbs give instants.
-            Clock::Utc | Clock::Device => TimeZone::UTC,
-        }
+        zone_of(self.config.time)
     }
 
     fn prompt(&self, last: Option<LineOutcome>) -> PromptFacts {
@@ -195,6 +199,14 @@ impl Shell {
     }
 }
 
+fn zone_of(clock: Clock) -> TimeZone {
+    match clock {
+        Clock::Local => TimeZone::system(),
+        // The device's clock is told as UTC: every platform's verbs give instants.
+        Clock::Utc | Clock::Device => TimeZone::UTC,
+    }
+}
+
 /// The analyst before a service has said who it is.
 fn local_user() -> String {
     std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "analyst".to_owned())
@@ -202,7 +214,11 @@ fn local_user() -> String {
 
 /// The loop at a terminal. The editor blocks this thread; jobs go on upon others.
 fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exit> {
+    let failed = |error: io::Error| Failure::internal(format!("the terminal cannot be set up: {error}"));
+    // Between two prompts too, so that what is typed meanwhile is kept as it was typed.
+    let mut _quiet = None;
     let mut source: Box<dyn LineSource> = if shell.screen.out_is_terminal() {
+        _quiet = Quiet::for_editor().map_err(failed)?;
         Box::new(editor::Editor::new(shell.screen.clone(), &shell.home))
     } else {
         Box::new(plain::Plain::new(shell.screen.clone()))
@@ -219,7 +235,7 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
             Line::End => "exit".to_owned(),
         };
         let device = shell.session.as_ref().map(|session| session.facts.device.title());
-        let (exit, failure) = runtime.block_on(shell.line(&text, None));
+        let (exit, failure) = runtime.block_on(shell.line_or_signal(&text, None));
         let outcome = LineOutcome { device, duration: begun.elapsed(), exit: exit.code(), failure };
         source.ended(&outcome);
         last = Some(outcome);

@@ -1,21 +1,68 @@
 //! One line, from its text to its exit code.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::client::fetch::{Destination, Fetch, Matched};
+use tokio::time::{Instant, sleep_until};
+
+use super::client::fetch::{Destination, Fetch};
 use super::client::send::Upload;
 use super::jobs::{Job, Seen, Start};
+use super::pattern::Pattern;
 use super::view::{Origin, RedirectFile, RenderSpec, Rendering, Target};
 use super::{Shell, jobs, local};
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::{Invocation, Reading, read};
-use crate::host::signals::Asked;
+use crate::host::signals::{Asked, Signals};
 use crate::protocol::{CommandId, NewCommand, Param, Problem, Session};
 
 /// A line may have this many bytes.
 const MAX_LINE: usize = 64 << 10;
 
+/// How long the service is waited for once an end was asked for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl Shell {
+    /// Runs a line as [`Shell::line`] does. Where the service does not answer, and no job can hear of it, a signal heard
+    /// twice, or five seconds behind it, ends the waiting.
+    pub(super) async fn line_or_signal(&mut self, text: &str, origin: Option<&Origin>) -> (Exit, Option<String>) {
+        let attention = self.sight.attention.clone();
+        attention.reset();
+        let Ok(mut signals) = Signals::listen(self.interactive) else { return self.line(text, origin).await };
+        let mut line = Box::pin(self.line(text, origin));
+        let mut heard: Option<Instant> = None;
+        let asked = loop {
+            tokio::select! {
+                biased;
+                ended = &mut line => return ended,
+                asked = signals.next() => match asked {
+                    // The look at a job hears it too.
+                    _ if attention.is_at_job() => {}
+                    Asked::Suspend => {}
+                    asked if heard.is_some() => break asked,
+                    _ => {
+                        attention.interrupt();
+                        heard = Some(Instant::now() + PATIENCE);
+                    }
+                },
+                () = sleep_until(heard.unwrap_or_else(Instant::now)), if heard.is_some() => {
+                    if !attention.is_at_job() {
+                        break Asked::Interrupt;
+                    }
+                    heard = None;
+                }
+            }
+        };
+        drop(line);
+        attention.reset();
+        self.screen
+            .message("the service has not answered, and is not waited for any more; jobs tells whether the command runs");
+        if !self.interactive {
+            self.asked(asked);
+        }
+        (Exit::Cancelled, Some("cancelled".to_owned()))
+    }
+
     /// Runs a line and says what went wrong. Answers with the exit code, and why it is not 0 in a word.
     pub async fn line(&mut self, text: &str, origin: Option<&Origin>) -> (Exit, Option<String>) {
         if self.is_too_long(text, origin) {
@@ -73,18 +120,21 @@ impl Shell {
             self.attached().await?;
             self.set_disconnecting(true);
         }
-        let Posted { job, matches } = match self.post(&invocation, text).await {
+        let Posted { job, pattern } = match self.post(&invocation, text, false).await {
             Err(failure) if invocation.row.name == "settings" && failure.code() == "policy" => {
                 return local::settings_without_session(self, &invocation).await;
             }
             posted => posted?,
         };
         // What a pattern matches is told at once; the files themselves are jobs of their own.
-        if invocation.background && matches.is_none() {
+        if invocation.background && pattern.is_none() {
             self.show_number(&job).await;
             return Ok(Exit::Done);
         }
         self.jobs.add(&job);
+        if let Some(pattern) = pattern {
+            return self.fetch_matching(&invocation, &job, text, pattern).await;
+        }
         let exit = self.look(&job).await?;
         if invocation.row.name == "disconnect" {
             if exit.is_done() {
@@ -93,14 +143,10 @@ impl Shell {
                 self.set_disconnecting(false);
             }
         }
-        let matched = matches.map(|matches| std::mem::take(&mut *matches.lock().unwrap_or_else(PoisonError::into_inner)));
-        match matched {
-            Some(matched) if exit.is_done() => self.fetch_each(&invocation, &matched).await,
-            _ => Ok(exit),
-        }
+        Ok(exit)
     }
 
-    async fn show_number(&mut self, job: &Arc<Job>) {
+    pub(super) async fn show_number(&mut self, job: &Arc<Job>) {
         let facts = job.numbered().await;
         self.jobs.add(job);
         if facts.number.is_some() {
@@ -108,37 +154,8 @@ impl Shell {
         }
     }
 
-    /// Fetches the files that a pattern matched, each as a job, and shows them in order.
-    async fn fetch_each(&mut self, pattern: &Invocation, matched: &[Matched]) -> Outcome<Exit> {
-        let mut fetched = Vec::new();
-        for file in matched {
-            let text = line_for(pattern, file);
-            let Reading { invocation: Some(mut invocation), diagnostics } = read(&text, None) else { continue };
-            if let Some(problem) = diagnostics.first() {
-                return Err(Failure::internal(format!("{text}: {}", problem.message)));
-            }
-            invocation.output = pattern.output;
-            invocation.view.clone_from(&pattern.view);
-            let Posted { job, .. } = Box::pin(self.post(&Arc::new(invocation), &text)).await?;
-            if pattern.background {
-                self.show_number(&job).await;
-            } else {
-                self.jobs.add(&job);
-                fetched.push(job);
-            }
-        }
-        let mut exit = Exit::Done;
-        for job in fetched {
-            exit = exit.or(self.look(&job).await?);
-            if self.leaving.is_some() {
-                break;
-            }
-        }
-        Ok(exit)
-    }
-
     /// Sends a command, its redirect tested before.
-    async fn post(&mut self, invocation: &Arc<Invocation>, text: &str) -> Outcome<Posted> {
+    pub(super) async fn post(&mut self, invocation: &Arc<Invocation>, text: &str, kept: bool) -> Outcome<Posted> {
         let not_understood = |problem| Failure { exit: Exit::NotUnderstood, problem };
         let spec = RenderSpec::of(invocation, self.zone()).map_err(not_understood)?;
         let redirect = invocation.redirect.as_ref().map(RedirectFile::test).transpose();
@@ -156,12 +173,17 @@ impl Shell {
         };
         let fetch = destination.map(|destination| Fetch::new(destination, session.device.id.clone()));
         let is_pattern = invocation.params.get("path").is_some_and(|path| path.contains(['*', '?', '[']));
-        let matches = fetch.as_ref().filter(|_| is_pattern).map(Fetch::matches);
+        let (redirect, pattern) = match &fetch {
+            // The files that match are one answer, wherever it goes.
+            Some(fetch) if is_pattern => (None, Some(Pattern { matches: fetch.matches(), redirect })),
+            _ => (redirect, None),
+        };
         let command = self.command(invocation, text);
         let mut start = self.start(&session, invocation.clone(), text, redirect, fetch);
         start.upload = upload;
+        start.kept = kept || pattern.is_some();
         let job = start.post(command).await?;
-        Ok(Posted { job, matches })
+        Ok(Posted { job, pattern })
     }
 
     fn command(&self, invocation: &Invocation, text: &str) -> NewCommand {
@@ -197,6 +219,7 @@ impl Shell {
             redirect,
             fetch,
             upload: None,
+            kept: false,
             announce: Arc::new(move |job| {
                 if interactive {
                     screen.announce(&jobs::line_of(job, &jobs::state_of(job)));
@@ -248,22 +271,8 @@ impl Shell {
 }
 
 /// A command that the service has accepted.
-struct Posted {
-    job: Arc<Job>,
-    /// Where the files are told that its pattern matches, if it is a `getfile` with a pattern.
-    matches: Option<Arc<Mutex<Vec<Matched>>>>,
-}
-
-/// The line that fetches one of the files that a pattern matched, with everything else as the analyst said it.
-#[must_use]
-pub fn line_for(invocation: &Invocation, matched: &Matched) -> String {
-    let path = matched.path_uri.clone().unwrap_or_else(|| crate::protocol::text::file_uri(matched.path.as_bytes()));
-    let mut line = format!("{} {path}", invocation.row.name);
-    for flag in &invocation.flags {
-        line.push_str(&format!(" -{flag}"));
-    }
-    if let Some(to) = invocation.params.get("to") {
-        line.push_str(&format!(" -to \"{}\"", to.replace('"', "\"\"")));
-    }
-    line
+pub(super) struct Posted {
+    pub(super) job: Arc<Job>,
+    /// The pattern, if it is a `getfile` with one.
+    pattern: Option<Pattern>,
 }

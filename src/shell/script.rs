@@ -4,6 +4,8 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use futures_util::FutureExt as _;
+
 use super::view::Origin;
 use super::{Input, Shell, jobs, precheck};
 use crate::error::{Exit, Failure, Outcome};
@@ -120,7 +122,7 @@ async fn all(shell: &mut Shell, lines: &[Sourced]) -> Outcome<Exit> {
         return Ok(exit);
     }
     for (at, sourced) in lines.iter().enumerate() {
-        let (now, _) = shell.line(&sourced.line.text, Some(&sourced.origin())).await;
+        let (now, _) = shell.line_or_signal(&sourced.line.text, Some(&sourced.origin())).await;
         exit = exit.or(now);
         let behind = lines.get(at + 1..).unwrap_or_default();
         if goes_no_further(shell, now) {
@@ -181,7 +183,7 @@ async fn stream(shell: &mut Shell) -> Outcome<Exit> {
         let Some(text) = next else { break };
         number += 1;
         let origin = Origin { source: "-".to_owned(), number };
-        let (now, _) = shell.line(&text?, Some(&origin)).await;
+        let (now, _) = shell.line_or_signal(&text?, Some(&origin)).await;
         exit = exit.or(now);
         if goes_no_further(shell, now) {
             break;
@@ -190,7 +192,11 @@ async fn stream(shell: &mut Shell) -> Outcome<Exit> {
     Ok(exit)
 }
 
-fn goes_no_further(shell: &Shell, exit: Exit) -> bool {
+fn goes_no_further(shell: &mut Shell, exit: Exit) -> bool {
+    // A signal that came while no job was looked at.
+    if let Some(asked) = shell.signalled().now_or_never() {
+        shell.asked(asked);
+    }
     shell.leaving.is_some() || exit == Exit::BrokenPipe || exit == Exit::Cancelled || (!exit.is_done() && !shell.keep_going)
 }
 
@@ -212,6 +218,9 @@ async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
                 exit = exit.or(failure.exit);
             }
         }
+    }
+    if shell.leaving.is_none() {
+        shell.jobs.answered().await;
     }
     shell.leave().await;
     Ok(shell.leaving.unwrap_or(exit))

@@ -32,7 +32,7 @@ pub(super) fn watch(client: Client, session: Arc<Mutex<Option<SessionId>>>, jobs
             if let Some(session) = session {
                 let client = client.afresh();
                 for job in jobs.running() {
-                    let _ = tokio::time::timeout(LAST_CALL, client.cancel(&session, job.command)).await;
+                    let _ = tokio::time::timeout(LAST_CALL, client.cancel(&session, job.command())).await;
                 }
                 let _ = tokio::time::timeout(LAST_CALL, client.leave(&session)).await;
             }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
 
 /// A guard against hanging, nothing else.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -18,6 +18,10 @@ const CURSOR_QUESTION: &[u8] = b"\x1b[6n";
 pub struct Pty {
     child: Box<dyn Child + Send + Sync>,
     master: Option<Box<dyn MasterPty + Send>>,
+    /// Kept open, so that the terminal can be looked at when the program has ended.
+    slave: Option<Box<dyn SlavePty + Send>>,
+    /// The terminal's settings before the program began.
+    found: String,
     keys: Arc<Mutex<Box<dyn Write + Send>>>,
     seen: Arc<Seen>,
 }
@@ -48,8 +52,8 @@ impl Pty {
         let pair = native_pty_system().openpty(size).unwrap();
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");
+        let found = format!("{:?}", pair.master.get_termios().unwrap());
         let child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
         let keys = Arc::new(Mutex::new(pair.master.take_writer().unwrap()));
         let seen = Arc::new(Seen {
             screen: Mutex::new(vt100::Parser::new(count(rows), count(columns), 1000)),
@@ -74,7 +78,7 @@ impl Pty {
                 watcher.changed.notify_all();
             }
         });
-        Self { child, master: Some(pair.master), keys, seen }
+        Self { child, master: Some(pair.master), slave: Some(pair.slave), found, keys, seen }
     }
 
     /// Types.
@@ -142,9 +146,22 @@ impl Pty {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Closes the terminal: the program hears SIGHUP.
-    pub fn hang_up(&mut self) {
-        self.master = None;
+    /// Holds the terminal to be set as it was found, and its cursor to be shown.
+    #[track_caller]
+    pub fn is_as_found(&self) {
+        let now = format!("{:?}", self.master.as_ref().unwrap().get_termios().unwrap());
+        assert_eq!(now, self.found);
+        assert!(!self.seen.screen.lock().unwrap().screen().hide_cursor());
+    }
+
+    /// Whether the terminal echoes and edits lines by itself.
+    pub fn is_cooked(&self) -> bool {
+        format!("{:?}", self.master.as_ref().unwrap().get_termios().unwrap()) == self.found
+    }
+
+    /// Where the cursor is: row and column.
+    pub fn cursor(&self) -> (u16, u16) {
+        self.seen.screen.lock().unwrap().screen().cursor_position()
     }
 
     /// Waits for its end; the exit code.

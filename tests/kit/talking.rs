@@ -60,6 +60,16 @@ impl Talking {
         assert_eq!(code, Some(0));
     }
 
+    /// Ends its input, and holds it to a good end; what it said until then.
+    #[track_caller]
+    pub fn rest(mut self) -> String {
+        drop(self.stdin.take());
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut self.stdout, &mut text).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{text}");
+        text
+    }
+
     /// Ends its input; its exit code.
     pub fn end(mut self) -> Option<i32> {
         drop(self.stdin.take());

@@ -1,5 +1,8 @@
 //! The interactive loop, typed at through a terminal.
 
+mod jobs;
+mod terminal;
+
 use crate::kit::home::Home;
 use crate::kit::pty::Pty;
 

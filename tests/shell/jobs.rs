@@ -40,6 +40,7 @@ fn sent(service: &Scripted, background_mode: bool) -> Sent {
         redirect: None,
         fetch: None,
         upload: None,
+        kept: false,
         announce: Arc::new(move |_| {
             counted.fetch_add(1, Ordering::SeqCst);
         }),

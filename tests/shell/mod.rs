@@ -1,6 +1,9 @@
 //! The shell's client against a service that dies at chosen places.
 
+mod background;
 mod client;
 mod fetch;
 mod jobs;
+mod pattern;
 mod roots;
+mod transfer;

@@ -88,6 +88,8 @@ impl LineSource for Editor {
             }
             Ok(Signal::HostCommand(command)) if command == FOREGROUND => {
                 if self.reedline.current_buffer_contents().is_empty() {
+                    // Reedline takes the rows of the prompt for free as long as the cursor stands on them.
+                    self.screen.message("fg");
                     Line::Foreground
                 } else {
                     Line::Interrupted

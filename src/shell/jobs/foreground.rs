@@ -1,28 +1,78 @@
 //! A job in the foreground: its output is shown as it comes, and the keys that send signals act on it.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::{End, Heard, Job};
+use super::prior::Prior;
+use super::{End, Group, Heard, Job, Parked};
 use crate::error::{Exit, Failure, Outcome};
 use crate::host::signals::{Asked, Signals};
 use crate::host::terminal::Quiet;
-use crate::protocol::{Body, Event, Receipt, Status};
+use crate::protocol::{Body, Event, Progress, Receipt, Status};
 use crate::shell::view::{Next, Rendering, Screen};
 
 /// How long a receipt is waited for.
 const RECEIPT: Duration = Duration::from_secs(5);
+/// How often the bar of a group is drawn.
+const TICK: Duration = Duration::from_millis(200);
+/// The bar of a group: no job has this number.
+pub(in crate::shell) const GROUP: u64 = u64::MAX;
+/// How long it is waited for without a word.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Where jobs are looked at.
 pub struct Sight {
     /// What they are shown on.
     pub screen: Screen,
+    /// The clock of tables.
+    pub zone: TimeZone,
     /// A batch hears signals from its beginning to its end; a terminal's waits listen afresh, because what was typed
     /// before a command does not mean it.
     pub signals: Option<Signals>,
+    /// Who hears a signal.
+    pub attention: Attention,
+    /// The jobs that the one which is looked at is one of.
+    pub group: Option<Arc<Group>>,
+}
+
+/// Who hears a signal now: the look at a job, or whoever waits for the service before there is one. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Attention(Arc<(AtomicBool, AtomicBool)>);
+
+impl Attention {
+    /// Whether a job is being looked at.
+    #[must_use]
+    pub fn is_at_job(&self) -> bool {
+        self.0.0.load(Ordering::SeqCst)
+    }
+
+    /// Ctrl+C was heard before there was a job: it means the job that comes of the line.
+    pub fn interrupt(&self) {
+        self.0.1.store(true, Ordering::SeqCst);
+    }
+
+    /// A line begins, or ends.
+    pub fn reset(&self) {
+        self.0.0.store(false, Ordering::SeqCst);
+        self.0.1.store(false, Ordering::SeqCst);
+    }
+
+    /// A job is looked at from now on. Whether an interrupt is waiting for it.
+    fn take(&self) -> bool {
+        self.0.0.store(true, Ordering::SeqCst);
+        self.0.1.swap(false, Ordering::SeqCst)
+    }
+
+    fn give_back(&self) {
+        self.0.0.store(false, Ordering::SeqCst);
+    }
 }
 
 /// How the look at a job ended.
@@ -41,19 +91,26 @@ struct Wait<'a> {
     _quiet: Option<Quiet>,
     fresh: Option<Signals>,
     kept: Option<&'a mut Signals>,
+    /// Ctrl+C was heard before.
+    interrupted: bool,
 }
 
 impl<'a> Wait<'a> {
     fn begin(sight: &'a mut Sight) -> Outcome<Self> {
+        let interrupted = sight.attention.take();
         if let Some(kept) = &mut sight.signals {
-            return Ok(Self { _quiet: None, fresh: None, kept: Some(kept) });
+            // What was heard before is still in there.
+            return Ok(Self { _quiet: None, fresh: None, kept: Some(kept), interrupted: false });
         }
         let failed = |error: io::Error| Failure::internal(format!("the terminal cannot be listened to: {error}"));
         let fresh = Some(Signals::listen(true).map_err(failed)?);
-        Ok(Self { _quiet: Quiet::enter().map_err(failed)?, fresh, kept: None })
+        Ok(Self { _quiet: Quiet::enter().map_err(failed)?, fresh, kept: None, interrupted })
     }
 
     async fn asked(&mut self) -> Asked {
+        if std::mem::take(&mut self.interrupted) {
+            return Asked::Interrupt;
+        }
         match (&mut self.kept, &mut self.fresh) {
             (Some(signals), _) => signals.next().await,
             (None, Some(signals)) => signals.next().await,
@@ -70,14 +127,16 @@ impl Sight {
     /// When the answer cannot be written, or the service is gone for good.
     pub async fn look(&mut self, job: &Arc<Job>, begin: impl FnOnce() -> Outcome<Rendering>) -> Outcome<Seen> {
         let parked = job.parked.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (rendering, after) = match parked {
+        let Parked { rendering, last, prior } = match parked {
             Some(parked) => parked,
-            None => (begin()?, 0),
+            None => Parked { rendering: begin()?, last: 0, prior: None },
         };
         job.set_background(false);
-        let screen = self.screen.clone();
-        let mut look = Look { job, screen, rendering, last: after, enough: false, warned: false, because: None, ended: None };
-        let seen = look.until_it_ends(self, after).await;
+        let (screen, zone, group) = (self.screen.clone(), self.zone.clone(), self.group.clone());
+        let mut look =
+            Look { job, screen, zone, group, rendering, last, prior, enough: false, warned: false, because: None, ended: None };
+        let seen = look.until_it_ends(self, last).await;
+        self.attention.give_back();
         look.screen.progress_end(job.number());
         match seen {
             Ok(Seen::Ended(end)) => {
@@ -85,7 +144,7 @@ impl Sight {
                 Ok(Seen::Ended(end))
             }
             Ok(Seen::Left) => {
-                let parked = (look.rendering, look.last);
+                let parked = Parked { rendering: look.rendering, last: look.last, prior: look.prior };
                 *job.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(parked);
                 Ok(Seen::Left)
             }
@@ -103,8 +162,11 @@ impl Sight {
 struct Look<'a> {
     job: &'a Arc<Job>,
     screen: Screen,
+    zone: TimeZone,
+    group: Option<Arc<Group>>,
     rendering: Rendering,
     last: u64,
+    prior: Option<Prior>,
     enough: bool,
     /// The analyst was told that the command is another shell's.
     warned: bool,
@@ -119,7 +181,9 @@ impl Look<'_> {
         let batch = sight.signals.is_some();
         let mut wait = Wait::begin(sight)?;
         let mut heard = self.job.read(after).await;
-        let mut patience: Option<Instant> = None;
+        let (mut patience, mut silence): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut tick = Instant::now() + TICK;
+        let mut cancelling: Option<JoinHandle<Outcome<()>>> = None;
         loop {
             tokio::select! {
                 biased;
@@ -138,9 +202,12 @@ impl Look<'_> {
                     }
                     asked if patience.is_none() => {
                         patience = Some(Instant::now() + RECEIPT);
+                        silence = Some(Instant::now() + SILENCE);
                         self.because = batch.then_some(asked);
-                        self.screen.progress_end(self.job.number());
-                        self.job.cancel().await?;
+                        self.screen.progress_end(self.bar());
+                        let job = self.job.clone();
+                        // Beside the look: a service that does not answer must not keep the next key waiting.
+                        cancelling = Some(tokio::spawn(async move { job.cancel().await }));
                     }
                     asked => {
                         self.screen.message(&format!("[{0}] goes on being cancelled; see status {0}", self.job.number()));
@@ -152,7 +219,12 @@ impl Look<'_> {
                         }
                     }
                 },
-                next = heard.recv() => match next {
+                Some(asked) = answered(&mut cancelling) => {
+                    cancelling = None;
+                    asked?;
+                }
+                next = hear(&mut self.prior, &mut heard) => match next {
+                    Some(next) if self.prior.is_some() => self.show_prior(&next)?,
                     Some(Heard::Event(event)) => self.show(&event).await?,
                     Some(Heard::Note(note)) => self.screen.message(&note),
                     Some(Heard::End(end)) => {
@@ -166,6 +238,15 @@ impl Look<'_> {
                     }
                     None => return Err(Failure::internal("the job was lost")),
                 },
+                () = sleep_until(tick), if self.group.is_some() && patience.is_none() => {
+                    tick = Instant::now() + TICK;
+                    self.draw(None);
+                }
+                () = sleep_until(silence.unwrap_or_else(Instant::now)), if silence.is_some() => {
+                    silence = None;
+                    let again = if batch { "" } else { "; Ctrl+C again leaves it at once" };
+                    self.screen.aside(&format!("[{}] is being cancelled{again}", self.job.number()));
+                }
                 () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
                     self.screen.message(&format!(
                         "[{0}] the device has not confirmed within {1} s and may still finish this: status {0} tells",
@@ -190,9 +271,39 @@ impl Look<'_> {
         !(self.job.has_ended() && self.job.claim())
     }
 
+    /// The bar that is shown.
+    fn bar(&self) -> u64 {
+        if self.group.is_some() { GROUP } else { self.job.number() }
+    }
+
+    /// Draws it.
+    fn draw(&self, progress: Option<&Progress>) {
+        match (&self.group, progress) {
+            (Some(group), _) => self.screen.progress(GROUP, &group.line, &group.progress()),
+            (None, Some(progress)) => self.screen.progress(self.job.number(), &self.job.line, progress),
+            (None, None) => {}
+        }
+    }
+
+    /// Shows what was heard of the command that had to look first.
+    fn show_prior(&mut self, heard: &Heard) -> Outcome<()> {
+        if let Heard::End(end) = heard {
+            return self.prior.take().map_or(Ok(()), |prior| prior.end(end, &self.screen));
+        }
+        self.prior.as_mut().map_or(Ok(()), |prior| prior.show(heard, &self.screen))
+    }
+
     async fn show(&mut self, event: &Event) -> Outcome<()> {
         match &event.body {
-            Body::Progress(progress) => self.screen.progress(self.job.number(), &self.job.line, progress),
+            Body::Prerequisite { command_id } => {
+                let prior = Prior::begin(self.job, *command_id, &self.screen, self.zone.clone()).await;
+                match prior {
+                    Ok(prior) => self.prior = Some(prior),
+                    // The command itself goes on all the same.
+                    Err(failure) => self.screen.error(&failure.problem),
+                }
+            }
+            Body::Progress(progress) => self.draw(Some(progress)),
             Body::Queued { place } if self.screen.is_interactive() => {
                 self.screen.aside(&format!("[{}] waits for the device, place {place}", self.job.number()));
             }
@@ -234,6 +345,20 @@ impl Look<'_> {
     }
 }
 
+/// What the service said to the word to stop, once that was sent.
+async fn answered(cancelling: &mut Option<JoinHandle<Outcome<()>>>) -> Option<Outcome<()>> {
+    let asked = cancelling.as_mut()?.await;
+    Some(asked.unwrap_or_else(|error| Err(Failure::internal(format!("the word to stop was lost: {error}")))))
+}
+
+/// What comes next: of the command that has to look first, while that is being shown.
+async fn hear(prior: &mut Option<Prior>, heard: &mut mpsc::Receiver<Heard>) -> Option<Heard> {
+    match prior {
+        Some(prior) => prior.next().await,
+        None => heard.recv().await,
+    }
+}
+
 /// What an output that cannot be written means.
 pub(in crate::shell) fn written(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
@@ -244,7 +369,7 @@ pub(in crate::shell) fn written(error: &io::Error) -> Failure {
 }
 
 /// Says how a job ended, where that is not what everybody expects.
-pub(in crate::shell) fn say_end(screen: &Screen, job: &Job, end: &End) {
+pub(super) fn say_end(screen: &Screen, job: &Job, end: &End) {
     let (number, line) = (job.number(), &job.line);
     match end {
         End::Lost(failure) if failure.exit == Exit::BrokenPipe => {}

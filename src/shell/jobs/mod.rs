@@ -6,6 +6,9 @@
 //! replay. Work that must go on without a reader (a redirect, a file on its way) is done by the task itself.
 
 mod foreground;
+mod group;
+mod prior;
+mod replay;
 mod task;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
-pub use foreground::{Seen, Sight};
-pub(super) use foreground::{line_of, state_of, written};
+pub use foreground::{Attention, Seen, Sight};
+pub(super) use foreground::{GROUP, line_of, state_of, written};
+pub use group::Group;
 pub use task::Start;
 
 use super::client::Client;
@@ -27,6 +32,8 @@ use crate::protocol::{Body, CommandId, Completed, Event, Progress, SessionId, St
 /// What is known of a job without having read its output.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    /// The command that carries it: another one than at first, when that was interrupted and the work goes on.
+    pub command: CommandId,
     /// Its number within the session, once the service has accepted it.
     pub number: Option<u64>,
     /// How it stands.
@@ -72,6 +79,15 @@ pub enum Heard {
     End(Box<End>),
 }
 
+/// An answer that is half shown.
+struct Parked {
+    rendering: Rendering,
+    /// The last event in it.
+    last: u64,
+    /// The command that had to look first, where that is what was shown.
+    prior: Option<prior::Prior>,
+}
+
 /// A reader that wants everything behind event `after`.
 struct Reader {
     after: u64,
@@ -83,8 +99,6 @@ const HEARD: usize = 8;
 
 /// A job of this shell.
 pub struct Job {
-    /// The command.
-    pub command: CommandId,
     /// Its session.
     pub session: SessionId,
     /// What was typed.
@@ -93,12 +107,16 @@ pub struct Job {
     pub invocation: Arc<Invocation>,
     /// When it was sent.
     pub sent: Timestamp,
-    /// The rendering of a job that went to the background half shown, and the last event in it.
-    pub parked: Mutex<Option<(Rendering, u64)>>,
+    /// What was shown of a job that went to the background half shown.
+    parked: Mutex<Option<Parked>>,
     /// What the reader of a command that began in the foreground hears, until it begins to read.
     first: Mutex<Option<mpsc::Receiver<Heard>>>,
     /// What the task made of the answer, where it is not shown as the device said it.
     result: Mutex<Option<Body>>,
+    /// The answer is not for the screen: it goes into a file.
+    has_redirect: bool,
+    /// What the task made of the answer is shown by whoever began it, together with others.
+    is_kept: AtomicBool,
     client: Client,
     facts: watch::Sender<Facts>,
     readers: mpsc::Sender<Reader>,
@@ -111,6 +129,12 @@ impl Job {
     #[must_use]
     pub fn facts(&self) -> Facts {
         self.facts.borrow().clone()
+    }
+
+    /// The command that carries it.
+    #[must_use]
+    pub fn command(&self) -> CommandId {
+        self.facts.borrow().command
     }
 
     /// Its number; 0 before the service has accepted it.
@@ -161,7 +185,22 @@ impl Job {
         self.background.swap(false, Ordering::SeqCst)
     }
 
-    fn result(&self) -> Option<Body> {
+    /// Says whether what becomes of it is shown together with others, by whoever began it.
+    pub fn set_kept(&self, kept: bool) {
+        self.is_kept.store(kept, Ordering::SeqCst);
+        if !kept {
+            // What was shown so far was without it.
+            drop(self.parked.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+
+    /// Goes on without a reader, until somebody begins to read.
+    pub fn let_go(&self) {
+        drop(self.first.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// What the task made of the answer: the row of a fetched file.
+    pub fn result(&self) -> Option<Body> {
         self.result.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -175,7 +214,7 @@ impl Job {
     /// When the service refuses or cannot be reached.
     pub async fn cancel(&self) -> Result<(), Failure> {
         self.facts.send_modify(|facts| facts.cancelled = true);
-        self.client.cancel(&self.session, self.command).await
+        self.client.cancel(&self.session, self.command()).await
     }
 }
 
@@ -185,7 +224,7 @@ impl Job {
     /// # Errors
     /// When the service refuses or cannot be reached.
     pub async fn enough(&self) -> Result<(), Failure> {
-        self.client.enough(&self.session, self.command).await
+        self.client.enough(&self.session, self.command()).await
     }
 }
 
@@ -193,6 +232,8 @@ impl Job {
 #[derive(Clone, Default)]
 pub struct Jobs {
     list: Arc<Mutex<Vec<Arc<Job>>>>,
+    /// Answers that are written once several jobs have ended.
+    answers: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl Jobs {
@@ -217,7 +258,7 @@ impl Jobs {
     /// The job behind a command.
     #[must_use]
     pub fn of(&self, command: CommandId) -> Option<Arc<Job>> {
-        self.all().into_iter().find(|job| job.command == command)
+        self.all().into_iter().find(|job| job.command() == command)
     }
 
     /// Takes a job in.
@@ -225,8 +266,22 @@ impl Jobs {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone());
     }
 
+    /// Takes in what is written once several jobs have ended.
+    pub fn add_answer(&self, writing: JoinHandle<()>) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(writing);
+    }
+
+    /// Waits until all that is written.
+    pub async fn answered(&self) {
+        let answers = std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        for answer in answers {
+            // One that panicked has nothing more to write.
+            let _ = answer.await;
+        }
+    }
+
     /// Lets go of a job whose end was seen.
     pub fn remove(&self, job: &Job) {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.command != job.command);
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| !std::ptr::eq(Arc::as_ptr(kept), job));
     }
 }

@@ -1,17 +1,18 @@
 //! The task behind a job: reads the command's events, keeps the facts, does the work that needs no reader, and passes on
 //! to the reader, if there is one.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
+use super::replay::replay;
 use super::{End, Facts, HEARD, Heard, Job, Reader};
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
 use crate::protocol::{Body, CommandId, Completed, Event, NewCommand, SessionId, Status};
-use crate::shell::client::fetch::Fetch;
+use crate::shell::client::fetch::{Fetch, Fetched, Word};
 use crate::shell::client::send::Upload;
 use crate::shell::client::{Client, CommandEvents};
 use crate::shell::view::{Next, Rendering};
@@ -22,8 +23,18 @@ enum Work {
     Tell,
     /// Writes the output to the redirect's target.
     Write(Box<Rendering>),
-    /// Takes a file's bytes in.
-    Fetch(Box<Fetch>),
+    /// Takes a file's bytes in; what is told of it goes to the redirect's target, if there is one.
+    Fetch(Box<Fetch>, Option<Box<Rendering>>),
+}
+
+impl Work {
+    /// What is heard of the work beside the command's events.
+    async fn word(&mut self) -> Word {
+        match self {
+            Self::Fetch(fetch, _) => fetch.word().await,
+            Self::Tell | Self::Write(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// All that a job begins with.
@@ -44,6 +55,8 @@ pub struct Start {
     pub fetch: Option<Fetch>,
     /// The file that goes.
     pub upload: Option<Upload>,
+    /// What becomes of it is shown together with others, by whoever begins it.
+    pub kept: bool,
     /// What is called when it ends without anybody looking.
     pub announce: Arc<dyn Fn(&Job) + Send + Sync>,
 }
@@ -54,27 +67,26 @@ impl Start {
     /// # Errors
     /// When the service refuses it or cannot be reached.
     pub async fn post(self, command: NewCommand) -> Outcome<Arc<Job>> {
-        let id = command.command_id;
-        let background = command.background_mode;
-        let events = CommandEvents::post(&self.client, &self.session, command).await?;
-        Ok(self.spawn(id, events, background))
+        let events = CommandEvents::post(&self.client, &self.session, command.clone()).await?;
+        Ok(self.spawn(command.command_id, events, Some(command)))
     }
 
     /// Looks at a command that was posted before, perhaps by another shell.
     #[must_use]
     pub fn attach(self, command: CommandId) -> Arc<Job> {
         let events = CommandEvents::after(&self.client, &self.session, command, 0);
-        self.spawn(command, events, true)
+        self.spawn(command, events, None)
     }
 
-    fn spawn(self, command: CommandId, events: CommandEvents, background: bool) -> Arc<Job> {
+    fn spawn(self, command: CommandId, events: CommandEvents, posted: Option<NewCommand>) -> Arc<Job> {
+        let background = posted.as_ref().is_none_or(|posted| posted.background_mode);
         let (readers, asked) = mpsc::channel(1);
         // A command in the foreground has its reader before the task begins: nothing is asked for twice.
         let (to, heard) = mpsc::channel(HEARD);
         let (reader, first) = if background { (None, None) } else { (Some(to), Some(heard)) };
-        let facts = Facts { number: None, status: Status::Pending, place: None, progress: None, cancelled: false, end: None };
+        let facts =
+            Facts { command, number: None, status: Status::Pending, place: None, progress: None, cancelled: false, end: None };
         let job = Arc::new(Job {
-            command,
             session: self.session,
             line: self.line,
             invocation: self.invocation,
@@ -82,6 +94,8 @@ impl Start {
             parked: Mutex::new(None),
             first: Mutex::new(first),
             result: Mutex::new(None),
+            has_redirect: self.redirect.is_some(),
+            is_kept: AtomicBool::new(self.kept),
             client: self.client,
             facts: watch::Sender::new(facts),
             readers,
@@ -89,11 +103,12 @@ impl Start {
             own: self.directory.is_some(),
         });
         let work = match (self.redirect, self.fetch) {
-            (_, Some(fetch)) => Work::Fetch(Box::new(fetch)),
+            (redirect, Some(fetch)) => Work::Fetch(Box::new(fetch), redirect.map(Box::new)),
             (Some(rendering), None) => Work::Write(Box::new(rendering)),
             (None, None) => Work::Tell,
         };
-        let task = Task { job: job.clone(), events, reader, work, upload: self.upload, directory: self.directory, known: 0 };
+        let task =
+            Task { job: job.clone(), events, reader, work, upload: self.upload, directory: self.directory, posted, known: 0 };
         let announce = self.announce;
         tokio::spawn(async move {
             let job = task.job.clone();
@@ -106,58 +121,6 @@ impl Start {
     }
 }
 
-impl Job {
-    /// Begins to read everything behind event `after`, instead of whoever read before.
-    pub async fn read(&self, after: u64) -> mpsc::Receiver<Heard> {
-        if let (0, Some(first)) = (after, self.first.lock().unwrap_or_else(PoisonError::into_inner).take()) {
-            return first;
-        }
-        let (to, heard) = mpsc::channel(HEARD);
-        if let Err(mpsc::error::SendError(reader)) = self.readers.send(Reader { after, to }).await {
-            // The task is at its end: what it heard is asked for again.
-            let events = CommandEvents::after(&self.client, &self.session, self.command, after);
-            tokio::spawn(replay(events, reader.to, self.facts().end, self.result()));
-        }
-        heard
-    }
-}
-
-/// Tells a reader the events of a command that has ended.
-///
-/// Of work that the task did itself (a fetched file) the result stands in the place of what the device said.
-async fn replay(mut events: CommandEvents, to: mpsc::Sender<Heard>, end: Option<End>, result: Option<Body>) {
-    let mut told = None;
-    loop {
-        match events.next().await {
-            Ok(Some(event)) => {
-                if result.is_some() && is_bulk(&event.body) {
-                    continue;
-                }
-                if let Body::Completed(completed) = &event.body {
-                    told = Some(End::Completed(completed.clone(), Exit::of_end(completed)));
-                    if let Some(body) = result.clone() {
-                        let object = Event { n: event.n, t: event.t, body };
-                        if to.send(Heard::Event(Box::new(object))).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                if to.send(Heard::Event(Box::new(event))).await.is_err() {
-                    return;
-                }
-            }
-            Ok(None) => break,
-            Err(failure) => {
-                told = Some(End::Lost(failure));
-                break;
-            }
-        }
-    }
-    if let Some(end) = end.or(told) {
-        let _ = to.send(Heard::End(Box::new(end))).await;
-    }
-}
-
 struct Task {
     job: Arc<Job>,
     events: CommandEvents,
@@ -165,6 +128,8 @@ struct Task {
     work: Work,
     upload: Option<Upload>,
     directory: Option<Arc<Mutex<String>>>,
+    /// What was sent, to be sent again where that is how the work goes on.
+    posted: Option<NewCommand>,
     /// The last event that the facts know of; what is heard again changes nothing.
     known: u64,
 }
@@ -175,6 +140,14 @@ impl Task {
             tokio::select! {
                 biased;
                 Some(reader) = asked.recv() => self.attach(reader),
+                word = self.work.word() => match word {
+                    Word::Note(note) => self.tell(Heard::Note(note), &mut asked).await,
+                    Word::Broke(failure) => {
+                        // The device waits for a reader that does not come.
+                        let _ = self.job.cancel().await;
+                        break End::Lost(failure);
+                    }
+                },
                 event = self.events.next() => match event {
                     Ok(Some(event)) => {
                         if let Some(end) = self.hear(event, &mut asked).await {
@@ -200,9 +173,7 @@ impl Task {
             if reader.after == self.events.last() {
                 self.reader = Some(reader.to);
             } else {
-                let job = &self.job;
-                let events = CommandEvents::after(&job.client, &job.session, job.command, reader.after);
-                replay(events, reader.to, Some(end), self.job.result()).await;
+                replay(&self.job, reader, end).await;
                 return;
             }
         }
@@ -213,9 +184,8 @@ impl Task {
 
     /// Gives the events to a reader, from the place on that it names.
     fn attach(&mut self, reader: Reader) {
-        if reader.after != self.events.last() && !matches!(self.work, Work::Write(_) | Work::Fetch(_)) {
-            let job = &self.job;
-            self.events = CommandEvents::after(&job.client, &job.session, job.command, reader.after);
+        if reader.after != self.events.last() && matches!(self.work, Work::Tell) {
+            self.events = self.job.replayed(reader.after);
         }
         self.reader = Some(reader.to);
     }
@@ -231,23 +201,23 @@ impl Task {
             _ => None,
         };
         if let Some(upload) = &mut self.upload {
-            upload.hear(&self.job.client, self.job.command, &event.body);
+            upload.hear(&self.job.client, self.job.command(), &event.body);
         }
         match &mut self.work {
             Work::Tell => {}
             Work::Write(rendering) => match rendering.event(&event.body) {
                 Ok(Next::More) => {}
                 Ok(Next::Enough) => {
-                    let _ = self.job.client.enough(&self.job.session, self.job.command).await;
+                    let _ = self.job.enough().await;
                 }
                 Err(error) => {
                     let _ = self.job.cancel().await;
-                    return Some(End::Lost(Failure::here("redirect", format!("the answer cannot be written: {error}"))));
+                    return Some(End::Lost(unwritten(&error)));
                 }
             },
-            Work::Fetch(fetch) => {
+            Work::Fetch(fetch, _) => {
                 let job = &self.job;
-                match fetch.hear(&job.client, &job.session, job.command, &event.body) {
+                match fetch.hear(&job.client, &job.session, job.command(), &event.body) {
                     Ok(notes) => {
                         for note in notes {
                             self.tell(Heard::Note(note), asked).await;
@@ -261,7 +231,7 @@ impl Task {
             }
         }
         if let Some(End::Completed(completed, exit)) = end {
-            let end = self.finish(completed, exit, event.n, asked).await;
+            let end = self.finish(completed, exit, event.n, asked).await?;
             self.tell(Heard::Event(Box::new(event)), asked).await;
             return Some(end);
         }
@@ -271,36 +241,97 @@ impl Task {
         None
     }
 
-    /// Ends the work that the task does itself.
-    async fn finish(&mut self, completed: Completed, exit: Exit, n: u64, asked: &mut mpsc::Receiver<Reader>) -> End {
+    /// Ends the work that the task does itself; `None` when it goes on as another command.
+    async fn finish(&mut self, completed: Completed, exit: Exit, n: u64, asked: &mut mpsc::Receiver<Reader>) -> Option<End> {
         if let Some(upload) = self.upload.take()
             && let Some(failure) = upload.finish(completed.status == Status::Completed).await
         {
-            return End::Lost(failure);
+            return Some(End::Lost(failure));
         }
-        match std::mem::replace(&mut self.work, Work::Tell) {
+        Some(match std::mem::replace(&mut self.work, Work::Tell) {
             Work::Tell => End::Completed(completed, exit),
-            Work::Write(rendering) => match rendering.end(completed.status) {
-                Ok(summary) => {
-                    for note in summary.notes {
-                        self.tell(Heard::Note(note), asked).await;
-                    }
-                    End::Completed(completed, exit)
-                }
-                Err(error) => End::Lost(Failure::here("redirect", format!("the answer cannot be written: {error}"))),
+            Work::Write(rendering) => match self.written(*rendering, completed.status, asked).await {
+                Ok(()) => End::Completed(completed, exit),
+                Err(failure) => End::Lost(failure),
             },
-            Work::Fetch(fetch) => match fetch.finish(completed.status, completed.duration_ms).await {
-                Ok(row) => {
+            Work::Fetch(mut fetch, redirect) => match fetch.finish(completed.status, completed.duration_ms).await {
+                Ok(Fetched::Row(row)) => {
                     if let Some(value) = row {
-                        let object = Event { n, t: Timestamp::now(), body: Body::Object { value } };
-                        self.job.keep_result(object.body.clone());
-                        self.tell(Heard::Event(Box::new(object)), asked).await;
+                        self.job.keep_result(Body::Object { value });
                     }
-                    End::Completed(completed, exit)
+                    match self.show_row(n, redirect, completed.status, asked).await {
+                        Ok(()) => End::Completed(completed, exit),
+                        Err(failure) => End::Lost(failure),
+                    }
+                }
+                Ok(Fetched::Again) if self.job.facts().cancelled => End::Completed(completed, exit),
+                Ok(Fetched::Again) => {
+                    self.work = Work::Fetch(fetch, redirect);
+                    match self.post_again(asked).await {
+                        Ok(()) => return None,
+                        Err(failure) => End::Lost(failure),
+                    }
                 }
                 Err(failure) => End::Lost(failure),
             },
+        })
+    }
+
+    /// Tells what came of a fetch, or writes it where the line says.
+    async fn show_row(
+        &mut self,
+        n: u64,
+        redirect: Option<Box<Rendering>>,
+        status: Status,
+        asked: &mut mpsc::Receiver<Reader>,
+    ) -> Outcome<()> {
+        let row = self.job.result();
+        if let Some(mut rendering) = redirect {
+            if let Some(body) = row {
+                rendering.event(&body).map_err(|error| unwritten(&error))?;
+            }
+            return self.written(*rendering, status, asked).await;
         }
+        let is_kept = self.job.is_kept.load(Ordering::SeqCst);
+        if let Some(body) = row.filter(|_| !is_kept) {
+            self.tell(Heard::Event(Box::new(Event { n, t: Timestamp::now(), body })), asked).await;
+        }
+        Ok(())
+    }
+
+    /// Makes the file of a redirect whole.
+    async fn written(&mut self, rendering: Rendering, status: Status, asked: &mut mpsc::Receiver<Reader>) -> Outcome<()> {
+        let summary = rendering.end(status).map_err(|error| unwritten(&error))?;
+        for note in summary.notes {
+            self.tell(Heard::Note(note), asked).await;
+        }
+        Ok(())
+    }
+
+    /// Sends the command again, under an id of its own, to go on where the last one ended.
+    async fn post_again(&mut self, asked: &mut mpsc::Receiver<Reader>) -> Outcome<()> {
+        let Some(posted) = &mut self.posted else { return Err(Failure::internal("nothing to go on with")) };
+        posted.command_id = CommandId::new();
+        let command = posted.clone();
+        let (before, id) = (self.job.number(), command.command_id);
+        self.events = CommandEvents::post(&self.job.client, &self.job.session, command).await?;
+        self.known = 0;
+        self.job.facts.send_modify(|facts| (facts.command, facts.status) = (id, Status::Pending));
+        let number = match self.events.next().await? {
+            Some(Event { n, body: Body::Created { number }, .. }) => {
+                self.known = n;
+                number
+            }
+            _ => return Err(Failure::internal("the service did not say a command's number")),
+        };
+        self.job.facts.send_modify(|facts| facts.number = Some(number));
+        let note = format!("[{before}] was interrupted: goes on as [{number}]");
+        self.tell(Heard::Note(note), asked).await;
+        if self.job.facts().cancelled {
+            // Said while it was between two commands.
+            self.job.cancel().await?;
+        }
+        Ok(())
     }
 
     /// Passes on to the reader. One that is gone is forgotten; one that is slow is waited for, unless another comes.
@@ -335,7 +366,11 @@ impl Task {
     }
 }
 
+fn unwritten(error: &std::io::Error) -> Failure {
+    Failure::here("redirect", format!("the answer cannot be written: {error}"))
+}
+
 /// Whether an event is output, which only its rendering needs.
-fn is_bulk(body: &Body) -> bool {
+pub(super) fn is_bulk(body: &Body) -> bool {
     matches!(body, Body::Table { .. } | Body::Rows { .. } | Body::Object { .. } | Body::Text(_))
 }

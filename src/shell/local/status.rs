@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
-use crate::protocol::{Body, CommandRecord, Cost, Progress, SessionId, Status};
+use crate::protocol::{Body, CommandRecord, Cost, Progress, SessionId};
 use crate::shell::Shell;
 use crate::shell::client::CommandEvents;
 
@@ -23,13 +23,10 @@ const MAX_OUTPUT: usize = 1000;
 pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
     let which = invocation.params.get("command_id").map(String::as_str).unwrap_or_default();
     let record = shell.record(which).await?;
-    let said = match record.status {
-        Status::Pending | Status::Running => {
-            let progress = shell.jobs.of(record.command_id).and_then(|job| job.facts().progress);
-            Said { progress, ..Said::default() }
-        }
-        _ => shell.output_of(&record).await?,
-    };
+    let mut said = shell.output_of(&record).await?;
+    if record.status.is_final() {
+        said.progress = None;
+    }
     let object = json!({
         "number": record.number,
         "command_id": record.command_id,
@@ -51,13 +48,14 @@ pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<E
 }
 
 impl Shell {
-    /// What an ended command has said.
+    /// What a command has said; of one that runs, what it has said so far.
     pub(super) async fn output_of(&self, record: &CommandRecord) -> Outcome<Said> {
         let mut said = Said::default();
         let session: SessionId =
             record.session_id.parse().map_err(|_| Failure::internal(format!("{} is no session id", record.session_id)))?;
         let mut events = CommandEvents::after(&self.client, &session, record.command_id, 0);
-        while let Some(event) = events.next().await? {
+        while record.status.is_final() || events.last() < record.last_event {
+            let Some(event) = events.next().await? else { break };
             let room = MAX_OUTPUT.saturating_sub(said.output.len());
             match event.body {
                 Body::Object { value } if room > 0 => said.output.extend(serde_json::from_str(value.get()).ok()),
@@ -68,8 +66,8 @@ impl Shell {
                     let bytes = text.data.bytes().unwrap_or_default();
                     said.output.push(Value::String(String::from_utf8_lossy(&bytes).into_owned()));
                 }
+                Body::Progress(progress) => said.progress = Some(progress),
                 Body::Completed(completed) => said.cost = Some(completed.cost),
-                // A command that runs is not waited for.
                 _ => {}
             }
         }

@@ -10,9 +10,15 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, Prog
 use crate::protocol::{Progress, ProgressUnit};
 
 use super::clean;
+use super::width::cut;
 
 /// How long a dumb terminal goes without a line.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// A terminal of fewer columns has no room for a bar beside the numbers.
+const NARROW: usize = 78;
+/// The columns that the numbers of such a line take.
+const NUMBERS: usize = 42;
 
 /// All bars of a screen.
 #[derive(Debug)]
@@ -32,8 +38,7 @@ enum Mode {
 #[derive(Debug)]
 struct Bar {
     bar: ProgressBar,
-    /// Whether the total was known when its style was chosen.
-    sized: bool,
+    look: Look,
     said: Instant,
 }
 
@@ -62,8 +67,9 @@ impl Bars {
 
     fn line(&self, job: u64, label: &str, progress: &Progress) -> Option<String> {
         let now = Instant::now();
+        let look = Look { unit: progress.unit, sized: false, narrow: false };
         let mut bars = self.lock();
-        let bar = bars.entry(job).or_insert_with(|| Bar { bar: ProgressBar::hidden(), sized: false, said: now });
+        let bar = bars.entry(job).or_insert_with(|| Bar { bar: ProgressBar::hidden(), look, said: now });
         (now.duration_since(bar.said) >= LINE_EVERY).then(|| {
             bar.said = now;
             format!("{label}: {}", words(progress))
@@ -71,22 +77,24 @@ impl Bars {
     }
 
     fn draw(&self, job: u64, label: &str, progress: &Progress) {
-        let sized = progress.total.is_some();
+        let width = crate::host::terminal_width(std::io::stderr()).unwrap_or(80);
+        let look = Look { unit: progress.unit, sized: progress.total.is_some(), narrow: width < NARROW };
         let mut bars = self.lock();
-        let fresh = |bar: ProgressBar| {
-            bar.set_style(style(progress.unit, sized));
-            Bar { bar, sized, said: Instant::now() }
-        };
-        let bar = bars.entry(job).or_insert_with(|| fresh(self.multi.add(ProgressBar::no_length())));
-        if bar.sized != sized {
-            bar.bar.set_style(style(progress.unit, sized));
-            bar.sized = sized;
+        let bar = bars.entry(job).or_insert_with(|| {
+            let bar = self.multi.add(ProgressBar::no_length().with_style(look.style()));
+            Bar { bar, look, said: Instant::now() }
+        });
+        if bar.look != look {
+            bar.bar.set_style(look.style());
+            bar.look = look;
         }
         if let Some(total) = progress.total {
             bar.bar.set_length(total);
         }
-        bar.bar.set_prefix(label.to_owned());
-        bar.bar.set_message(clean::line(&progress.text).into_owned());
+        let text = clean::line(&progress.text);
+        let label = if look.sized && !text.is_empty() { format!("{text}: {label}") } else { label.to_owned() };
+        bar.bar.set_prefix(cut(&label, look.room_for_label(width)).unwrap_or(label));
+        bar.bar.set_message(text.into_owned());
         bar.bar.set_position(progress.done);
     }
 
@@ -116,19 +124,43 @@ impl Bars {
     }
 }
 
-fn style(unit: ProgressUnit, sized: bool) -> ProgressStyle {
-    let template = match (unit, sized) {
-        (ProgressUnit::Bytes, true) => "{prefix} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left {wide_msg}",
-        (ProgressUnit::Bytes, false) => "{prefix} {spinner} {bytes} {bytes_per_sec} {elapsed} {wide_msg}",
-        (ProgressUnit::Files, true) => "{prefix} [{bar:24}] {human_pos}/{human_len} files {eta} left {wide_msg}",
-        (ProgressUnit::Files, false) => "{prefix} {spinner} {human_pos} files {elapsed} {wide_msg}",
-        (ProgressUnit::Folders, true) => "{prefix} [{bar:24}] {human_pos}/{human_len} folders {eta} left {wide_msg}",
-        (ProgressUnit::Folders, false) => "{prefix} {spinner} {human_pos} folders {elapsed} {wide_msg}",
-        (ProgressUnit::Entries, true) => "{prefix} [{bar:24}] {human_pos}/{human_len} {eta} left {wide_msg}",
-        (ProgressUnit::Entries, false) => "{prefix} {spinner} {human_pos} entries {elapsed} {wide_msg}",
-    };
-    // A template that indicatif refuses leaves its plain default, which is a bar too.
-    ProgressStyle::with_template(template).map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "))
+/// How a bar looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    unit: ProgressUnit,
+    /// The total is known.
+    sized: bool,
+    /// The terminal has no room for all of it: a line that wraps leaves pieces of itself behind.
+    narrow: bool,
+}
+
+impl Look {
+    fn style(self) -> ProgressStyle {
+        let template = match (self.unit, self.sized, self.narrow) {
+            (ProgressUnit::Bytes, true, true) => "{prefix} {percent}% {bytes}/{total_bytes} {eta} left",
+            (ProgressUnit::Bytes, true, false) => "{prefix} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+            (ProgressUnit::Bytes, false, _) => "{prefix} {spinner} {bytes} {elapsed} {wide_msg}",
+            (_, true, true) => "{prefix} {percent}% {human_pos}/{human_len} {eta} left",
+            (ProgressUnit::Files, true, false) => "{prefix} [{wide_bar}] {human_pos}/{human_len} files {eta} left",
+            (ProgressUnit::Folders, true, false) => "{prefix} [{wide_bar}] {human_pos}/{human_len} folders {eta} left",
+            (ProgressUnit::Entries, true, false) => "{prefix} [{wide_bar}] {human_pos}/{human_len} {eta} left",
+            (ProgressUnit::Files, false, _) => "{prefix} {spinner} {human_pos} files {elapsed} {wide_msg}",
+            (ProgressUnit::Folders, false, _) => "{prefix} {spinner} {human_pos} folders {elapsed} {wide_msg}",
+            (ProgressUnit::Entries, false, _) => "{prefix} {spinner} {human_pos} entries {elapsed} {wide_msg}",
+        };
+        // A template that indicatif refuses leaves its plain default, which is a bar too.
+        ProgressStyle::with_template(template)
+            .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "))
+    }
+
+    /// How many columns the line that was typed may take.
+    fn room_for_label(self, width: usize) -> usize {
+        match (self.sized, self.narrow) {
+            (true, true) => width.saturating_sub(NUMBERS).max(8),
+            (true, false) => width / 4,
+            (false, _) => width / 2,
+        }
+    }
 }
 
 /// How far a job is, in words: `1.5 GiB of 3.0 GiB`, `1200 folders`.
@@ -171,8 +203,8 @@ mod tests {
     #[test]
     fn every_style_is_a_template_that_indicatif_takes() {
         for unit in [ProgressUnit::Bytes, ProgressUnit::Files, ProgressUnit::Folders, ProgressUnit::Entries] {
-            for sized in [true, false] {
-                let bar = ProgressBar::hidden().with_style(style(unit, sized));
+            for (sized, narrow) in [(true, true), (true, false), (false, true), (false, false)] {
+                let bar = ProgressBar::hidden().with_style(Look { unit, sized, narrow }.style());
                 bar.set_position(1);
             }
         }

@@ -39,6 +39,8 @@ pub enum Next {
 pub enum Target {
     /// Standard output.
     Screen,
+    /// Standard error: it is no part of the answer.
+    Beside,
     /// The file of a redirect.
     File(RedirectFile),
 }
@@ -77,6 +79,7 @@ impl std::fmt::Debug for Rendering {
 #[derive(Debug)]
 enum Out {
     Screen,
+    Beside,
     File(Writer),
 }
 
@@ -88,6 +91,7 @@ impl Rendering {
     pub fn begin(screen: &Screen, spec: RenderSpec, target: Target) -> io::Result<Self> {
         let out = match target {
             Target::Screen => Out::Screen,
+            Target::Beside => Out::Beside,
             Target::File(file) => Out::File(file.open()?),
         };
         let rows = Rows::new(&spec.options, spec.sort.as_ref(), spec.sort_unit());
@@ -209,7 +213,7 @@ impl Rendering {
     }
 
     fn cleans_text(&self) -> bool {
-        self.to_screen() && self.screen.out_is_terminal()
+        matches!(self.out, Out::Beside) || self.to_screen() && self.screen.out_is_terminal()
     }
 
     /// The shape that rows are written in.
@@ -374,6 +378,7 @@ impl Rendering {
         let buffer = std::mem::take(&mut self.buffer);
         match &mut self.out {
             Out::Screen => self.screen.write(&buffer),
+            Out::Beside => self.screen.write_error(&buffer),
             Out::File(writer) => writer.write(&buffer),
         }
     }

@@ -59,7 +59,7 @@ impl RenderSpec {
     /// Whether the answer is written for programs: nothing but data may be in it.
     #[must_use]
     pub fn is_data(&self) -> bool {
-        matches!(self.format, OutputFormat::Json | OutputFormat::Jsonl | OutputFormat::Csv)
+        self.format.is_data()
     }
 
     /// The unit of the field that rows are sorted by.

@@ -4,6 +4,7 @@
 mod name;
 mod part;
 mod sink;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,18 +12,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use self::part::{Part, PartFacts};
-use self::sink::{Shape, Sink, Taken};
+use self::sink::Shape;
+use self::transfer::{Arrived, Transfer};
 use super::Client;
-use crate::error::{Exit, Failure, Outcome};
+use crate::error::{Failure, Outcome};
 use crate::grammar::Invocation;
 use crate::protocol::text::file_uri;
 use crate::protocol::{Body, CommandId, FileFacts, SessionId, Status};
 
-/// A transfer that breaks this often without a byte between is given up.
-const BREAKS: u32 = 5;
+/// A file is sent for again this often without a byte between.
+const TRIES: u32 = 5;
 
 /// Where a fetched file is to go.
 #[derive(Debug, Clone)]
@@ -84,29 +88,64 @@ struct Match {
     file: Matched,
 }
 
-/// A file that comes, from the command's first event to its last.
+/// A file that comes, from the command's first event to the last of whichever command brings its end.
 pub struct Fetch {
     destination: Destination,
     /// The device's id.
     device: String,
     offer: Option<Offer>,
     matches: Arc<Mutex<Vec<Matched>>>,
-    transfer: Option<JoinHandle<Outcome<Arrived>>>,
+    transfer: Option<Under>,
     told: Option<FileFacts>,
+    /// The part of a command that ended early, for the next one to go on with.
+    part: Option<Part>,
+    /// What the analyst was told of the transfer.
+    said: Vec<String>,
+    /// How often in a row a command brought nothing.
+    tries: u32,
 }
 
-/// A transfer that came to its end.
-struct Arrived {
-    part: Part,
-    taken: Taken,
-    resumed_from: u64,
+/// A transfer under way, or at its end.
+struct Under {
+    task: JoinHandle<Arrived>,
+    stop: CancellationToken,
+    notes: mpsc::UnboundedReceiver<String>,
+    arrived: Option<Arrived>,
+}
+
+/// What is heard of a transfer beside the command's events.
+#[derive(Debug)]
+pub enum Word {
+    /// What the analyst should know.
+    Note(String),
+    /// It cannot succeed any more.
+    Broke(Failure),
+}
+
+/// What a fetch came to when its command ended.
+#[derive(Debug)]
+pub enum Fetched {
+    /// It is over. The row that is shown; `None` where there is no file to show.
+    Row(Option<Box<RawValue>>),
+    /// What carried it went away before the file was whole: the command is to be sent again.
+    Again,
 }
 
 impl Fetch {
     /// A file that is to go there.
     #[must_use]
     pub fn new(destination: Destination, device: String) -> Self {
-        Self { destination, device, offer: None, matches: Arc::default(), transfer: None, told: None }
+        Self {
+            destination,
+            device,
+            offer: None,
+            matches: Arc::default(),
+            transfer: None,
+            told: None,
+            part: None,
+            said: Vec::new(),
+            tries: 0,
+        }
     }
 
     /// The files that a pattern matched, once the command has completed.
@@ -143,40 +182,100 @@ impl Fetch {
         }
         let offer: Offer = serde_json::from_str(value.get())
             .map_err(|error| Failure::internal(format!("the device's offer is not understood: {error}")))?;
-        let kept = self.destination.name.clone().unwrap_or_else(|| name::safe(&offer.name));
-        let (wanted, shape) = if self.destination.zip {
-            (format!("{kept}.zip"), Shape::Zip(name::safe(&offer.name)))
-        } else {
-            (kept, Shape::Plain)
-        };
-        let path_uri = offer.path_uri.clone().unwrap_or_else(|| file_uri(offer.path.as_bytes()));
-        let facts = PartFacts { device: self.device.clone(), path_uri, etag: offer.etag.clone(), bytes: 0 };
-        let part = Part::open(&self.destination.folder, &wanted, facts)?;
         let mut notes = offer.notes.clone();
-        if part.have > 0 && shape == Shape::Plain {
-            notes.push(format!("goes on behind the {} bytes in {}", part.have, part.path().display()));
-        }
+        let shape = if self.destination.zip { Shape::Zip(name::safe(&offer.name)) } else { Shape::Plain };
+        let part = self.part_for(&offer, &shape, &mut notes)?;
         self.offer = Some(offer);
-        let transfer = Transfer { client: client.clone(), session: session.clone(), command, part, shape };
-        self.transfer = Some(tokio::spawn(transfer.run()));
+        let (say, heard) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let transfer =
+            Transfer { client: client.clone(), session: session.clone(), command, part, shape, stop: stop.clone(), notes: say };
+        self.transfer = Some(Under { task: tokio::spawn(transfer.run()), stop, notes: heard, arrived: None });
         Ok(notes)
     }
 
-    /// The command has ended: checks what came, and gives it its name. Answers with the row that is shown; `None` where
-    /// there is no file to show.
+    /// The part that the bytes go into, with what is there of this state of the file already.
+    fn part_for(&mut self, offer: &Offer, shape: &Shape, notes: &mut Vec<String>) -> Outcome<Part> {
+        let part = if let Some(mut part) = self.part.take() {
+            if part.etag() != offer.etag {
+                part.begin_again(Some(&offer.etag))?;
+            }
+            part
+        } else {
+            let mut wanted = self.destination.name.clone().unwrap_or_else(|| name::safe(&offer.name));
+            if matches!(shape, Shape::Zip(_)) {
+                wanted.push_str(".zip");
+            }
+            let path_uri = offer.path_uri.clone().unwrap_or_else(|| file_uri(offer.path.as_bytes()));
+            let facts = PartFacts { device: self.device.clone(), path_uri, etag: offer.etag.clone(), bytes: 0 };
+            Part::open(&self.destination.folder, &wanted, facts)?
+        };
+        if part.dropped > 0 && *shape == Shape::Plain {
+            let told = format!(
+                "{} is another file now, or was changed, since {} bytes of it came: begins again",
+                offer.path, part.dropped
+            );
+            self.said.push(told.clone());
+            notes.push(told);
+        }
+        if part.have > 0 && *shape == Shape::Plain {
+            notes.push(format!("goes on behind the {} bytes in {}", part.have, part.path().display()));
+        }
+        Ok(part)
+    }
+
+    /// Waits for what is to be heard of the transfer beside the command's events. Dropping the future loses nothing.
+    pub async fn word(&mut self) -> Word {
+        let Some(Under { task, notes, arrived, .. }) = &mut self.transfer else { return std::future::pending().await };
+        if let Some(note) = notes.recv().await {
+            self.said.push(note.clone());
+            return Word::Note(note);
+        }
+        // Nothing more is said: the transfer is at its end.
+        if arrived.is_none() {
+            match task.await {
+                Ok(ended) => *arrived = Some(ended),
+                Err(error) => return Word::Broke(Failure::internal(format!("the transfer ended: {error}"))),
+            }
+        }
+        match arrived.as_mut().map(|ended| &mut ended.outcome) {
+            // A command that ended before its file was whole is sent again, once its end is heard too.
+            Some(Err(failure)) if failure.code() != "ended" => Word::Broke(failure.clone()),
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// The command has ended: checks what came, and gives it its name.
     ///
     /// # Errors
     /// When what came is not what the device sent, or cannot be kept.
-    pub async fn finish(self, status: Status, duration_ms: u64) -> Outcome<Option<Box<RawValue>>> {
-        let (Some(transfer), Some(offer)) = (self.transfer, self.offer) else { return Ok(None) };
+    pub async fn finish(&mut self, status: Status, duration_ms: u64) -> Outcome<Fetched> {
+        let (Some(mut under), Some(offer)) = (self.transfer.take(), self.offer.take()) else { return Ok(Fetched::Row(None)) };
         if status != Status::Completed {
             // What came stays, for the next try.
-            transfer.abort();
-            return Ok(None);
+            under.stop.cancel();
         }
-        let Arrived { part, taken, resumed_from } =
-            transfer.await.map_err(|error| Failure::internal(format!("the transfer ended: {error}")))??;
-        let Some(told) = self.told else {
+        let arrived = match under.arrived.take() {
+            Some(arrived) => arrived,
+            None => under.task.await.map_err(|error| Failure::internal(format!("the transfer ended: {error}")))?,
+        };
+        while let Ok(note) = under.notes.try_recv() {
+            self.said.push(note);
+        }
+        let Arrived { mut part, resumed_from, came, outcome } = arrived;
+        let taken = match (status, outcome) {
+            (Status::Completed, Ok(taken)) => taken,
+            (Status::Completed, Err(failure)) if failure.code() != "ended" => return Err(failure),
+            (Status::Completed | Status::Interrupted, _) => {
+                self.tries = if came { 1 } else { self.tries + 1 };
+                part.have = part.length()?;
+                part.dropped = 0;
+                self.part = Some(part);
+                return if self.tries < TRIES { Ok(Fetched::Again) } else { Ok(Fetched::Row(None)) };
+            }
+            _ => return Ok(Fetched::Row(None)),
+        };
+        let Some(told) = self.told.take() else {
             return Err(Failure::internal("the device ended the transfer without saying what it sent"));
         };
         if (taken.size, &taken.sha256) != (told.size, &told.sha256) {
@@ -188,6 +287,7 @@ impl Fetch {
             return Err(Failure::here("hash_differs", message));
         }
         let saved_as = part.keep()?;
+        let notes: Vec<&String> = offer.notes.iter().chain(&self.said).collect();
         let mut row = json!({
             "path": offer.path,
             "path_uri": offer.path_uri,
@@ -197,105 +297,14 @@ impl Fetch {
             "duration_ms": duration_ms,
             "resumed_from": resumed_from,
             "changed": told.changed,
-            "notes": offer.notes,
+            "notes": notes,
         });
         if let (None, Some(row)) = (&offer.path_uri, row.as_object_mut()) {
             row.shift_remove("path_uri");
         }
-        to_raw_value(&row).map(Some).map_err(|error| Failure::internal(error.to_string()))
+        let row = to_raw_value(&row).map_err(|error| Failure::internal(error.to_string()))?;
+        Ok(Fetched::Row(Some(row)))
     }
-}
-
-/// Bytes on their way.
-struct Transfer {
-    client: Client,
-    session: SessionId,
-    command: CommandId,
-    part: Part,
-    shape: Shape,
-}
-
-impl Transfer {
-    async fn run(mut self) -> Outcome<Arrived> {
-        if self.shape != Shape::Plain && self.part.have > 0 {
-            // The key of an archive is not kept: it cannot be gone on with.
-            self.part.begin_again(None)?;
-        }
-        let resumed_from = self.part.have;
-        let mut at = resumed_from;
-        let mut sink = Sink::begin(self.part.handle()?, at, self.shape.clone())?;
-        let mut breaks = 0;
-        loop {
-            let before = at;
-            match self.read_on(&mut sink, &mut at).await {
-                Ok(Came::All) => {
-                    let taken = sink.end().await?;
-                    return Ok(Arrived { part: self.part, taken, resumed_from });
-                }
-                Ok(Came::Another(etag)) => {
-                    // What comes now is another file: nothing that is here belongs to it.
-                    sink.end().await?;
-                    self.part.begin_again(Some(&etag))?;
-                    at = 0;
-                    sink = Sink::begin(self.part.handle()?, 0, self.shape.clone())?;
-                    breaks += 1;
-                }
-                Ok(Came::Stuck) => {
-                    let ended = sink.end().await;
-                    return Err(ended.err().unwrap_or_else(|| Failure::internal("the file's writer ended early")));
-                }
-                Err(failure) if failure.exit == Exit::Unreachable => {
-                    breaks = if at > before { 1 } else { breaks + 1 };
-                    if breaks >= BREAKS {
-                        sink.end().await?;
-                        self.part.note(at)?;
-                        return Err(failure);
-                    }
-                }
-                Err(failure) => {
-                    sink.end().await?;
-                    self.part.note(at)?;
-                    return Err(failure);
-                }
-            }
-            if breaks >= BREAKS {
-                return Err(Failure::here("changed", "the file on the device changes faster than it can be read"));
-            }
-        }
-    }
-
-    /// Reads until the connection ends.
-    async fn read_on(&self, sink: &mut Sink, at: &mut u64) -> Outcome<Came> {
-        let etag = Some(self.part.etag());
-        let mut bytes = match self.client.file(&self.session, self.command, *at, etag).await {
-            Ok(bytes) => bytes,
-            Err(failure) if failure.code() == "changed" => {
-                let now = self.client.file(&self.session, self.command, 0, None).await?;
-                return Ok(Came::Another(now.etag));
-            }
-            Err(failure) => return Err(failure),
-        };
-        if bytes.offset != *at {
-            return Ok(Came::Another(bytes.etag));
-        }
-        while let Some(piece) = bytes.next().await? {
-            *at += piece.len() as u64;
-            if sink.take(piece).await.is_err() {
-                return Ok(Came::Stuck);
-            }
-        }
-        Ok(Came::All)
-    }
-}
-
-/// How a connection ended.
-enum Came {
-    /// With the last byte.
-    All,
-    /// The device has another file there now, with this tag.
-    Another(String),
-    /// The sink does not take any more.
-    Stuck,
 }
 
 /// Lower-case hexadecimal.

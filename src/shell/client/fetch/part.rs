@@ -31,6 +31,8 @@ pub struct Part {
     facts: PartFacts,
     /// How many bytes were there already.
     pub have: u64,
+    /// How many there were of another state of the file, which count for nothing.
+    pub dropped: u64,
 }
 
 impl Part {
@@ -64,7 +66,7 @@ impl Part {
                 continue;
             }
             let have = if known.is_some_and(|known| known.etag == facts.etag) { length } else { 0 };
-            let mut part = Self { target, file, facts, have };
+            let mut part = Self { target, file, facts, have, dropped: length - have };
             if have == 0 {
                 part.begin_again(None)?;
             } else {
@@ -83,9 +85,18 @@ impl Part {
         if let Some(etag) = etag {
             etag.clone_into(&mut self.facts.etag);
         }
+        self.dropped = self.dropped.max(self.have);
         self.have = 0;
         self.file.set_len(0).map_err(|error| self.failed(&error))?;
         self.note(0)
+    }
+
+    /// How many bytes are there now.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn length(&self) -> Outcome<u64> {
+        self.file.metadata().map(|facts| facts.len()).map_err(|error| self.failed(&error))
     }
 
     /// A handle to the part's bytes.
