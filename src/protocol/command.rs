@@ -11,7 +11,7 @@ use super::{CommandId, Problem};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NewCommand {
     /// Made by the shell; a repeated post with the same one gets the first answer.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = Uuid)]
     pub command_id: CommandId,
     /// What was typed; the service reads it again and refuses a mismatch.
     pub raw_command_line: String,
@@ -101,7 +101,7 @@ pub struct CommandRecord {
     /// Its number within the session: `connect` is 1.
     pub number: u64,
     /// Its identifier.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = Uuid)]
     pub command_id: CommandId,
     /// The session it belongs to.
     pub session_id: String,
@@ -122,13 +122,13 @@ pub struct CommandRecord {
     /// The shell that sent it.
     pub shell: Option<String>,
     /// When the service accepted it.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
     /// When the device started it.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started: Option<Timestamp>,
     /// When it ended.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub completed: Option<Timestamp>,
     /// From start to end, in milliseconds; of a running one, so far.
     pub duration_ms: Option<u64>,

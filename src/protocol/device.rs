@@ -88,7 +88,7 @@ pub struct Device {
     /// The agent's version.
     pub version: String,
     /// When its agent was last heard.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub last_seen: Timestamp,
     /// Whether its agent is there now.
     pub state: DeviceState,

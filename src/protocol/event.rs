@@ -89,7 +89,7 @@ pub enum Body {
 }
 
 /// How far a command is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Progress {
     /// How much is done, in `unit`.
     pub done: u64,
@@ -103,7 +103,7 @@ pub struct Progress {
 }
 
 /// What a [`Progress`] counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProgressUnit {
     /// Bytes read or sent.
@@ -117,7 +117,7 @@ pub enum ProgressUnit {
 }
 
 /// A piece of text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Text {
     /// Where it was written.
     pub stream: StreamName,
@@ -127,7 +127,7 @@ pub struct Text {
 }
 
 /// The bytes of a [`Text`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum TextData {
     /// UTF-8.
     #[serde(rename = "data")]
@@ -158,7 +158,7 @@ impl TextData {
 }
 
 /// Where a [`Text`] was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamName {
     /// Standard output.
@@ -168,7 +168,7 @@ pub enum StreamName {
 }
 
 /// A file that was read to its end on the device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileFacts {
     /// Its base name, invalid UTF-8 as U+FFFD.
     pub name: String,
@@ -182,7 +182,7 @@ pub struct FileFacts {
 }
 
 /// A change made on a device.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Effect {
     /// Its number in the device's journal: what `undo N` takes.
     pub effect_id: u64,
@@ -208,7 +208,7 @@ pub struct Effect {
 }
 
 /// What a cancelled command had done when it stopped.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Receipt {
     /// Whether the device has confirmed that nothing goes on.
     pub confirmed: bool,
@@ -240,7 +240,7 @@ pub struct SeenItem {
 }
 
 /// The end of a command.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Completed {
     /// How it ended.
     pub status: Status,
@@ -255,7 +255,7 @@ pub struct Completed {
 }
 
 /// What a command took on the device.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Cost {
     /// Processor time of the threads that worked for it.
     pub cpu_ms: u64,

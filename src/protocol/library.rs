@@ -39,7 +39,7 @@ pub struct LibraryFile {
     /// The analyst who added it.
     pub created_by: String,
     /// When it was added or last overwritten.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub updated: Timestamp,
     /// Of its content, lower-case hexadecimal.
     pub sha256: String,

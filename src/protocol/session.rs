@@ -38,10 +38,10 @@ pub struct Session {
     /// What the analyst said it is for.
     pub comment: Option<String>,
     /// When it began.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub started: Timestamp,
     /// When it ended.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended: Option<Timestamp>,
     /// How long it has lasted, in milliseconds.
     pub duration_ms: u64,
@@ -94,11 +94,12 @@ pub struct SessionLimits {
 }
 
 /// What happens in a session, as `GET /sessions/{sid}/events` streams it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SessionEvent {
     /// The number of the event within the session's stream.
     pub n: u64,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub t: Timestamp,
     /// What.
     #[serde(flatten)]
@@ -106,7 +107,7 @@ pub struct SessionEvent {
 }
 
 /// The kinds of [`SessionEvent`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum SessionEventKind {
     /// A command was accepted.

@@ -1,10 +1,9 @@
 //! What a refused call says, and with which status. Internals stay in the log.
 
-use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use crate::protocol::{ErrorBody, Problem};
+use crate::protocol::Problem;
 
 /// A call that is not answered as asked.
 #[derive(Debug, Clone)]
@@ -46,6 +45,12 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
+    /// The service itself is at fault; the reason goes into its log.
+    pub(super) fn internal(reason: impl std::fmt::Display) -> Self {
+        tracing::error!(%reason, "a call failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more")
+    }
+
     /// What it was about.
     pub(super) fn about(mut self, target: impl Into<String>) -> Self {
         self.problem.target = Some(target.into());
@@ -66,12 +71,16 @@ impl From<sqlx::Error> for Refusal {
             sqlx::Error::Database(inner) if inner.message().contains("readonly") => "the home of the service cannot be written",
             _ => "the store of the service failed; its log says more",
         };
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store", message)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store", message).about("store")
     }
 }
 
 impl IntoResponse for Refusal {
+    /// The status alone: what it says is put into words where every call passes, with the name of the request
+    /// ([`super::routes`]).
     fn into_response(self) -> Response {
-        (self.status, Json(ErrorBody { error: self.problem, request_id: None })).into_response()
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self.problem);
+        response
     }
 }

@@ -19,6 +19,6 @@ mod store;
 mod stream;
 
 pub use policy::{Analyst, Limits, Policy};
-pub use routes::router;
+pub use routes::{openapi, router};
 pub use serve::{Activity, Who, serve};
 pub use state::{Service, ServiceOptions, StartError};

@@ -1,5 +1,7 @@
 //! A home of its own for one test: folder, service, socket.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -42,6 +44,21 @@ impl Home {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             line.ends_with(b"\0embedded\0") && environment.split(|&c| c == 0).any(|entry| entry == marker.as_bytes())
         })
+    }
+
+    /// Starts its service, which stays for as long as the connection is held.
+    pub fn hold(&self) -> (PathBuf, UnixStream) {
+        loop {
+            let started = self.lrsh(&["paths", "socket", "--start"]).output().unwrap();
+            assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+            let socket = PathBuf::from(String::from_utf8(started.stdout).unwrap().trim());
+            // One that ends in this very moment takes no connection, or closes it.
+            let Ok(mut stream) = UnixStream::connect(&socket) else { continue };
+            let asked = stream.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: lrsh\r\n\r\n");
+            if asked.is_ok() && stream.read(&mut [0; 16]).is_ok_and(|read| read > 0) {
+                return (socket, stream);
+            }
+        }
     }
 
     /// The socket of the service that runs.

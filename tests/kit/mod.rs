@@ -11,3 +11,4 @@ pub mod scripted;
 pub mod shell;
 pub mod systemd;
 pub mod talking;
+pub mod wire;

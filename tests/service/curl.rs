@@ -21,11 +21,9 @@ impl<'h> Curl<'h> {
     /// A call; the body is posted as JSON where there is one. Returns the status and the answer.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
         // A service that ended by itself between two calls is started again, as any shell does.
-        let started = self.home.lrsh(&["paths", "socket", "--start"]).output().unwrap();
-        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-        let socket = String::from_utf8(started.stdout).unwrap().trim().to_owned();
+        let (socket, _held) = self.home.hold();
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "--unix-socket", &socket, "-X", method, "-w", "\n%{http_code}"]);
+        curl.args(["-sS", "-X", method, "-w", "\n%{http_code}", "--unix-socket"]).arg(&socket);
         if let Some(body) = body {
             curl.args(["-H", "content-type: application/json", "-d", &body.to_string()]);
         }

@@ -2,9 +2,11 @@
 
 mod crowd;
 mod curl;
+mod errors;
 mod killed;
 mod library;
 mod limits;
+mod openapi;
 mod roles;
 mod start;
 mod together;

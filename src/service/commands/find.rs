@@ -40,7 +40,7 @@ impl Service {
         };
         let (path, cap) = (self.spool_of(&record), self.inner.policy.limits.spool_bytes);
         let stream = tokio::task::spawn_blocking(move || Stream::load(path, cap, true)).await;
-        let stream = stream.map_err(|_| Refusal::bad("internal", "the spool cannot be read"))?;
+        let stream = stream.map_err(|_| Refusal::internal("a task that reads a spool ended"))?;
         Ok(Some(Arc::new(Command {
             record: std::sync::Mutex::new(record),
             stream,

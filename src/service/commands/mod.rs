@@ -84,7 +84,7 @@ impl Service {
             background_mode: false,
         };
         let Some(invocation) = grammar::read("connect", None).invocation else {
-            return Err(Refusal::bad("internal", "the table has no `connect`"));
+            return Err(Refusal::internal("the table has no `connect`"));
         };
         let Some(command) = self.commit(session, analyst, None, new, false).await? else {
             return Err(Refusal::bad("internal", "a new id is taken"));

@@ -258,7 +258,7 @@ impl Service {
         drop(pieces);
         let whole = taking.await.map_err(|error| {
             tracing::error!(%error, "an upload was lost");
-            Refusal::bad("internal", "the upload was lost inside the service; its log says more")
+            Refusal::internal("an upload was lost")
         })??;
         if sent.sha256.as_ref().is_some_and(|told| !told.eq_ignore_ascii_case(&whole.sha256)) {
             let message = format!("{}: it came with another SHA-256 than it was read with; nothing was kept", arrival.new.name);

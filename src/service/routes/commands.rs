@@ -2,17 +2,16 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::{IntoParams, ToSchema};
 
 use super::events::sse;
-use super::{BasicCaller, session_id};
+use super::{BasicCaller, Given, Posted, session_id};
 use crate::protocol::link::{FileRefusal, FileRequest};
 use crate::protocol::{CommandId, CommandRecord, NewCommand};
 use crate::service::commands::pick;
@@ -22,14 +21,27 @@ use crate::service::state::Service;
 /// The log over every session tells so many commands at most.
 const EVERYWHERE: u32 = 10_000;
 
-/// Posts a command; the answer is its event stream.
+/// Posts a command; the answer is its event stream: the `data` of each event is an `Event`, its `id` the event's number.
+/// A command id that was posted before gets the first answer.
+#[utoipa::path(post, path = "/sessions/{sid}/commands", operation_id = "post_command", tag = "commands",
+    params(("sid" = String, Path, description = "`CLR` and a UUID.")),
+    request_body = NewCommand,
+    responses(
+        (status = 200, description = "The command's events, up to `completed`.", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "The path, the body or the line is not understood, or they disagree."),
+        (status = 403, description = "A role is missing, or another analyst holds the session."),
+        (status = 404, description = "There is no such open session."),
+        (status = 409, description = "The command id belongs to another session."),
+        (status = 410, description = "The session has been ended."),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not said to be JSON."),
+    ))]
 pub(super) async fn create(
     State(service): State<Service>,
     BasicCaller(caller): BasicCaller,
     Path(sid): Path<String>,
-    new: Result<Json<NewCommand>, JsonRejection>,
+    Posted(new): Posted<NewCommand>,
 ) -> Answer<Response> {
-    let Json(new) = new.map_err(|error| Refusal::bad("bad_body", error.body_text()))?;
     let id = session_id(&sid)?;
     let session = match service.own_session(&id, &caller.analyst).await {
         Ok(session) => session,
@@ -43,6 +55,14 @@ pub(super) async fn create(
     Ok(sse(&command, 0))
 }
 
+/// The log of a session, open or ended.
+#[utoipa::path(get, path = "/sessions/{sid}/commands", operation_id = "list_commands", tag = "commands",
+    params(("sid" = String, Path, description = "`CLR` and a UUID.")),
+    responses(
+        (status = 200, description = "Every command, oldest first.", body = Vec<CommandRecord>),
+        (status = 400, description = "The path is not UTF-8."),
+        (status = 404, description = "There is no such session."),
+    ))]
 pub(super) async fn list(
     State(service): State<Service>,
     _caller: BasicCaller,
@@ -56,6 +76,17 @@ pub(super) async fn list(
     Ok(Json(records.into_iter().map(|record| service.fresh(record)).collect()))
 }
 
+/// One command of a session's log.
+#[utoipa::path(get, path = "/sessions/{sid}/commands/{cid}", operation_id = "get_command", tag = "commands",
+    params(
+        ("sid" = String, Path, description = "`CLR` and a UUID."),
+        ("cid" = String, Path, description = "The command's number, its id, or a unique start of that."),
+    ),
+    responses(
+        (status = 200, description = "The command.", body = CommandRecord),
+        (status = 400, description = "Several commands are meant, or the path is not UTF-8."),
+        (status = 404, description = "There is no such command."),
+    ))]
 pub(super) async fn one(
     State(service): State<Service>,
     _caller: BasicCaller,
@@ -65,13 +96,20 @@ pub(super) async fn one(
 }
 
 /// What the log of every session is narrowed by.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// The device's id.
     device: Option<String>,
 }
 
 /// The log over every session, ended ones too, oldest first: the newest 10,000 commands.
+#[utoipa::path(get, path = "/commands", operation_id = "list_all_commands", tag = "commands",
+    params(Which),
+    responses(
+        (status = 200, description = "The commands.", body = Vec<CommandRecord>),
+        (status = 400, description = "The query is not understood."),
+    ))]
 pub(super) async fn everywhere(
     State(service): State<Service>,
     _caller: BasicCaller,
@@ -82,6 +120,13 @@ pub(super) async fn everywhere(
 }
 
 /// The command of any session by id, or a unique start of the id.
+#[utoipa::path(get, path = "/commands/{cid}", operation_id = "get_any_command", tag = "commands",
+    params(("cid" = String, Path, description = "The command's id, or a unique start of it.")),
+    responses(
+        (status = 200, description = "The command.", body = CommandRecord),
+        (status = 400, description = "Several commands are meant, or the path is not UTF-8."),
+        (status = 404, description = "There is no such command."),
+    ))]
 pub(super) async fn anywhere(
     State(service): State<Service>,
     _caller: BasicCaller,
@@ -102,24 +147,41 @@ pub(super) async fn find(service: &Service, sid: &str, cid: &str) -> Answer<Comm
 }
 
 /// Why a command is stopped.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
-struct Cancel {
+pub(super) struct Cancel {
     /// The shell has all the rows it wants: the command completes.
     enough: bool,
 }
 
+/// Whether there was anything to stop.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Asked {
+    /// Whether the device is asked; `false` when the command has ended.
+    asked: bool,
+}
+
+/// Asks for the end of a command; the receipt comes as an event.
+#[utoipa::path(post, path = "/sessions/{sid}/commands/{cid}/cancel", operation_id = "cancel_command", tag = "commands",
+    params(
+        ("sid" = String, Path, description = "`CLR` and a UUID."),
+        ("cid" = String, Path, description = "The command's number, its id, or a unique start of that."),
+    ),
+    request_body = Option<Cancel>,
+    responses(
+        (status = 200, description = "Whether the device is asked.", body = Asked),
+        (status = 400, description = "The path or the body is not understood, or several commands are meant."),
+        (status = 403, description = "Another analyst holds the session."),
+        (status = 404, description = "There is no such open session, or no such command."),
+        (status = 410, description = "The session has been ended."),
+        (status = 413, description = "The body is too large."),
+    ))]
 pub(super) async fn cancel(
     State(service): State<Service>,
     BasicCaller(caller): BasicCaller,
     Path((sid, cid)): Path<(String, String)>,
-    body: axum::body::Bytes,
-) -> Answer<Json<Value>> {
-    let cancel: Cancel = if body.is_empty() {
-        Cancel::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| Refusal::bad("bad_body", error.to_string()))?
-    };
+    Given(cancel): Given<Cancel>,
+) -> Answer<Json<Asked>> {
     service.own_session(&session_id(&sid)?, &caller.analyst).await?;
     // The way by id is short: it must work while thousands of commands are in the log.
     let id = match cid.parse::<CommandId>() {
@@ -128,12 +190,31 @@ pub(super) async fn cancel(
     };
     if cancel.enough {
         service.enough(id);
-        return Ok(Json(json!({ "asked": true })));
+        return Ok(Json(Asked { asked: true }));
     }
-    Ok(Json(json!({ "asked": service.cancel(id, &caller.analyst.name) })))
+    Ok(Json(Asked { asked: service.cancel(id, &caller.analyst.name) }))
 }
 
 /// The bytes behind a `getfile` or `collect`, from the device as they are asked for.
+#[utoipa::path(get, path = "/sessions/{sid}/commands/{cid}/file", operation_id = "get_file", tag = "commands",
+    params(
+        ("sid" = String, Path, description = "`CLR` and a UUID."),
+        ("cid" = String, Path, description = "The command's number, its id, or a unique start of that."),
+        ("range" = Option<String>, Header, description = "`bytes=N-`: from byte N on.", pattern = "^bytes=[0-9]{1,15}-$"),
+        ("if-match" = Option<String>, Header, description = "The `etag` of the file that was begun."),
+    ),
+    responses(
+        (status = 200, description = "The file's bytes.", content_type = "application/octet-stream"),
+        (status = 206, description = "Its bytes from `range` on.", content_type = "application/octet-stream"),
+        (status = 400, description = "Several commands are meant, or the path is not UTF-8."),
+        (status = 403, description = "Another analyst holds the session."),
+        (status = 404, description = "There is no such open session, or no such command."),
+        (status = 410, description = "The session has been ended."),
+        (status = 409, description = "The command has ended or has no file, or another reader is at it."),
+        (status = 412, description = "The file on the device is another one now; `etag` is its tag."),
+        (status = 416, description = "The range is not understood."),
+        (status = 502, description = "The device cannot read it."),
+    ))]
 pub(super) async fn file(
     State(service): State<Service>,
     BasicCaller(caller): BasicCaller,
@@ -185,5 +266,5 @@ pub(super) async fn file(
             .header(header::CONTENT_RANGE, format!("bytes {}-{end}/{total}", stream.offset));
     }
     let bytes = ReceiverStream::new(stream.chunks).map(|chunk| chunk.map_err(|problem| std::io::Error::other(problem.message)));
-    response.body(Body::from_stream(bytes)).map_err(|error| Refusal::bad("internal", error.to_string()))
+    response.body(Body::from_stream(bytes)).map_err(Refusal::internal)
 }

@@ -33,6 +33,19 @@ impl After {
     }
 }
 
+/// The events of a command, live or replayed, up to `completed`: the `data` of each is an `Event`.
+#[utoipa::path(get, path = "/sessions/{sid}/commands/{cid}/events", operation_id = "get_command_events", tag = "commands",
+    params(
+        ("sid" = String, Path, description = "`CLR` and a UUID."),
+        ("cid" = String, Path, description = "The command's number, its id, or a unique start of that."),
+        ("after" = Option<u64>, Query, description = "Only events behind this one."),
+        ("last-event-id" = Option<u64>, Header, description = "The same, where `after` is not given."),
+    ),
+    responses(
+        (status = 200, description = "The events.", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "Several commands are meant, or the path or `after` is not understood."),
+        (status = 404, description = "There is no such command."),
+    ))]
 pub(super) async fn of_command(
     State(service): State<Service>,
     _caller: BasicCaller,
@@ -113,6 +126,21 @@ fn framed(command: &Command, next: &mut u64, count: u64) -> Bytes {
     piece.freeze()
 }
 
+/// What happens in a session, from now on or behind `after`: the `data` of each event is a `SessionEvent`. A shell that
+/// names itself is attached for as long as it holds this stream open.
+#[utoipa::path(get, path = "/sessions/{sid}/events", operation_id = "get_session_events", tag = "sessions",
+    params(
+        ("sid" = String, Path, description = "`CLR` and a UUID."),
+        ("after" = Option<u64>, Query, description = "Those behind this one too, as far as they are still known."),
+        ("last-event-id" = Option<u64>, Header, description = "The same, where `after` is not given."),
+    ),
+    responses(
+        (status = 200, description = "The events.", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "The path or `after` is not understood."),
+        (status = 403, description = "Another analyst holds the session."),
+        (status = 404, description = "There is no such open session."),
+        (status = 410, description = "The session has been ended."),
+    ))]
 pub(super) async fn of_session(
     State(service): State<Service>,
     BasicCaller(caller): BasicCaller,

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use serde::Deserialize;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 
 use super::Caller;
 use crate::grammar::Role;
@@ -18,13 +19,18 @@ use crate::service::library::{NewFile, Sent, etag};
 use crate::service::state::Service;
 
 /// What a `PUT` says beside the content.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PutQuery {
     /// The `library add` that waits for this content; it says everything else of the file.
+    #[param(value_type = Option<Uuid>)]
     command_id: Option<CommandId>,
+    /// What it is for.
     description: Option<String>,
+    /// What parameters it takes.
     parameters_description: Option<String>,
+    /// Whether a file of this name is replaced.
     #[serde(default)]
     overwrite: bool,
     /// A detached minisign signature.
@@ -33,11 +39,22 @@ pub(super) struct PutQuery {
     sha256: Option<String>,
 }
 
+/// The files of the library; needs the role `advanced`.
+#[utoipa::path(get, path = "/library", operation_id = "list_library", tag = "library",
+    responses((status = 200, description = "Every file.", body = Vec<LibraryFile>)))]
 pub(super) async fn list(State(service): State<Service>, caller: Caller) -> Answer<Json<Vec<LibraryFile>>> {
     caller.analyst.check(Role::Advanced, "seeing the library")?;
     Ok(Json(service.library_files().await?))
 }
 
+/// The content of a library file; needs the role `advanced`.
+#[utoipa::path(get, path = "/library/{name}", operation_id = "get_library_file", tag = "library",
+    params(("name" = String, Path, description = "Letters, digits, `-`, `_` and `.`.")),
+    responses(
+        (status = 200, description = "Its bytes; `etag` names its state.", content_type = "application/octet-stream"),
+        (status = 400, description = "No library file may be called so."),
+        (status = 404, description = "There is no such file."),
+    ))]
 pub(super) async fn content(State(service): State<Service>, caller: Caller, Path(name): Path<String>) -> Answer<Response> {
     caller.analyst.check(Role::Advanced, "seeing the library")?;
     let file = service.library_file(&name).await?.file;
@@ -50,10 +67,27 @@ pub(super) async fn content(State(service): State<Service>, caller: Caller, Path
     if let Some(digest) = digest(&file.sha256) {
         response = response.header("repr-digest", digest);
     }
-    response.body(Body::from_stream(bytes)).map_err(|error| Refusal::bad("internal", error.to_string()))
+    response.body(Body::from_stream(bytes)).map_err(Refusal::internal)
 }
 
-/// Takes in a file's content: of a `library add` that waits for it, or of a file that is described beside it.
+/// Takes in a file's content: of a `library add` that waits for it, or of a file that is described beside it. Needs the
+/// role `library`.
+#[utoipa::path(put, path = "/library/{name}", operation_id = "put_library_file", tag = "library",
+    params(
+        ("name" = String, Path, description = "Letters, digits, `-`, `_` and `.`."),
+        PutQuery,
+        ("if-match" = Option<String>, Header, description = "The `etag` of the state that is replaced."),
+    ),
+    request_body(content_type = "application/octet-stream", description = "The content."),
+    responses(
+        (status = 200, description = "The file as it is kept; `etag` names its state.", body = LibraryFile),
+        (status = 400, description = "Name or query are not understood, or the content is cut off or has another hash."),
+        (status = 404, description = "There is no such file to replace."),
+        (status = 409, description = "A file of this name is there or on its way, or the command does not wait for one."),
+        (status = 412, description = "The file is in another state now."),
+        (status = 413, description = "The content is larger than a library file may be."),
+        (status = 507, description = "There is no room for the content."),
+    ))]
 pub(super) async fn put(
     State(service): State<Service>,
     caller: Caller,
@@ -82,7 +116,20 @@ pub(super) async fn put(
     Ok(([(header::ETAG, format!("\"{}\"", etag(&file)))], Json(file)).into_response())
 }
 
-/// Deletes a file, if it still is in the state that the caller has seen.
+/// Deletes a file, if it still is in the state that the caller has seen. Needs the role `library`.
+#[utoipa::path(delete, path = "/library/{name}", operation_id = "delete_library_file", tag = "library",
+    params(
+        ("name" = String, Path, description = "Letters, digits, `-`, `_` and `.`."),
+        ("if-match" = Option<String>, Header, description = "The `etag` of the state that is meant, or `*` for any."),
+    ),
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 400, description = "No library file may be called so."),
+        (status = 404, description = "There is no such file."),
+        (status = 409, description = "A file of this name is on its way."),
+        (status = 412, description = "The file is in another state now."),
+        (status = 428, description = "`if-match` is not given."),
+    ))]
 pub(super) async fn delete(
     State(service): State<Service>,
     caller: Caller,

@@ -1,30 +1,53 @@
 //! Sessions.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{BasicCaller, session_id};
-use crate::protocol::{NewSession, Session};
+use super::{BasicCaller, Given, Posted, session_id};
+use crate::grammar::Row;
+use crate::protocol::{NewSession, Session, SessionState};
 use crate::service::error::{Answer, Refusal};
 use crate::service::state::Service;
 
+/// The newest 1000 sessions, the ended ones too.
+#[utoipa::path(get, path = "/sessions", operation_id = "list_sessions", tag = "sessions",
+    responses((status = 200, description = "Newest first.", body = Vec<Session>)))]
 pub(super) async fn list(State(service): State<Service>, BasicCaller(caller): BasicCaller) -> Answer<Json<Vec<Session>>> {
     let stored = service.inner.store.sessions(false).await?;
     Ok(Json(stored.into_iter().map(|session| service.told_stored(session, &caller.analyst)).collect()))
 }
 
+/// Opens a session, or attaches to the one that the caller holds on the device. The service itself runs `connect` in it.
+#[utoipa::path(post, path = "/sessions", operation_id = "open_session", tag = "sessions",
+    request_body = NewSession,
+    responses(
+        (status = 200, description = "The session; `attached` when it was open already.", body = Session),
+        (status = 400, description = "The body is not understood, or several devices are meant."),
+        (status = 403, description = "A limit is reached, or live response is switched off (there)."),
+        (status = 404, description = "There is no such device."),
+        (status = 409, description = "Another analyst holds the device."),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not said to be JSON."),
+        (status = 503, description = "The device does not answer."),
+    ))]
 pub(super) async fn open(
     State(service): State<Service>,
     BasicCaller(caller): BasicCaller,
-    wanted: Result<Json<NewSession>, JsonRejection>,
+    Posted(wanted): Posted<NewSession>,
 ) -> Answer<Json<Session>> {
-    let Json(wanted) = wanted.map_err(|error| Refusal::bad("bad_body", error.body_text()))?;
     Ok(Json(service.open_session(&caller.analyst, caller.shell.as_deref(), wanted).await?))
 }
 
+/// One session, open or ended.
+#[utoipa::path(get, path = "/sessions/{sid}", operation_id = "get_session", tag = "sessions",
+    params(("sid" = String, Path, description = "`CLR` and a UUID.")),
+    responses(
+        (status = 200, description = "The session.", body = Session),
+        (status = 400, description = "The path is not UTF-8."),
+        (status = 404, description = "There is no such session."),
+    ))]
 pub(super) async fn one(
     State(service): State<Service>,
     BasicCaller(caller): BasicCaller,
@@ -37,7 +60,7 @@ pub(super) async fn one(
 }
 
 /// Why a session is closed.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub(super) struct Close {
     /// `exit`: this shell leaves, and the session ends with the last one; anything else ends it for all.
@@ -46,39 +69,76 @@ pub(super) struct Close {
     force: bool,
 }
 
+/// How a session stands after a call to close it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Closed {
+    /// `open` when this shell only leaves: others are attached, or commands of a lost one still run.
+    state: SessionState,
+    /// The number of shells that are still attached.
+    shells: u32,
+    /// The number of commands of lost shells that still run.
+    commands: usize,
+}
+
+/// Closes a session, or leaves it (`{"reason":"exit"}`). What runs in a session that ends is cancelled.
+#[utoipa::path(post, path = "/sessions/{sid}/close", operation_id = "close_session", tag = "sessions",
+    params(("sid" = String, Path, description = "`CLR` and a UUID.")),
+    request_body = Option<Close>,
+    responses(
+        (status = 200, description = "How it stands now.", body = Closed),
+        (status = 400, description = "The path or the body is not understood."),
+        (status = 403, description = "Another analyst holds it."),
+        (status = 404, description = "There is no such open session."),
+        (status = 410, description = "The session has been ended."),
+        (status = 409, description = "Other shells are attached, or commands run; `force` ends it all the same."),
+        (status = 413, description = "The body is too large."),
+    ))]
 pub(super) async fn close(
     State(service): State<Service>,
     BasicCaller(caller): BasicCaller,
     Path(sid): Path<String>,
-    body: axum::body::Bytes,
-) -> Answer<Json<Value>> {
-    let close: Close = if body.is_empty() {
-        Close::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| Refusal::bad("bad_body", error.to_string()))?
-    };
+    Given(close): Given<Close>,
+) -> Answer<Json<Closed>> {
     let session = service.own_session(&session_id(&sid)?, &caller.analyst).await?;
     if close.reason.as_deref() == Some("exit") {
         let (shells, commands) = service.leave_session(&session, &caller.analyst, caller.shell.as_deref()).await?;
-        if shells > 0 || commands > 0 {
-            return Ok(Json(json!({ "state": "open", "shells": shells, "commands": commands })));
-        }
-        return Ok(Json(json!({ "state": "closed" })));
+        let state = if shells > 0 || commands > 0 { SessionState::Open } else { SessionState::Closed };
+        return Ok(Json(Closed { state, shells, commands }));
     }
     if !close.force && caller.shell.is_some() {
         session.check_alone(caller.shell.as_deref(), None)?;
     }
     let reason = close.reason.as_deref().unwrap_or("disconnect");
     service.close_session(&session, &caller.analyst.name, reason).await?;
-    Ok(Json(json!({ "state": "closed" })))
+    Ok(Json(Closed { state: SessionState::Closed, shells: 0, commands: 0 }))
 }
 
-/// The commands that this analyst may run on this device, as the table has them.
+/// A command of the table.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Definition {
+    /// What `POST …/commands` calls it by.
+    command_definition_id: String,
+    /// Its row, as `grammar/commands` has it.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    row: Row,
+}
+
+/// The commands that the caller may run on the session's device, as the table has them.
+#[utoipa::path(get, path = "/sessions/{sid}/definitions", operation_id = "list_definitions", tag = "sessions",
+    params(("sid" = String, Path, description = "`CLR` and a UUID.")),
+    responses(
+        (status = 200, description = "The commands.", body = Vec<Definition>),
+        (status = 400, description = "The path is not UTF-8."),
+        (status = 403, description = "Another analyst holds the session."),
+        (status = 404, description = "There is no such open session."),
+        (status = 410, description = "The session has been ended."),
+    ))]
 pub(super) async fn definitions(
     State(service): State<Service>,
     BasicCaller(caller): BasicCaller,
     Path(sid): Path<String>,
-) -> Answer<Json<Vec<Value>>> {
+) -> Answer<Json<Vec<Definition>>> {
     let session = service.own_session(&session_id(&sid)?, &caller.analyst).await?;
     let rows = crate::grammar::table().rows().iter();
     let may =
@@ -87,11 +147,7 @@ pub(super) async fn definitions(
         let mut row = row.clone();
         let main = row.role;
         row.forms.retain(|form| caller.analyst.may(form.role.unwrap_or(main)));
-        let mut value = serde_json::to_value(&row).unwrap_or_default();
-        if let Some(map) = value.as_object_mut() {
-            map.insert("command_definition_id".into(), json!(row.name));
-        }
-        value
+        Definition { command_definition_id: row.name.clone(), row }
     });
     Ok(Json(told.collect()))
 }

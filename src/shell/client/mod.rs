@@ -226,7 +226,13 @@ async fn accept(mut response: Response) -> Outcome<Response> {
         }
     }
     let problem = match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(told) => told.error,
+        Ok(told) => match told.request_id {
+            // Why the service failed is in its log, under this name.
+            Some(id) if status.is_server_error() => {
+                Problem { message: format!("{} (request {id})", told.error.message), ..told.error }
+            }
+            _ => told.error,
+        },
         Err(_) => Problem::new("http", format!("the service answered {status}")),
     };
     Err(Failure::answered(status.as_u16(), problem))
