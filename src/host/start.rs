@@ -163,7 +163,8 @@ fn fits(home: &Home, running: Running) -> io::Result<PathBuf> {
 pub fn bind_again(home: &Home, lock: &mut File) -> io::Result<UnixListener> {
     let socket = socket_path(home)?;
     let listener = UnixListener::bind(&socket).map_err(|error| about(&socket, &error))?;
-    write_lock(lock, &Running { socket, pid: std::process::id(), protocol: PROTOCOL_VERSION })?;
+    let writable = home.root().is_some_and(|root| root.writable);
+    write_lock(lock, &Running { socket, pid: std::process::id(), protocol: PROTOCOL_VERSION, writable })?;
     Ok(listener)
 }
 

@@ -61,6 +61,12 @@ pub struct Limits {
     pub spool_bytes: u64,
     /// Spools are kept for so many days.
     pub spool_days: u64,
+    /// Spools take so many bytes in all; beyond it the oldest go.
+    pub spool_total_bytes: u64,
+    /// An event stream without events says so often that it is alive.
+    pub keep_alive_seconds: u64,
+    /// An event stream is ended after so many seconds; its reader asks for the rest.
+    pub stream_seconds: u64,
 }
 
 impl Default for Limits {
@@ -76,6 +82,9 @@ impl Default for Limits {
             library_bytes: 250 << 20,
             spool_bytes: 1 << 30,
             spool_days: 90,
+            spool_total_bytes: 10 << 30,
+            keep_alive_seconds: 15,
+            stream_seconds: 60 * 60,
         }
     }
 }

@@ -19,20 +19,21 @@ impl Service {
             }
         }
         for mut record in self.inner.store.unfinished().await? {
-            let stream = Stream::load(self.spool_of(&record), self.inner.policy.limits.spool_bytes, false);
+            let stream = self.inner.spools.resume(&record);
+            record.started = record.started.or_else(|| began(&stream));
             record.last_event = stream.count();
-            if let Some(Event { t, body: Body::Completed(completed), .. }) = event(&stream, stream.count()) {
-                end(&mut record, &completed, t);
+            if let Some(completed) = stream.completed() {
+                end(&mut record, &completed, Timestamp::now());
             } else {
                 for effect in recovered.remove(&record.command_id).unwrap_or_default() {
                     if !has_effect(&stream, effect.effect_id) {
-                        push(&stream, &Body::Effect(Box::new(effect)), false);
+                        push(&stream, &Body::Effect(Box::new(effect)));
                     }
                 }
-                record.started = record.started.or_else(|| began(&stream));
-                let (now, completed) = (Timestamp::now(), interrupted(&record));
-                end(&mut record, &completed, now);
-                record.last_event = push(&stream, &Body::Completed(completed), true);
+                let mut completed = interrupted(&record);
+                completed.errors.extend(stream.unkept());
+                end(&mut record, &completed, Timestamp::now());
+                record.last_event = push(&stream, &Body::Completed(completed));
             }
             self.inner.store.update_command(&record).await?;
         }
@@ -52,16 +53,12 @@ fn interrupted(record: &CommandRecord) -> Completed {
 
 /// When the device began a command, as its events tell.
 fn began(stream: &Stream) -> Option<Timestamp> {
-    let mut events = (1..=stream.count()).filter_map(|n| event(stream, n));
+    let mut events = stream.events().filter_map(|json| Event::parse(&json).ok());
     events.find(|event| !matches!(event.body.kind(), "created" | "queued" | "prerequisite")).map(|event| event.t)
 }
 
 /// Whether an effect was told before the service ended.
 fn has_effect(stream: &Stream, id: u64) -> bool {
-    let mut events = (1..=stream.count()).filter_map(|n| event(stream, n));
+    let mut events = stream.events().filter_map(|json| Event::parse(&json).ok());
     events.any(|event| matches!(event.body, Body::Effect(told) if told.effect_id == id))
-}
-
-fn event(stream: &Stream, n: u64) -> Option<Event> {
-    Event::parse(&stream.event(n)?).ok()
 }

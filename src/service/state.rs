@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use super::library::Library;
 use super::policy::Policy;
 use super::queue::Queue;
+use super::retention::Spools;
 use super::serve::Activity;
 use super::sessions::OpenSession;
 use super::store::Store;
-use super::stream::Stream;
+use super::stream::{Stream, Weight};
 use crate::protocol::link::AgentLink;
 use crate::protocol::{AgentEvent, Body, CommandId, CommandRecord, Completed, Device, DeviceState, SessionId, Settings};
 
@@ -56,9 +57,9 @@ pub struct Service {
 }
 
 pub(super) struct Inner {
-    pub(super) folder: PathBuf,
     pub(super) policy: Policy,
     pub(super) store: Store,
+    pub(super) spools: Arc<Spools>,
     pub(super) library: Arc<Library>,
     pub(super) devices: Vec<Attached>,
     pub(super) sessions: Mutex<HashMap<SessionId, Arc<OpenSession>>>,
@@ -105,11 +106,12 @@ impl Service {
             .into_iter()
             .map(|link| Attached { link, queue: Queue::new(limits.heavy_per_device, limits.light_per_device) })
             .collect();
+        let spools = Spools::new(&folder, limits);
         let service = Self {
             inner: Arc::new(Inner {
-                folder,
                 policy: options.policy,
                 store,
+                spools,
                 library,
                 devices,
                 sessions: Mutex::default(),
@@ -121,6 +123,7 @@ impl Service {
         };
         service.tidy_library().await.map_err(failed)?;
         service.end_interrupted().await.map_err(failed)?;
+        service.inner.spools.prune();
         service.reopen_sessions().await.map_err(failed)?;
         Ok(service)
     }
@@ -137,10 +140,6 @@ impl Service {
 
     pub(super) fn attached(&self, device_id: &str) -> Option<&Attached> {
         self.inner.devices.iter().find(|attached| attached.link.hello().device_id == device_id)
-    }
-
-    pub(super) fn spool_of(&self, record: &CommandRecord) -> PathBuf {
-        self.inner.folder.join("spool").join(&record.session_id).join(record.number.to_string())
     }
 
     pub(super) fn settings(&self) -> Settings {
@@ -186,9 +185,9 @@ pub(super) fn end(record: &mut CommandRecord, completed: &Completed, at: Timesta
 }
 
 /// Adds an event to a stream.
-pub(super) fn push(stream: &Stream, body: &Body, last: bool) -> u64 {
+pub(super) fn push(stream: &Stream, body: &Body) -> u64 {
     match body.to_json() {
-        Ok(json) => stream.push(&json, last),
+        Ok(json) => stream.push(&json, Weight::of(body)),
         Err(error) => {
             tracing::error!(%error, kind = body.kind(), "an event cannot be written");
             stream.count()
@@ -199,8 +198,8 @@ pub(super) fn push(stream: &Stream, body: &Body, last: bool) -> u64 {
 /// Adds an agent's event to a stream.
 pub(super) fn push_agent(stream: &Stream, event: &AgentEvent) -> u64 {
     match event {
-        AgentEvent::Pass { json, .. } => stream.push(json, false),
-        AgentEvent::Read(body) => push(stream, body, false),
+        AgentEvent::Pass { json, .. } => stream.push(json, Weight::Bulk),
+        AgentEvent::Read(body) => push(stream, body),
     }
 }
 

@@ -3,31 +3,52 @@
 //! Each event is written to the command's spool before any reader gets it. The newest are kept in memory; a reader who is
 //! further behind reads from the spool, so that a slow one costs no memory, loses nothing, and holds nobody up.
 //!
-//! A spool is a file of frames: length and CRC-32 of what follows (little-endian, 4 bytes each), then the event's JSON,
-//! compressed by zstd. A damaged or cut-off one yields what is whole.
+//! What the spool does not hold — it reached its cap, the disk was full, it was damaged or pruned — is said in the errors of
+//! `completed`, with a code that begins with `spool_`: an event is missing, but never in silence.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
+use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::host::private_file;
+use super::retention::Spools;
+use super::spool::{MAX_EVENT, Spool};
+use crate::protocol::{Body, CommandRecord, Completed, Cost, Event, Problem};
 
 /// Events kept in memory at most, in bytes.
 const IN_MEMORY: usize = 1 << 20;
-/// No frame is larger; a length beyond it is damage.
-const MAX_FRAME: u32 = 8 << 20;
+/// Behind the cap so much room is left for what says what was done: effects, receipts.
+const RESERVE: u64 = 4 << 20;
 
-thread_local! {
-    /// Making one takes longer than most events need it for.
-    static PACKER: RefCell<zstd::bulk::Compressor<'static>> = RefCell::default();
+/// What an event is to the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Output: the cap cuts it.
+    Bulk,
+    /// What happened to the command and the device.
+    Fact,
+    /// The end. It is kept whatever the cap says.
+    Last,
+}
+
+impl Weight {
+    /// What an event is that says so much.
+    pub(super) fn of(body: &Body) -> Self {
+        match body {
+            Body::Completed(_) => Self::Last,
+            Body::Progress(_)
+            | Body::Table { .. }
+            | Body::Rows { .. }
+            | Body::Object { .. }
+            | Body::Text(_)
+            | Body::Unknown { .. } => Self::Bulk,
+            _ => Self::Fact,
+        }
+    }
 }
 
 /// The events of one command.
@@ -37,52 +58,107 @@ pub(super) struct Stream {
     /// The number of the newest event, and whether it was the last.
     newest: watch::Sender<(u64, bool)>,
     path: PathBuf,
-    cap: u64,
+    spools: Arc<Spools>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    file: Option<File>,
-    /// Where each event's frame begins in the spool, from event 1 on; the last entry is the end.
-    places: Vec<u64>,
+    spool: Spool,
     recent: VecDeque<Bytes>,
     recent_bytes: usize,
     count: u64,
-    /// The events behind this one did not fit under the cap.
-    cut: bool,
-    broken: bool,
+    /// The first event that the cap cut.
+    capped: Option<u64>,
+    /// The first event that could not be written, and why.
+    unwritten: Option<(u64, String)>,
+    /// An event that was larger than any may be.
+    too_large: Option<u64>,
+    /// Why there is nothing where a spool should be.
+    gone: Option<Problem>,
 }
 
 impl Stream {
     /// An empty stream that spools to a file, which is made with the first event.
-    pub(super) fn new(path: PathBuf, cap: u64) -> Self {
-        Self { state: Mutex::default(), newest: watch::channel((0, false)).0, path, cap }
+    pub(super) fn new(path: PathBuf, spools: Arc<Spools>) -> Self {
+        Self { state: Mutex::default(), newest: watch::channel((0, false)).0, path, spools }
     }
 
-    /// The stream of a command that has ended, or was cut off by the end of its service: as its spool tells.
-    pub(super) fn load(path: PathBuf, cap: u64, ended: bool) -> Self {
-        let state = State::load(&path);
-        let newest = watch::channel((state.count, ended)).0;
-        Self { state: Mutex::new(state), newest, path, cap }
+    /// What the spool tells of a command whose service has ended before it, to be gone on with.
+    pub(super) fn resume(path: PathBuf, spools: Arc<Spools>) -> Self {
+        let read = Spool::resume(&path);
+        Self::loaded(path, spools, read)
+    }
+
+    /// The stream of a command that has ended, as its spool tells.
+    pub(super) fn load(path: PathBuf, spools: Arc<Spools>) -> Self {
+        let read = Spool::read(&path);
+        Self::loaded(path, spools, read)
+    }
+
+    fn loaded(path: PathBuf, spools: Arc<Spools>, read: std::io::Result<Spool>) -> Self {
+        let mut state = State::default();
+        match read {
+            Ok(spool) => {
+                state.count = spool.newest();
+                state.spool = spool;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => state.gone = Some(spools.why_gone()),
+            Err(error) => {
+                tracing::error!(%error, spool = %path.display(), "a spool cannot be read");
+                state.gone = Some(Problem::new("spool_unread", format!("the events of this command cannot be read: {error}")));
+            }
+        }
+        let stream = Self { state: Mutex::new(state), newest: watch::channel((0, false)).0, path, spools };
+        stream.newest.send_replace((stream.count(), stream.completed().is_some()));
+        stream
+    }
+
+    /// Ends the stream of a command that has ended by what the log says of it, where its own end is not there.
+    pub(super) fn end_as(&self, record: &CommandRecord) {
+        if self.newest.borrow().1 {
+            return;
+        }
+        let completed = Completed {
+            status: record.status,
+            duration_ms: record.duration_ms.unwrap_or(0),
+            cost: Cost::default(),
+            errors: record.errors.clone(),
+        };
+        let Ok(body) = Body::Completed(completed).to_json() else { return };
+        let n = {
+            let mut state = self.locked();
+            // What the log counted and the spool does not hold stays counted.
+            let n = record.last_event.max(state.count + 1);
+            let json = numbered(n, record.completed.unwrap_or_else(Timestamp::now), &body);
+            state.keep(json);
+            state.count = n;
+            n
+        };
+        self.newest.send_replace((n, true));
     }
 
     /// Adds an event, whose JSON lacks `n` and `t`, and returns its number.
-    pub(super) fn push(&self, body: &[u8], last: bool) -> u64 {
+    pub(super) fn push(&self, body: &[u8], weight: Weight) -> u64 {
         let mut state = self.locked();
         let n = state.count + 1;
-        let mut json = BytesMut::with_capacity(body.len() + 64);
-        json.put_slice(format!(r#"{{"n":{n},"t":"{:.6}","#, Timestamp::now()).as_bytes());
-        json.put_slice(body.get(1..).unwrap_or_default());
-        let json = json.freeze();
-        if let Err(error) = state.spool(&self.path, &json, self.cap)
-            && !state.broken
-        {
-            state.broken = true;
-            tracing::error!(%error, spool = %self.path.display(), "events are not kept");
-        }
-        state.keep(json);
         state.count = n;
+        if body.len() >= MAX_EVENT - 128 {
+            // No reader takes it either.
+            tracing::error!(bytes = body.len(), spool = %self.path.display(), "an event is too large");
+            state.too_large.get_or_insert(n);
+            state.recent.clear();
+            state.recent_bytes = 0;
+        } else {
+            let json = numbered(n, Timestamp::now(), body);
+            state.write(self, n, &json, weight);
+            state.keep(json);
+        }
+        let bytes = state.spool.bytes();
         drop(state);
+        let last = weight == Weight::Last;
+        if last {
+            self.spools.ended(&self.path, bytes);
+        }
         self.newest.send_replace((n, last));
         n
     }
@@ -97,20 +173,96 @@ impl Stream {
         self.newest.subscribe()
     }
 
-    /// An event's JSON; `None` when it is not there, or was cut from the spool and is no longer in memory.
-    pub(super) fn event(&self, n: u64) -> Option<Bytes> {
-        let state = self.locked();
-        let oldest = state.count + 1 - state.recent.len() as u64;
-        if n >= oldest && n <= state.count {
-            return usize::try_from(n - oldest).ok().and_then(|at| state.recent.get(at)).cloned();
+    /// Event `n`, or the first behind it that is there: its number and its JSON.
+    pub(super) fn at_or_behind(&self, mut n: u64) -> Option<(u64, Bytes)> {
+        loop {
+            let frame = {
+                let state = self.locked();
+                let oldest = state.count + 1 - state.recent.len() as u64;
+                if n >= oldest {
+                    let at = usize::try_from(n - oldest).ok()?;
+                    return state.recent.get(at).map(|json| (n, json.clone()));
+                }
+                state.spool.at_or_behind(n).filter(|frame| frame.n < oldest).ok_or(oldest)
+            };
+            match frame {
+                Ok(frame) => match frame.json() {
+                    Some(json) => return Some((frame.n, json.into())),
+                    None => n = frame.n + 1,
+                },
+                Err(oldest) => n = oldest,
+            }
         }
-        let at = usize::try_from(n).ok()?.checked_sub(1)?;
-        let (start, end) = (*state.places.get(at)?, *state.places.get(at + 1)?);
-        let file = state.file.as_ref()?.try_clone().ok()?;
-        drop(state);
-        let mut frame = vec![0; usize::try_from(end - start).ok()?];
-        file.read_exact_at(&mut frame, start).ok()?;
-        unframed(&frame).map(|(json, _)| json.into())
+    }
+
+    /// Every event that is there.
+    pub(super) fn events(&self) -> impl Iterator<Item = Bytes> {
+        std::iter::successors(self.at_or_behind(1), |(n, _)| self.at_or_behind(n + 1)).map(|(_, json)| json)
+    }
+
+    /// How the command ended, when its end is the newest event.
+    pub(super) fn completed(&self) -> Option<Completed> {
+        #[derive(Deserialize)]
+        struct Head {
+            kind: String,
+        }
+        let (_, json) = self.at_or_behind(self.count().max(1))?;
+        if serde_json::from_slice::<Head>(&json).ok()?.kind != "completed" {
+            return None;
+        }
+        match Event::parse(&json).ok()?.body {
+            Body::Completed(completed) => Some(completed),
+            _ => None,
+        }
+    }
+
+    /// What a command that ends now has to say of its events: those that are not kept.
+    pub(super) fn unkept(&self) -> Vec<Problem> {
+        let state = self.locked();
+        let mut problems = Vec::new();
+        if state.spool.is_damaged() {
+            let message = "what came before the service's end is damaged or cut off in its spool; the rest is whole";
+            problems.push(Problem::new("spool_damaged", message));
+        }
+        if let Some(n) = state.capped {
+            let cap = self.spools.cap();
+            let message =
+                format!("the output from event {n} on is not kept: it reached the limit of {cap} bytes for one command");
+            problems.push(Problem::new("spool_capped", message).about("spool_bytes"));
+        }
+        if let Some((n, why)) = &state.unwritten {
+            let message = format!("some events from {n} on are not kept; who reads them later misses them: {why}");
+            problems.push(Problem::new("spool_unwritten", message));
+        }
+        if let Some(n) = state.too_large {
+            let message = format!("event {n} of the device was larger than {} MiB and is left out", MAX_EVENT >> 20);
+            problems.push(Problem::new("event_too_large", message));
+        }
+        problems
+    }
+
+    /// Whether the spool has lost what it held.
+    pub(super) fn is_faulty(&self) -> bool {
+        let state = self.locked();
+        state.gone.is_some() || state.spool.is_damaged()
+    }
+
+    /// What a reader is told who missed events: `count` of them, from `first` to `last`.
+    pub(super) fn missed(&self, first: u64, last: u64, count: u64) -> Problem {
+        let state = self.locked();
+        if let Some(gone) = &state.gone {
+            return gone.clone();
+        }
+        let (are, were) = if count == 1 { ("is", "was") } else { ("are", "were") };
+        let which = match count {
+            1 => format!("event {first}"),
+            _ => format!("{count} events between {first} and {last}"),
+        };
+        if state.spool.is_damaged() || state.unwritten.is_none() && state.capped.is_none() {
+            let message = format!("{which} {are} damaged or cut off in the service's spool; what is shown is what is whole");
+            return Problem::new("spool_damaged", message);
+        }
+        Problem::new("spool_unwritten", format!("{which} {were} not kept, and had passed before this reader came to them"))
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -119,6 +271,27 @@ impl Stream {
 }
 
 impl State {
+    fn write(&mut self, stream: &Stream, n: u64, json: &[u8], weight: Weight) {
+        if weight == Weight::Bulk && self.capped.is_some() {
+            return;
+        }
+        let room = match weight {
+            Weight::Bulk => stream.spools.cap(),
+            Weight::Fact => stream.spools.cap().saturating_add(RESERVE),
+            Weight::Last => u64::MAX,
+        };
+        match self.spool.append(&stream.path, n, json, room) {
+            Ok(false) => {
+                self.capped.get_or_insert(n);
+            }
+            Err(error) if self.unwritten.is_none() => {
+                tracing::error!(%error, spool = %stream.path.display(), "events are not kept");
+                self.unwritten = Some((n, error.to_string()));
+            }
+            Ok(true) | Err(_) => {}
+        }
+    }
+
     fn keep(&mut self, json: Bytes) {
         self.recent_bytes += json.len();
         self.recent.push_back(json);
@@ -129,82 +302,12 @@ impl State {
             }
         }
     }
-
-    fn spool(&mut self, path: &Path, json: &[u8], cap: u64) -> io::Result<()> {
-        if self.cut || self.broken {
-            return Ok(());
-        }
-        if self.file.is_none() {
-            let mut options = private_file();
-            options.read(true).write(true).create(true).truncate(true);
-            let file = match options.open(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if let Some(folder) = path.parent() {
-                        crate::host::private_folder(folder)?;
-                    }
-                    options.open(path)?
-                }
-                other => other?,
-            };
-            self.file = Some(file);
-            self.places.push(0);
-        }
-        let begin = self.places.last().copied().unwrap_or(0);
-        let packed = PACKER.with_borrow_mut(|packer| packer.compress(json))?;
-        if begin + packed.len() as u64 > cap {
-            self.cut = true;
-            return Ok(());
-        }
-        let mut frame = Vec::with_capacity(packed.len() + 8);
-        frame.extend_from_slice(&u32::try_from(packed.len()).unwrap_or(u32::MAX).to_le_bytes());
-        frame.extend_from_slice(&crc32fast::hash(&packed).to_le_bytes());
-        frame.extend_from_slice(&packed);
-        if let Some(file) = &mut self.file {
-            file.write_all_at(&frame, begin)?;
-        }
-        self.places.push(begin + frame.len() as u64);
-        Ok(())
-    }
-
-    fn load(path: &Path) -> Self {
-        let mut state = Self::default();
-        let Ok(mut file) = private_file().read(true).write(true).open(path) else { return state };
-        state.places.push(0);
-        let mut at = 0;
-        let mut head = [0; 8];
-        while file.read_exact(&mut head).is_ok() {
-            let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-            if length > MAX_FRAME {
-                break;
-            }
-            let mut packed = vec![0; length as usize];
-            let mut whole = head.to_vec();
-            if file.read_exact(&mut packed).is_err() {
-                break;
-            }
-            whole.extend_from_slice(&packed);
-            if unframed(&whole).is_none() {
-                break;
-            }
-            at += whole.len() as u64;
-            state.places.push(at);
-            state.count += 1;
-        }
-        state.file = Some(file);
-        state
-    }
 }
 
-/// The JSON of a frame, and its length with the head; `None` when it is damaged.
-fn unframed(frame: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let (length, rest) = frame.split_first_chunk::<4>()?;
-    let (checksum, rest) = rest.split_first_chunk::<4>()?;
-    let length = u32::from_le_bytes(*length);
-    let packed = rest.get(..length as usize)?;
-    if length > MAX_FRAME || crc32fast::hash(packed) != u32::from_le_bytes(*checksum) {
-        return None;
-    }
-    let mut json = Vec::new();
-    zstd::Decoder::new(packed).ok()?.take(64 << 20).read_to_end(&mut json).ok()?;
-    Some((json, packed.len() + 8))
+/// An event's JSON with number and time in front.
+fn numbered(n: u64, t: Timestamp, body: &[u8]) -> Bytes {
+    let mut json = BytesMut::with_capacity(body.len() + 64);
+    json.put_slice(format!(r#"{{"n":{n},"t":"{t:.6}","#).as_bytes());
+    json.put_slice(body.get(1..).unwrap_or_default());
+    json.freeze()
 }

@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod home;
 pub mod need;
 pub mod pty;
+pub mod puppet;
 pub mod scripted;
 pub mod shell;
 pub mod systemd;

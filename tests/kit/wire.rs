@@ -33,7 +33,7 @@ pub fn call(socket: &Path, method: &str, path: &str, headers: &[(&str, &str)], b
 
 /// A call with a JSON body, or none.
 pub fn json(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> Answer {
-    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let body = body.map(ToString::to_string).unwrap_or_default();
     let headers: &[(&str, &str)] = if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
     call(socket, method, &format!("/api/v1{path}"), headers, body.as_bytes())
 }
@@ -41,9 +41,14 @@ pub fn json(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> An
 /// Sends bytes and reads the head of what is answered.
 pub fn send(socket: &Path, bytes: &[u8]) -> Answer {
     let stream = UnixStream::connect(socket).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A service that refuses a call need not read it whole.
     let _ = (&stream).write_all(bytes);
+    of(stream)
+}
+
+/// The head of an answer to what was sent before.
+pub fn of(stream: UnixStream) -> Answer {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();

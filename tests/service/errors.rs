@@ -7,6 +7,9 @@ use crate::kit::wire;
 
 const NO_SESSION: &str = "/api/v1/sessions/CLR0198d0a0-0000-7000-8000-000000000001";
 
+/// Method, path, headers and body of a call; status and code of its refusal.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 #[test]
 fn every_refusal_has_a_code_a_sentence_and_the_name_of_the_request() {
     let home = Home::new();
@@ -16,7 +19,6 @@ fn every_refusal_has_a_code_a_sentence_and_the_name_of_the_request() {
     let session = format!("{NO_SESSION}/close");
     let commands = format!("{NO_SESSION}/commands");
     let huge = format!("{{\"comment\": \"{}\"}}", "x".repeat(2 << 20));
-    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
     let cases: [Case<'_>; 18] = [
         ("GET", "/", &[], "", 404, "not_found"),
         ("GET", "/api/v1/nothing", &[], "", 404, "not_found"),

@@ -8,5 +8,7 @@ mod library;
 mod limits;
 mod openapi;
 mod roles;
+mod spool;
 mod start;
+mod streams;
 mod together;

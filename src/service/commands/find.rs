@@ -9,10 +9,10 @@ use crate::protocol::{CommandId, CommandRecord};
 use crate::service::error::{Answer, Refusal};
 use crate::service::sessions::OpenSession;
 use crate::service::state::{Command, Service, locked, millis_between};
-use crate::service::stream::Stream;
 
-/// How often a command is looked for whose end is neither to come nor written down: its store has failed.
-const PATIENCE: u32 = 1000;
+/// Between the store's word and the memory's lies so much at most.
+const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(5);
 
 impl Service {
     pub(in crate::service) fn live_command(&self, id: CommandId) -> Option<Arc<Command>> {
@@ -21,32 +21,38 @@ impl Service {
 
     /// A command under way or ended.
     pub(in crate::service) async fn find_command(&self, id: CommandId) -> Answer<Option<Arc<Command>>> {
-        let mut tries = 0;
-        let record = loop {
-            if let Some(live) = self.live_command(id) {
-                return Ok(Some(live));
-            }
-            let Some(record) = self.inner.store.command(id).await? else { return Ok(None) };
-            // It is written down before it is live, and after its end it is live a little longer: what the store says counts
-            // once it says the end and the command is not live any more.
-            if let Some(live) = self.live_command(id) {
-                return Ok(Some(live));
-            }
-            if record.status.is_final() || tries == PATIENCE {
-                break record;
-            }
-            tries += 1;
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        };
-        let (path, cap) = (self.spool_of(&record), self.inner.policy.limits.spool_bytes);
-        let stream = tokio::task::spawn_blocking(move || Stream::load(path, cap, true)).await;
-        let stream = stream.map_err(|_| Refusal::internal("a task that reads a spool ended"))?;
+        if let Some(live) = self.live_command(id) {
+            return Ok(Some(live));
+        }
+        let Some(record) = self.inner.store.command(id).await? else { return Ok(None) };
+        let spools = Arc::clone(&self.inner.spools);
+        let loaded = tokio::task::spawn_blocking(move || (spools.load(&record), record)).await;
+        let (stream, mut record) = loaded.map_err(|_| Refusal::internal("a task that reads a spool ended"))?;
+        if !record.status.is_final() {
+            // It is just being accepted, or its end could not be written down.
+            let Some(completed) = stream.completed() else { return self.await_live(id).await.map(Some) };
+            record.status = completed.status;
+            record.duration_ms = Some(completed.duration_ms);
+            record.errors = completed.errors;
+        }
+        stream.end_as(&record);
         Ok(Some(Arc::new(Command {
             record: std::sync::Mutex::new(record),
             stream,
             stop: tokio_util::sync::CancellationToken::new(),
             device: String::new(),
         })))
+    }
+
+    /// A command that is in the store and will be in memory in a moment.
+    async fn await_live(&self, id: CommandId) -> Answer<Arc<Command>> {
+        for _ in 0..ACCEPTED_WITHIN.as_millis() / STEP.as_millis() {
+            if let Some(live) = self.live_command(id) {
+                return Ok(live);
+            }
+            tokio::time::sleep(STEP).await;
+        }
+        Err(Refusal::internal(format!("command {id} is neither under way nor ended")))
     }
 
     /// The record of a session's command by number, id, or a unique start of the id.

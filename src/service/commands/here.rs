@@ -28,7 +28,7 @@ impl Service {
             record.started = Some(begun);
             record.status = Status::Running;
         }
-        push(&command.stream, &Body::Started, false);
+        push(&command.stream, &Body::Started);
         let ran = match invocation.row.name.as_str() {
             "library" => self.run_library(analyst, command, invocation).await,
             "cancel" => self.run_cancel(session, analyst, command, invocation).await,
@@ -81,14 +81,14 @@ impl Service {
             ("live_response_servers", settings.live_response_servers),
             ("unsigned_scripts", settings.unsigned_scripts),
         ];
-        push(&command.stream, &Body::Table { keys: vec!["name".into(), "value".into()] }, false);
+        push(&command.stream, &Body::Table { keys: vec!["name".into(), "value".into()] });
         let wanted = invocation.params.get("name");
         let shown = all.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name));
         let rows = shown.filter_map(|(name, on)| {
             let row = serde_json::json!({ "name": name, "value": if *on { "on" } else { "off" } });
             serde_json::value::to_raw_value(&row).ok()
         });
-        push(&command.stream, &Body::Rows { rows: rows.collect() }, false);
+        push(&command.stream, &Body::Rows { rows: rows.collect() });
         Ok(())
     }
 
@@ -124,6 +124,6 @@ fn tell_text(command: &Command, text: &str) {
 pub(super) fn tell_bytes(command: &Command, bytes: &[u8]) {
     if !bytes.is_empty() {
         let text = Text { stream: StreamName::Stdout, data: TextData::of(bytes) };
-        push(&command.stream, &Body::Text(text), false);
+        push(&command.stream, &Body::Text(text));
     }
 }

@@ -33,10 +33,10 @@ impl Service {
 
     async fn library_list(&self, command: &Command, invocation: &Invocation) -> Answer<()> {
         let keys = invocation.columns().iter().map(|column| column.key.clone()).collect();
-        push(&command.stream, &Body::Table { keys }, false);
+        push(&command.stream, &Body::Table { keys });
         for files in self.library_files().await?.chunks(ROWS) {
             let rows = files.iter().filter_map(|file| to_raw_value(file).ok()).collect();
-            push(&command.stream, &Body::Rows { rows }, false);
+            push(&command.stream, &Body::Rows { rows });
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Service {
             tell_bytes(&teller, &pieces.end());
             Ok(())
         });
-        told.await.map_err(|error| Refusal::bad("internal", error.to_string()))??;
+        told.await.map_err(Refusal::internal)??;
         tell_object(command, &json!({ "file_name": file.file_name, "size": file.size, "sha256": file.sha256 }));
         Ok(())
     }
@@ -117,11 +117,11 @@ const PIECE: usize = 64 * 1024;
 
 /// Tells how many bytes of a file have come.
 pub(in crate::service) fn tell_progress(command: &Command, done: u64, total: Option<u64>) {
-    push(&command.stream, &Body::Progress(Progress { done, total, unit: ProgressUnit::Bytes, text: String::new() }), false);
+    push(&command.stream, &Body::Progress(Progress { done, total, unit: ProgressUnit::Bytes, text: String::new() }));
 }
 
 fn tell_object(command: &Command, object: &impl serde::Serialize) {
     if let Ok(value) = to_raw_value(object) {
-        push(&command.stream, &Body::Object { value }, false);
+        push(&command.stream, &Body::Object { value });
     }
 }

@@ -50,7 +50,7 @@ impl Service {
             Err(refusal) => return Some(failed(refusal.into_problem())),
         };
         let id = looked.record().command_id;
-        push(&command.stream, &Body::Prerequisite { command_id: id }, false);
+        push(&command.stream, &Body::Prerequisite { command_id: id });
         let mut newest = looked.stream.watch();
         tokio::select! {
             _ = newest.wait_for(|(_, last)| *last) => {}

@@ -21,7 +21,6 @@ use super::error::{Answer, Refusal};
 use super::policy::Analyst;
 use super::sessions::OpenSession;
 use super::state::{Command, Service, end, locked, push};
-use super::stream::Stream;
 use crate::grammar::{self, Invocation, RunsOn};
 use crate::protocol::{Body, CommandId, CommandRecord, Completed, NewCommand, SessionEventKind, Status};
 
@@ -145,8 +144,8 @@ impl Service {
         }
         *last = number;
         drop(last);
-        let stream = Stream::new(self.spool_of(&record), self.inner.policy.limits.spool_bytes);
-        push(&stream, &Body::Created { number }, false);
+        let stream = self.inner.spools.begin(&record);
+        push(&stream, &Body::Created { number });
         let (line, shell) = (record.raw_command_line.clone(), record.shell.clone());
         let command = Arc::new(Command {
             record: std::sync::Mutex::new(record),
@@ -191,7 +190,8 @@ impl Service {
     }
 
     /// Tells the end, which its spool keeps, and writes it into the store.
-    async fn finish(&self, session: &Arc<OpenSession>, command: &Arc<Command>, completed: Completed) {
+    async fn finish(&self, session: &Arc<OpenSession>, command: &Arc<Command>, mut completed: Completed) {
+        completed.errors.extend(command.stream.unkept());
         let record = {
             let mut record = command.record();
             end(&mut record, &completed, Timestamp::now());
@@ -199,7 +199,7 @@ impl Service {
             record.clone()
         };
         locked(&session.state).under_way.retain(|id| *id != record.command_id);
-        push(&command.stream, &Body::Completed(completed), true);
+        push(&command.stream, &Body::Completed(completed));
         session.touch();
         if let Err(error) = self.inner.store.update_command(&record).await {
             tracing::error!(%error, command = %record.command_id, "the end of a command is not written");

@@ -27,7 +27,7 @@ pub(super) fn expired(command: &Command, limit: Duration) -> Completed {
     let message = format!("the time limit of {} s was reached, and the device has not confirmed the end", limit.as_secs());
     let not_done = vec!["it may still go on on the device".into()];
     let receipt = Receipt { confirmed: false, done: Vec::new(), not_done, by: "the time limit".into() };
-    push(&command.stream, &Body::Receipt(receipt), false);
+    push(&command.stream, &Body::Receipt(receipt));
     ended(Status::Expired, so_far(command), vec![Problem::new("time_limit", message)])
 }
 
@@ -35,13 +35,13 @@ pub(super) fn expired(command: &Command, limit: Duration) -> Completed {
 pub(super) fn cancelled(command: &Command, not_done: String) -> Completed {
     let by = command.record().cancelled_by.clone().unwrap_or_default();
     let receipt = Receipt { confirmed: true, done: Vec::new(), not_done: vec![not_done], by };
-    push(&command.stream, &Body::Receipt(receipt), false);
+    push(&command.stream, &Body::Receipt(receipt));
     ended(Status::Cancelled, so_far(command), Vec::new())
 }
 
 pub(super) fn stopped_early(command: &Command) -> Completed {
     let by = command.record().cancelled_by.clone().unwrap_or_default();
     let receipt = Receipt { confirmed: true, done: Vec::new(), not_done: vec!["it had not been started".into()], by };
-    push(&command.stream, &Body::Receipt(receipt), false);
+    push(&command.stream, &Body::Receipt(receipt));
     ended(Status::Cancelled, 0, Vec::new())
 }

@@ -36,7 +36,7 @@ impl Service {
                 break;
             }
             command.record().place = Some(place);
-            push(&command.stream, &Body::Queued { place }, false);
+            push(&command.stream, &Body::Queued { place });
             tokio::select! {
                 changed = turn.place.changed() => if changed.is_err() { break },
                 () = command.stop.cancelled() => return stopped_early(command),
@@ -70,7 +70,7 @@ impl Service {
                     Some(AgentEvent::Read(body)) => match *body {
                         Body::Completed(completed) => return completed,
                         Body::Seen(seen) => remember(session, seen),
-                        body => { push(&command.stream, &body, false); }
+                        body => { push(&command.stream, &body); }
                     },
                     Some(event) => { push_agent(&command.stream, &event); }
                     None => return interrupted(command, "the link to the device broke"),

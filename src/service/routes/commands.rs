@@ -47,12 +47,12 @@ pub(super) async fn create(
         Ok(session) => session,
         // A command that is known may be asked for again after its session has ended.
         Err(refusal) => match service.find_command(new.command_id).await? {
-            Some(known) if known.record().session_id == sid => return Ok(sse(&known, 0)),
+            Some(known) if known.record().session_id == sid => return Ok(sse(&service, &known, 0)),
             _ => return Err(refusal),
         },
     };
     let command = service.accept(&session, &caller.analyst, caller.shell, new).await?;
-    Ok(sse(&command, 0))
+    Ok(sse(&service, &command, 0))
 }
 
 /// The log of a session, open or ended.

@@ -59,7 +59,7 @@ enum EventBody {
     /// A command that had to run first.
     Prerequisite { command_id: uuid::Uuid },
     /// A change made on the device.
-    Effect(Effect),
+    Effect(Box<Effect>),
     /// What a cancelled command had done.
     Receipt(Receipt),
     /// The end; always last. An error with a code that begins with `spool_` says which events before it are not kept.

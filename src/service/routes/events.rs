@@ -1,5 +1,6 @@
 //! Event streams, as server-sent events: the id is the event's number.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +10,19 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{BasicCaller, session_id};
 use crate::service::error::{Answer, Refusal};
+use crate::service::sessions::OpenSession;
 use crate::service::state::{Command, Service};
 
-/// A stream without events says so often that it is alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// What a stream without events says from time to time: a comment.
+const KEEP_ALIVE: Bytes = Bytes::from_static(b":\n\n");
+/// Small events are sent together up to this.
+const PIECE: usize = 64 * 1024;
 /// Events that wait for a reader's connection; the rest waits in the spool.
 const AHEAD: usize = 4;
 
@@ -58,15 +63,22 @@ pub(super) async fn of_command(
         Err(_) => super::commands::find(&service, &sid, &cid).await?.command_id,
     };
     match service.find_command(id).await? {
-        Some(command) if command.record().session_id == sid => Ok(sse(&command, after.place(&headers).unwrap_or(0))),
+        Some(command) if command.record().session_id == sid => Ok(sse(&service, &command, after.place(&headers).unwrap_or(0))),
         _ => Err(Refusal::not_found(format!("there is no command {cid} in this session")).about("command")),
     }
 }
 
 /// The events of a command behind `after`, until its last.
-pub(super) fn sse(command: &Arc<Command>, after: u64) -> Response {
+pub(super) fn sse(service: &Service, command: &Arc<Command>, after: u64) -> Response {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::spawn(send_events(Arc::clone(command), after, sender));
+    let reader = Reader { command: Arc::clone(command), next: after.saturating_add(1), missed: None };
+    let limits = &service.inner.policy.limits;
+    let keep_alive = Duration::from_secs(limits.keep_alive_seconds.max(1));
+    let end = Duration::from_secs(limits.stream_seconds.max(1));
+    tokio::spawn(async move {
+        // One who stops reading is not waited for longer than any stream lasts.
+        let _ = tokio::time::timeout(end, reader.send(keep_alive, sender)).await;
+    });
     stream_of(receiver)
 }
 
@@ -78,52 +90,90 @@ fn stream_of(receiver: mpsc::Receiver<std::io::Result<Bytes>>) -> Response {
     response
 }
 
-async fn send_events(command: Arc<Command>, after: u64, sender: mpsc::Sender<std::io::Result<Bytes>>) {
-    let mut newest = command.stream.watch();
-    let mut next = after + 1;
-    loop {
-        let (count, last) = *newest.borrow_and_update();
-        while next <= count {
-            let event = framed(&command, &mut next, count);
-            if sender.send(Ok(event)).await.is_err() {
+/// A reader of a command's events.
+struct Reader {
+    command: Arc<Command>,
+    next: u64,
+    missed: Option<Missed>,
+}
+
+/// Events that are not there any more.
+#[derive(Clone, Copy)]
+struct Missed {
+    first: u64,
+    last: u64,
+    count: u64,
+}
+
+impl Reader {
+    async fn send(mut self, keep_alive: Duration, sender: mpsc::Sender<std::io::Result<Bytes>>) {
+        let mut newest = self.command.stream.watch();
+        loop {
+            let (count, last) = *newest.borrow_and_update();
+            while self.next <= count {
+                let piece = self.piece(count, last);
+                if sender.send(Ok(piece)).await.is_err() {
+                    return;
+                }
+            }
+            if last {
                 return;
             }
-        }
-        if last {
-            return;
-        }
-        tokio::select! {
-            changed = newest.changed() => if changed.is_err() { return },
-            () = sender.closed() => return,
-            () = tokio::time::sleep(KEEP_ALIVE) => {
-                if sender.send(Ok(Bytes::from_static(b":\n\n"))).await.is_err() {
-                    return;
+            tokio::select! {
+                changed = newest.changed() => if changed.is_err() { return },
+                () = sender.closed() => return,
+                () = tokio::time::sleep(keep_alive) => {
+                    if sender.send(Ok(KEEP_ALIVE)).await.is_err() {
+                        return;
+                    }
                 }
             }
         }
     }
-}
 
-/// As many events as make one piece: small ones go together.
-fn framed(command: &Command, next: &mut u64, count: u64) -> Bytes {
-    let mut piece = BytesMut::new();
-    while *next <= count && piece.len() < 64 * 1024 {
-        match command.stream.event(*next) {
-            Some(json) => {
-                piece.reserve(json.len() + 40);
-                piece.put_slice(format!("id: {next}\ndata: ").as_bytes());
-                piece.put_slice(&json);
-                piece.put_slice(b"\n\n");
+    /// As many events as make one piece: small ones go together.
+    fn piece(&mut self, count: u64, last: bool) -> Bytes {
+        let mut piece = BytesMut::new();
+        while self.next <= count && piece.len() < PIECE {
+            let found = self.command.stream.at_or_behind(self.next);
+            let there = found.as_ref().map_or(count + 1, |(n, _)| *n);
+            if there > self.next {
+                let missed = self.missed.get_or_insert(Missed { first: self.next, last: self.next, count: 0 });
+                missed.last = there - 1;
+                missed.count += there - self.next;
+                self.next = there;
             }
-            None => {
-                let lost =
-                    format!(r#"{{"n":{next},"t":"{}","kind":"lost","text":"this event is not kept"}}"#, jiff::Timestamp::now());
-                piece.put_slice(format!("id: {next}\ndata: {lost}\n\n").as_bytes());
+            // What came meanwhile may be the last: it is for the next piece.
+            let Some((n, mut json)) = found.filter(|(n, _)| *n <= count) else { break };
+            self.next += 1;
+            if last
+                && n == count
+                && let Some(missed) = self.missed
+            {
+                json = self.tell(&json, missed).unwrap_or(json);
             }
+            piece.reserve(json.len() + 40);
+            piece.put_slice(format!("id: {n}\ndata: ").as_bytes());
+            piece.put_slice(&json);
+            piece.put_slice(b"\n\n");
         }
-        *next += 1;
+        piece.freeze()
     }
-    piece.freeze()
+
+    /// The last event with what its reader missed among its errors, unless it says so itself.
+    fn tell(&self, completed: &[u8], missed: Missed) -> Option<Bytes> {
+        let problem = self.command.stream.missed(missed.first, missed.last, missed.count);
+        let mut event: serde_json::Value = serde_json::from_slice(completed).ok()?;
+        let errors = event.get_mut("errors")?.as_array_mut()?;
+        // What was never kept is said by the end itself.
+        let is_kept = !self.command.stream.is_faulty();
+        let codes = errors.iter().filter_map(|error| error.get("code")?.as_str());
+        let is_said = |code: &str| code == problem.code || is_kept && (code.starts_with("spool_") || code == "event_too_large");
+        if !codes.into_iter().any(is_said) {
+            errors.push(serde_json::to_value(problem).ok()?);
+        }
+        serde_json::to_vec(&event).ok().map(Bytes::from)
+    }
 }
 
 /// What happens in a session, from now on or behind `after`: the `data` of each event is a `SessionEvent`. A shell that
@@ -150,37 +200,53 @@ pub(super) async fn of_session(
 ) -> Answer<Response> {
     let session = service.own_session(&session_id(&sid)?, &caller.analyst).await?;
     let attachment = caller.shell.as_deref().map(|shell| session.attach(shell, caller.analyst.pid));
-    let (old, mut events) = session.listen(after.place(&headers));
+    let limits = &service.inner.policy.limits;
+    let keep_alive = Duration::from_secs(limits.keep_alive_seconds.max(1));
+    let end = Duration::from_secs(limits.stream_seconds.max(1));
+    let after = after.place(&headers);
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let _attached = attachment;
-        let (mut old, mut last) = (old, 0);
-        loop {
-            for event in old.drain(..) {
-                last = event.n;
-                if sender.send(Ok(session_event(&event))).await.is_err() || event.what.is_end() {
+        let _ = tokio::time::timeout(end, tell_session(session, after, keep_alive, sender)).await;
+    });
+    Ok(stream_of(receiver))
+}
+
+async fn tell_session(
+    session: Arc<OpenSession>,
+    after: Option<u64>,
+    keep_alive: Duration,
+    sender: mpsc::Sender<std::io::Result<Bytes>>,
+) {
+    let (old, mut events) = session.listen(after);
+    let mut waiting = VecDeque::from(old);
+    let mut told = 0;
+    loop {
+        while let Some(event) = waiting.pop_front() {
+            told = event.n;
+            if sender.send(Ok(session_event(&event))).await.is_err() || event.what.is_end() {
+                return;
+            }
+        }
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) => waiting.push_back(event),
+                // A reader who fell behind reads on from what is still known.
+                Err(RecvError::Lagged(_)) => {
+                    let (missed, from_now) = session.listen(Some(told));
+                    waiting.extend(missed);
+                    events = from_now;
+                }
+                Err(RecvError::Closed) => return,
+            },
+            () = sender.closed() => return,
+            () = tokio::time::sleep(keep_alive) => {
+                if sender.send(Ok(KEEP_ALIVE)).await.is_err() {
                     return;
                 }
             }
-            tokio::select! {
-                event = events.recv() => match event {
-                    Ok(event) => old.push(event),
-                    // A reader who fell behind goes on from the last that it has.
-                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
-                        (old, events) = session.listen(Some(last));
-                    }
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-                },
-                () = sender.closed() => return,
-                () = tokio::time::sleep(KEEP_ALIVE) => {
-                    if sender.send(Ok(Bytes::from_static(b":\n\n"))).await.is_err() {
-                        return;
-                    }
-                }
-            }
         }
-    });
-    Ok(stream_of(receiver))
+    }
 }
 
 fn session_event(event: &crate::protocol::SessionEvent) -> Bytes {

@@ -1,7 +1,7 @@
 //! Event streams: of a command, and of a session. A stream that breaks is read on from the last event that came, after
 //! the service was started again if need be.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response};
 
@@ -12,6 +12,8 @@ use crate::protocol::{Body, CommandId, Event, NewCommand, SessionEvent, SessionI
 
 /// A stream that breaks this often without an event between is given up.
 const BREAKS: u32 = 5;
+/// One that lasted so long did not break: the service ends every stream once in a while.
+const LASTED: Duration = Duration::from_secs(10);
 /// How long the end of an answer is waited for, so that its connection can carry the next call.
 const LAST_PIECE: Duration = Duration::from_millis(50);
 
@@ -89,8 +91,8 @@ impl CommandEvents {
                     return Ok(Some(event));
                 }
                 None => {
+                    self.breaks = if wire.opened.elapsed() < LASTED { self.breaks + 1 } else { 0 };
                     self.wire = None;
-                    self.breaks += 1;
                     if self.breaks >= BREAKS {
                         return Err(Failure::unreachable("the service broke off the command's events and does not go on"));
                     }
@@ -161,8 +163,8 @@ impl SessionEvents {
                     return Ok(event);
                 }
                 None => {
+                    self.breaks = if wire.opened.elapsed() < LASTED { self.breaks + 1 } else { 0 };
                     self.wire = None;
-                    self.breaks += 1;
                     if self.breaks >= BREAKS {
                         return Err(Failure::unreachable("the service broke off the session's events and does not go on"));
                     }
@@ -187,11 +189,12 @@ struct Wire {
     response: Response,
     decoder: Decoder,
     client: Client,
+    opened: Instant,
 }
 
 impl Wire {
     fn new(response: Response, client: Client) -> Self {
-        Self { response, decoder: Decoder::default(), client }
+        Self { response, decoder: Decoder::default(), client, opened: Instant::now() }
     }
 
     /// The data of the next event; `None` when the connection is at its end, in order or not.

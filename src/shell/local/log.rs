@@ -22,7 +22,11 @@ pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<E
             input[param.param_id.as_str()] = json!(param.value);
         }
         object.insert("input".to_owned(), input);
-        object.insert("output".to_owned(), json!(shell.output_of(&record).await?.output));
+        let said = shell.output_of(&record).await?;
+        if let Some(errors) = said.errors {
+            object.insert("errors".to_owned(), json!(errors));
+        }
+        object.insert("output".to_owned(), json!(said.output));
     }
     shell.answer_object(invocation, &object)
 }

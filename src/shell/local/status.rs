@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
-use crate::protocol::{Body, CommandRecord, Cost, Progress, SessionId};
+use crate::protocol::{Body, CommandRecord, Cost, Problem, Progress, SessionId};
 use crate::shell::Shell;
 use crate::shell::client::CommandEvents;
 
@@ -13,6 +13,8 @@ use crate::shell::client::CommandEvents;
 pub(super) struct Said {
     /// Objects, rows and text, in order.
     pub(super) output: Vec<Value>,
+    /// What went wrong, also with what is kept of it.
+    pub(super) errors: Option<Vec<Problem>>,
     cost: Option<Cost>,
     progress: Option<Progress>,
 }
@@ -41,7 +43,7 @@ pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<E
         "shell": record.shell,
         "cancelled_by": record.cancelled_by,
         "cost": said.cost,
-        "errors": record.errors,
+        "errors": said.errors.unwrap_or(record.errors),
         "output": said.output,
     });
     shell.answer_object(invocation, &object)
@@ -67,7 +69,10 @@ impl Shell {
                     said.output.push(Value::String(String::from_utf8_lossy(&bytes).into_owned()));
                 }
                 Body::Progress(progress) => said.progress = Some(progress),
-                Body::Completed(completed) => said.cost = Some(completed.cost),
+                Body::Completed(completed) => {
+                    said.cost = Some(completed.cost);
+                    said.errors = Some(completed.errors);
+                }
                 _ => {}
             }
         }

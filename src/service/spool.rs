@@ -1,0 +1,388 @@
+//! A command's events on disk: a file of frames, each of which stands for itself.
+//!
+//! A frame is length and CRC-32 of what follows (little-endian, 4 bytes each), then the event's number (8 bytes) and its
+//! JSON, compressed by zstd. Numbers rise. A damaged or cut-off file yields every frame that is whole: behind damage the next
+//! one is looked for by the four bytes that all zstd data begins with (RFC 8878, section 3.1.1).
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::host::{private_file, private_folder};
+
+thread_local! {
+    /// Making one takes longer than most events need it for.
+    static PACKER: RefCell<zstd::bulk::Compressor<'static>> = RefCell::new(fast_packer());
+}
+
+/// No event is larger, in bytes of JSON; what is larger is not written and, when read, damage.
+pub(super) const MAX_EVENT: usize = 16 << 20;
+/// Length and checksum.
+const HEAD: usize = 8;
+/// The event's number.
+const NUMBER: usize = 8;
+/// What is counted by a frame's length, at most: an event that does not shrink, and what zstd adds to it.
+const MAX_LENGTH: usize = NUMBER + MAX_EVENT + (MAX_EVENT >> 8) + 1024;
+/// What zstd data begins with.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// So much is searched at once for the next whole frame.
+const WINDOW: usize = 64 << 10;
+
+/// The frames of one file.
+#[derive(Debug, Default)]
+pub(super) struct Spool {
+    file: Option<Arc<File>>,
+    /// Every whole frame, in order.
+    places: Vec<Place>,
+    /// Where the next frame goes.
+    end: u64,
+    /// Bytes were found that are no whole frame.
+    damaged: bool,
+}
+
+/// Where a frame is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    n: u64,
+    at: u64,
+    length: u32,
+}
+
+/// A frame that can be read without holding anything up.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// The number of its event.
+    pub(super) n: u64,
+    file: Arc<File>,
+    at: u64,
+    length: u32,
+}
+
+impl Spool {
+    /// The frames of a file; none of one that is not there.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        Self::of(File::open(path)?)
+    }
+
+    /// The same, to go on with: what is damaged at its end is cut off.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read or written.
+    pub(super) fn resume(path: &Path) -> io::Result<Self> {
+        let file = match private_file().read(true).write(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            other => other?,
+        };
+        let spool = Self::of(file)?;
+        if let Some(file) = &spool.file {
+            file.set_len(spool.end)?;
+        }
+        Ok(spool)
+    }
+
+    fn of(file: File) -> io::Result<Self> {
+        let size = file.metadata()?.len();
+        let mut spool = Self::default();
+        let mut reader = BufReader::with_capacity(256 << 10, &file);
+        let (mut at, mut frame) = (0, Vec::new());
+        while at < size {
+            match next_frame(&mut reader, size - at, &mut frame)? {
+                Some(n) if spool.newest() < n => {
+                    let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+                    spool.places.push(Place { n, at, length });
+                    at += (HEAD + frame.len()) as u64;
+                    spool.end = at;
+                }
+                _ => {
+                    spool.damaged = true;
+                    let Some(next) = search(&file, at + 1, size)? else { break };
+                    at = next;
+                    reader.seek(SeekFrom::Start(at))?;
+                }
+            }
+        }
+        drop(reader);
+        spool.file = Some(Arc::new(file));
+        Ok(spool)
+    }
+
+    /// Writes an event behind the others, making the file with the first; `false` when the file would grow beyond `room`.
+    /// What was not written whole leaves nothing.
+    ///
+    /// # Errors
+    /// When the event is too large, or as the system says; the next may succeed.
+    pub(super) fn append(&mut self, path: &Path, n: u64, json: &[u8], room: u64) -> io::Result<bool> {
+        let frame = framed(n, json)?;
+        if self.end + frame.len() as u64 > room {
+            return Ok(false);
+        }
+        let file = self.writable(path)?;
+        if let Err(error) = file.write_all_at(&frame, self.end) {
+            // Half a frame would read as damage. Cutting needs no room, also on a full disk.
+            let _ = file.set_len(self.end);
+            return Err(error);
+        }
+        let length = u32::try_from(frame.len() - HEAD).unwrap_or(u32::MAX);
+        self.places.push(Place { n, at: self.end, length });
+        self.end += frame.len() as u64;
+        Ok(true)
+    }
+
+    fn writable(&mut self, path: &Path) -> io::Result<Arc<File>> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        let mut options = private_file();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(folder) = path.parent() {
+                    private_folder(folder)?;
+                }
+                options.open(path)?
+            }
+            other => other?,
+        };
+        let file = Arc::new(file);
+        self.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// The frame of event `n`, or of the first behind it that is there.
+    pub(super) fn at_or_behind(&self, n: u64) -> Option<Frame> {
+        let place = self.places.get(self.places.partition_point(|place| place.n < n))?;
+        let file = Arc::clone(self.file.as_ref()?);
+        Some(Frame { n: place.n, file, at: place.at, length: place.length })
+    }
+
+    /// The number of the last event that is whole.
+    pub(super) fn newest(&self) -> u64 {
+        self.places.last().map_or(0, |place| place.n)
+    }
+
+    /// How long the file is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end
+    }
+
+    /// Whether bytes were found that are no whole frame.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+}
+
+impl Frame {
+    /// The event's JSON; `None` when it cannot be read any more.
+    pub(super) fn json(&self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; HEAD + self.length as usize];
+        self.file.read_exact_at(&mut bytes, self.at).ok()?;
+        let (n, packed) = whole(&bytes)?;
+        if n != self.n {
+            return None;
+        }
+        // What was written by this program says how long it is unpacked; memory is taken for no more than that.
+        let size = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten()?;
+        let size = usize::try_from(size).ok().filter(|size| *size <= MAX_EVENT)?;
+        zstd::bulk::decompress(packed, size).ok()
+    }
+}
+
+fn fast_packer() -> zstd::bulk::Compressor<'static> {
+    let mut packer = zstd::bulk::Compressor::default();
+    // Where the level cannot be set, the ordinary one does.
+    let _ = packer.set_compression_level(1);
+    packer
+}
+
+/// An event as a frame.
+fn framed(n: u64, json: &[u8]) -> io::Result<Vec<u8>> {
+    if json.len() > MAX_EVENT {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an event is larger than any may be"));
+    }
+    let packed = PACKER.with_borrow_mut(|packer| packer.compress(json))?;
+    let length = u32::try_from(NUMBER + packed.len()).unwrap_or(u32::MAX);
+    let mut frame = Vec::with_capacity(HEAD + NUMBER + packed.len());
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(&n.to_le_bytes());
+    frame.extend_from_slice(&packed);
+    let checksum = crc32fast::hash(frame.get(HEAD..).unwrap_or_default());
+    if let Some(place) = frame.get_mut(4..HEAD) {
+        place.copy_from_slice(&checksum.to_le_bytes());
+    }
+    Ok(frame)
+}
+
+/// Number and packed JSON of a frame whose checksum is right.
+fn whole(frame: &[u8]) -> Option<(u64, &[u8])> {
+    let (length, rest) = frame.split_first_chunk::<4>()?;
+    let (checksum, rest) = rest.split_first_chunk::<4>()?;
+    let content = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    let (n, packed) = content.split_first_chunk::<NUMBER>()?;
+    (crc32fast::hash(content) == u32::from_le_bytes(*checksum)).then_some((u64::from_le_bytes(*n), packed))
+}
+
+/// Reads the frame that begins here into `content`, without its head; its number, when it is whole.
+fn next_frame(reader: &mut impl Read, left: u64, content: &mut Vec<u8>) -> io::Result<Option<u64>> {
+    if left < (HEAD + NUMBER) as u64 {
+        return Ok(None);
+    }
+    let mut head = [0; HEAD];
+    reader.read_exact(&mut head)?;
+    let [a, b, c, d, checksum @ ..] = head;
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    if !(NUMBER..=MAX_LENGTH).contains(&length) || (HEAD + length) as u64 > left {
+        return Ok(None);
+    }
+    content.resize(length, 0);
+    reader.read_exact(content)?;
+    let right = crc32fast::hash(content) == u32::from_le_bytes(checksum);
+    Ok(content.first_chunk::<NUMBER>().filter(|_| right).map(|n| u64::from_le_bytes(*n)))
+}
+
+/// Where the next whole frame begins, from `from` on.
+fn search(file: &File, from: u64, size: u64) -> io::Result<Option<u64>> {
+    let mut window = vec![0; WINDOW];
+    let mut content = Vec::new();
+    let mut at = from;
+    while at < size {
+        let read = read_up_to(file, &mut window, at)?;
+        let bytes = window.get(..read).unwrap_or_default();
+        for (place, found) in bytes.windows(ZSTD.len()).enumerate() {
+            // The data begins behind head and number.
+            let Some(begin) = (at + place as u64).checked_sub((HEAD + NUMBER) as u64) else { continue };
+            if found != ZSTD || begin < from {
+                continue;
+            }
+            let mut reader = file;
+            reader.seek(SeekFrom::Start(begin))?;
+            if next_frame(&mut reader, size - begin, &mut content)?.is_some() {
+                return Ok(Some(begin));
+            }
+        }
+        if read < WINDOW {
+            break;
+        }
+        // The four bytes may lie across the border.
+        at += (read - (ZSTD.len() - 1)) as u64;
+    }
+    Ok(None)
+}
+
+fn read_up_to(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut read = 0;
+    while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at + read as u64)? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(n: u64) -> String {
+        format!(r#"{{"n":{n},"kind":"rows","rows":["{}"]}}"#, "abc".repeat(usize::try_from(n).unwrap() % 50))
+    }
+
+    fn write(path: &Path, count: u64) {
+        let mut spool = Spool::default();
+        for n in 1..=count {
+            spool.append(path, n, event(n).as_bytes(), u64::MAX).unwrap();
+        }
+    }
+
+    fn read(path: &Path) -> (Vec<u64>, bool) {
+        let spool = Spool::read(path).unwrap();
+        let mut numbers = Vec::new();
+        let mut next = 1;
+        while let Some(frame) = spool.at_or_behind(next) {
+            assert_eq!(String::from_utf8(frame.json().unwrap()).unwrap(), event(frame.n));
+            numbers.push(frame.n);
+            next = frame.n + 1;
+        }
+        (numbers, spool.is_damaged())
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/folder/7");
+        write(&path, 20);
+        assert_eq!(read(&path), ((1..=20).collect(), false));
+        let mut spool = Spool::resume(&path).unwrap();
+        spool.append(&path, 30, event(30).as_bytes(), u64::MAX).unwrap();
+        assert_eq!(read(&path), ((1..=20).chain([30]).collect(), false));
+        assert!(Spool::read(&folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("7");
+        let mut spool = Spool::default();
+        assert!(spool.append(&path, 1, &vec![b'x'; MAX_EVENT + 1], u64::MAX).is_err());
+        // The largest that is allowed, of bytes that do not shrink.
+        let mut state = 1u64;
+        let words = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state ^ (state >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9).to_le_bytes()
+        });
+        let noise: Vec<u8> = words.flatten().take(MAX_EVENT).collect();
+        spool.append(&path, 2, &noise, u64::MAX).unwrap();
+        let spool = Spool::read(&path).unwrap();
+        assert!(!spool.is_damaged());
+        assert_eq!(spool.at_or_behind(1).unwrap().json().unwrap(), noise);
+    }
+
+    #[test]
+    fn a_frame_that_promises_too_much_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("7");
+        // A gigabyte of zeros packs into a few kilobytes: it is not unpacked.
+        let bomb = zstd::bulk::compress(&vec![0; MAX_EVENT + 1], 1).unwrap();
+        let content = [&1u64.to_le_bytes()[..], &bomb].concat();
+        let head = [u32::try_from(content.len()).unwrap().to_le_bytes(), crc32fast::hash(&content).to_le_bytes()].concat();
+        std::fs::write(&path, [head, content].concat()).unwrap();
+        assert_eq!(Spool::read(&path).unwrap().at_or_behind(1).unwrap().json(), None);
+        std::fs::write(&path, [u32::MAX.to_le_bytes(), [0; 4]].concat()).unwrap();
+        assert!(Spool::read(&path).unwrap().is_damaged());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn damage_costs_no_more_than_the_frames_it_touches(
+            count in 1u64..40, at in 0.0..1.0f64, length in 1usize..400, byte in any::<u8>(), cut in any::<bool>(),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("7");
+            write(&path, count);
+            let mut bytes = std::fs::read(&path).unwrap();
+            let all = Spool::read(&path).unwrap().places;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+            let at = (bytes.len() as f64 * at) as usize;
+            let end = if cut { bytes.len() } else { bytes.len().min(at + length) };
+            let before = bytes.clone();
+            if cut { bytes.truncate(at) } else { bytes[at..end].fill(byte) }
+            std::fs::write(&path, &bytes).unwrap();
+            let touched = |place: &Place| {
+                let (from, to) = (usize::try_from(place.at).unwrap(), usize::try_from(place.at).unwrap() + HEAD + place.length as usize);
+                from < end && at < to && bytes.get(from..to) != before.get(from..to)
+            };
+            let expected: Vec<u64> = all.iter().filter(|place| !touched(place)).map(|place| place.n).collect();
+            prop_assert_eq!(read(&path).0, expected);
+        }
+    }
+}
