@@ -141,6 +141,9 @@ pub enum Action {
     /// The background process; started by the shell
     #[command(hide = true)]
     Embedded,
+    /// What a script hangs below; started by the agent
+    #[command(hide = true)]
+    Supervise,
     /// Print the settings that hold, as a config.toml
     Config,
     /// Print the script that completes lrsh in another shell

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::platform::Root;
+use crate::agent::platform::{Root, own_program};
 use crate::agent::{Agent, AgentOptions};
 use crate::host::{Home, private_file, private_folder, start};
 use crate::protocol::link::AgentLink;
@@ -58,7 +58,8 @@ fn serve(home: &Home, listener: UnixListener, lock: File, word: &mut Option<star
             None => (Root::live(), true),
             Some(root) => (Root::at(&root.folder)?, root.writable),
         };
-        let agent = Agent::new(AgentOptions { root, writable, folder: home.agent() }, runtime.handle().clone());
+        let options = AgentOptions { root, writable, folder: home.agent(), program: own_program() };
+        let agent = Agent::new(options, runtime.handle().clone());
         let links: Vec<Arc<dyn AgentLink>> = vec![Arc::new(agent)];
         let activity = Arc::new(Activity::default());
         let options = ServiceOptions { folder: home.service(), policy: policy.clone(), links, activity: Arc::clone(&activity) };

@@ -17,6 +17,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Action::Check { platform, file }) => return Ok(cli::check(file, *platform).into()),
         Some(Action::Completions { shell }) => return Ok(cli::completions(*shell).into()),
         Some(Action::Complete(question)) => return Ok(cli::complete(question, cli.home().ok().as_ref()).into()),
+        Some(Action::Supervise) => {
+            lrsh::agent::supervise()?;
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let home = match cli.home() {

@@ -16,6 +16,7 @@ use super::journal::{Disk, RealDisk};
 use super::platform::{Accounts, Here, Platform, Root, thread_cpu_since, thread_cpu_time};
 use super::verbs;
 use super::walk::WalkPool;
+use super::working::Working;
 use crate::grammar;
 use crate::protocol::link::{AgentLink, Delivery, DeviceCommand, FileRefusal, FileRequest, FileStream, Running, StopReason};
 use crate::protocol::{Body, CommandId, Completed, Cost, Effect, Hello, Problem, Receipt, Status};
@@ -31,6 +32,8 @@ pub struct AgentOptions {
     pub writable: bool,
     /// The agent's own folder: journal, quarantine, working folder. Made when something is kept there.
     pub folder: PathBuf,
+    /// The program that scripts are supervised by: this one.
+    pub program: PathBuf,
 }
 
 /// What all commands of an agent share.
@@ -51,6 +54,10 @@ pub struct Shared {
     pub folder: PathBuf,
     /// What was changed on the device.
     pub effects: Effects,
+    /// The program that scripts are supervised by.
+    pub program: PathBuf,
+    /// Where analysts put files.
+    pub working: Working,
 }
 
 /// An agent in this process.
@@ -74,7 +81,8 @@ pub struct ReadRequest {
 }
 
 impl Agent {
-    /// An agent whose commands run on that runtime's threads for blocking work.
+    /// An agent whose commands run on that runtime's threads for blocking work. What an earlier one left running is ended
+    /// before this returns.
     #[must_use]
     pub fn new(options: AgentOptions, runtime: Handle) -> Self {
         Self::with_disk(options, runtime, Arc::new(RealDisk))
@@ -84,9 +92,11 @@ impl Agent {
     /// that were under way when the last one died.
     #[must_use]
     pub fn with_disk(options: AgentOptions, runtime: Handle, disk: Arc<dyn Disk>) -> Self {
+        super::script::end_remains(&options.folder);
         let root = Arc::new(options.root);
         let platform = Box::new(Here::new(Arc::clone(&root)));
         let hello = platform.hello();
+        let working = Working::open(&options.folder, hello.boot_id.clone());
         let effects = Effects::new(options.folder.clone(), disk);
         effects.recover(&root);
         let shared = Arc::new(Shared {
@@ -98,6 +108,8 @@ impl Agent {
             hello,
             folder: options.folder,
             effects,
+            program: options.program,
+            working,
         });
         Self { shared, running: Arc::default(), runtime }
     }

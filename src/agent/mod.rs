@@ -21,11 +21,14 @@ pub mod pattern;
 pub mod platform;
 mod protection;
 mod quarantine;
+pub mod script;
 pub mod serve;
 pub mod targets;
 mod verbs;
 pub mod walk;
+pub mod working;
 
 pub use dispatch::{Agent, AgentOptions, Shared};
 pub use effects::Effects;
+pub use platform::supervise;
 pub use verbs::VERBS;

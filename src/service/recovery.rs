@@ -44,7 +44,11 @@ impl Service {
 fn interrupted(record: &CommandRecord) -> Completed {
     let name = &record.command_definition_id;
     let problem = match record.started {
-        Some(_) => Problem::new("interrupted", format!("{name}: the service's process ended")),
+        Some(_) => {
+            // An agent starts only once what the last one ran is gone.
+            let also = if name == "run" { "; its processes were ended" } else { "" };
+            Problem::new("interrupted", format!("{name}: the service's process ended{also}"))
+        }
         None => Problem::new("not_started", format!("{name}: the service's process ended before it was started")),
     };
     let duration_ms = record.started.map_or(0, |started| millis_between(started, Timestamp::now()));

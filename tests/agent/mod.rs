@@ -11,6 +11,8 @@ mod findfile;
 mod getfile;
 mod hostile;
 mod processes;
+mod putfile;
+pub mod run;
 mod scheduledtasks;
 mod services;
 mod table;

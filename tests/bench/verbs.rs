@@ -27,8 +27,15 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let agent =
-        Agent::new(AgentOptions { root: Root::live(), writable: true, folder: folder.path().into() }, runtime.handle().clone());
+    let agent = Agent::new(
+        AgentOptions {
+            root: Root::live(),
+            writable: true,
+            folder: folder.path().into(),
+            program: env!("CARGO_BIN_EXE_lrsh").into(),
+        },
+        runtime.handle().clone(),
+    );
     let mut times = Vec::new();
     for _ in 0..rounds {
         let command = DeviceCommand {

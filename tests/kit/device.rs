@@ -42,14 +42,26 @@ impl Device {
     fn with(root: Root) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let agent =
-            Agent::new(AgentOptions { root, writable: true, folder: folder.path().join("agent") }, runtime.handle().clone());
+        let agent = Agent::new(
+            AgentOptions {
+                root,
+                writable: true,
+                folder: folder.path().join("agent"),
+                program: env!("CARGO_BIN_EXE_lrsh").into(),
+            },
+            runtime.handle().clone(),
+        );
         Self { agent, runtime, folder, seen: Vec::new() }
     }
 
     /// The agent anew, as after its process ended.
     pub fn restart(&mut self) {
-        let options = AgentOptions { root: Root::live(), writable: true, folder: self.folder.path().join("agent") };
+        let options = AgentOptions {
+            root: Root::live(),
+            writable: true,
+            folder: self.folder.path().join("agent"),
+            program: env!("CARGO_BIN_EXE_lrsh").into(),
+        };
         self.agent = Agent::new(options, self.runtime.handle().clone());
     }
 

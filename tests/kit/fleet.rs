@@ -53,8 +53,12 @@ impl Fleet {
                     std::fs::write(tree.path().join(format!("file-{file}")), format!("device {number}\n").repeat(file))
                         .unwrap();
                 }
-                let options =
-                    AgentOptions { root: Root::at(tree.path()).unwrap(), writable: true, folder: folder.path().join("agent") };
+                let options = AgentOptions {
+                    root: Root::at(tree.path()).unwrap(),
+                    writable: true,
+                    folder: folder.path().join("agent"),
+                    program: env!("CARGO_BIN_EXE_lrsh").into(),
+                };
                 let agent = Agent::new(options, runtime.handle().clone());
                 let mut hello = agent.hello().clone();
                 hello.name = format!("device-{number}");

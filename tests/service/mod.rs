@@ -8,6 +8,7 @@ mod library;
 mod limits;
 mod openapi;
 mod roles;
+mod run;
 mod spool;
 mod start;
 mod streams;

@@ -16,8 +16,8 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 pub use linux::{
     Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, Linux as Here, Mode, Names, Root, Time, capabilities,
-    connections, dpkg, is_mounted_read_only, is_virtual, is_volatile, modules, mount_of, mount_root, open_content, room,
-    services, set_times, systemd, tasks, thread_cpu_time,
+    connections, dpkg, end_remains, is_mounted_read_only, is_virtual, is_volatile, modules, mount_of, mount_root, open_content,
+    own_program, room, services, set_times, supervise, systemd, tasks, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};

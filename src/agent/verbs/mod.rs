@@ -12,7 +12,9 @@ mod fileinfo;
 mod findfile;
 mod getfile;
 mod processes;
+mod putfile;
 mod remediate;
+mod run;
 mod scheduledtasks;
 mod services;
 mod undo;
@@ -32,7 +34,9 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("findfile", findfile::run),
     ("getfile", getfile::run),
     ("processes", processes::run),
+    ("putfile", putfile::run),
     ("remediate", remediate::run),
+    ("run", run::run),
     ("scheduledtasks", scheduledtasks::run),
     ("services", services::run),
     ("undo", undo::run),

@@ -43,7 +43,15 @@ impl Service {
             }
         }
         let limit = self.inner.policy.limits.command(invocation);
-        let request = device_command(session, command, invocation, limit);
+        let mut request = device_command(session, command, invocation, limit);
+        let delivery = match self.delivery_for(invocation, request.size_limit).await {
+            Ok(Some((file, delivery))) => {
+                request.library_file = Some(file);
+                Some(delivery)
+            }
+            Ok(None) => None,
+            Err(refusal) => return failed(refusal.into_problem()),
+        };
         let now = Timestamp::now();
         {
             let mut record = command.record();
@@ -58,7 +66,7 @@ impl Service {
                 return failed(Refusal::from(error).into_problem());
             }
         }
-        let mut running = attached.link.start(request, None);
+        let mut running = attached.link.start(request, delivery);
         if command.stop.is_cancelled() {
             self.stop_there(command);
         }

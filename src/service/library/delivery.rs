@@ -9,10 +9,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::content::hex;
-use crate::protocol::link::Delivery;
+use crate::grammar::Invocation;
+use crate::protocol::link::{DeliveredFile, Delivery};
 use crate::protocol::{LibraryFile, Problem};
 use crate::service::error::{Answer, Refusal};
 use crate::service::state::Service;
+use crate::service::store::StoredFile;
 
 /// How much is read at once.
 const PIECE: usize = 256 * 1024;
@@ -20,6 +22,27 @@ const PIECE: usize = 256 * 1024;
 const WAITING: usize = 4;
 
 impl Service {
+    /// The library file that a command takes to the device, and its content.
+    pub(in crate::service) async fn delivery_for(
+        &self,
+        invocation: &Invocation,
+        limit: Option<u64>,
+    ) -> Answer<Option<(DeliveredFile, Delivery)>> {
+        let param = match invocation.row.name.as_str() {
+            "run" => "script",
+            "putfile" => "file",
+            _ => return Ok(None),
+        };
+        let StoredFile { file, signature } = self.library_file(invocation.params.get(param).map_or("", String::as_str)).await?;
+        if let Some(limit) = limit.filter(|&limit| file.size > limit) {
+            let message = format!("{} has {} bytes, and this device takes at most {limit}", file.file_name, file.size);
+            return Err(Refusal::forbidden("limit", message).about(invocation.row.name.clone()));
+        }
+        let delivery = self.deliver(&file)?;
+        let delivered = DeliveredFile { name: file.file_name, size: file.size, sha256: file.sha256, signature };
+        Ok(Some((delivered, delivery)))
+    }
+
     /// The content of a file, piece by piece; the last item is an error when it is not what was uploaded.
     pub(in crate::service) fn deliver(&self, file: &LibraryFile) -> Answer<Delivery> {
         let opened = self.inner.library.contents.read(&file.sha256).map_err(|error| {

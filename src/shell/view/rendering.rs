@@ -63,6 +63,8 @@ pub struct Rendering {
     buffer: Vec<u8>,
     /// Cleans what a script writes, a stream each.
     text: [clean::Stream; 2],
+    /// A terminal's line that was begun and not ended.
+    line_is_open: bool,
     /// The text that is a field of the answer.
     transcript: Option<Transcript>,
     effects: Vec<String>,
@@ -105,6 +107,7 @@ impl Rendering {
             keys: Vec::new(),
             buffer: Vec::new(),
             text: Default::default(),
+            line_is_open: false,
             transcript,
             effects: Vec::new(),
             notes: Vec::new(),
@@ -187,9 +190,13 @@ impl Rendering {
             notes.extend(self.rows.note());
             notes.extend(shape.notes());
         }
-        let held: Vec<String> = self.text.iter_mut().map(clean::Stream::end).collect();
+        let [out, err] = self.text.each_mut().map(clean::Stream::end);
         if self.cleans_text() {
-            self.buffer.extend(held.concat().into_bytes());
+            self.buffer.extend(out.into_bytes());
+            self.end_line();
+        }
+        if !err.is_empty() {
+            self.screen.write_error(err.as_bytes())?;
         }
         self.flush()?;
         notes.append(&mut self.notes);
@@ -278,12 +285,22 @@ impl Rendering {
             return self.whole_object(object);
         }
         if self.spec.format == OutputFormat::Records {
+            self.end_line();
+            self.flush()?;
+            let object: Map<String, Value> = object.into_iter().filter(|(_, value)| !value.is_null()).collect();
             let mut records = Records::new(self.spec.columns.clone(), None, self.spec.zone.clone(), false);
             let mut said = Vec::new();
             records.row(&Value::Object(object).to_string(), &mut said);
             self.screen.aside(String::from_utf8_lossy(&said).trim_end());
         }
         Ok(())
+    }
+
+    /// What follows a text on a terminal begins a line.
+    fn end_line(&mut self) {
+        if std::mem::take(&mut self.line_is_open) {
+            self.buffer.push(b'\n');
+        }
     }
 
     fn whole_object(&mut self, object: Map<String, Value>) -> io::Result<()> {
@@ -330,6 +347,7 @@ impl Rendering {
     }
 
     fn text(&mut self, stream: StreamName, bytes: &[u8]) -> io::Result<()> {
+        let to_terminal = self.cleans_text();
         if let (true, Some(transcript)) = (self.holds_text(), &mut self.transcript) {
             transcript.take(stream, bytes);
             return Ok(());
@@ -338,27 +356,22 @@ impl Rendering {
             // Programs read the object that follows; what is said in between is no part of it.
             return Ok(());
         }
-        if !self.cleans_text() {
-            return match (&self.out, stream) {
-                (Out::Screen, StreamName::Stderr) => self.screen.write_error(bytes),
-                _ => {
-                    self.buffer.extend_from_slice(bytes);
-                    self.flush()
-                }
-            };
-        }
         let [out, err] = &mut self.text;
         match stream {
-            StreamName::Stdout => {
+            StreamName::Stdout if to_terminal => {
                 let piece = out.piece(bytes);
+                self.line_is_open = if piece.is_empty() { self.line_is_open } else { !piece.ends_with('\n') };
                 self.buffer.extend_from_slice(piece.as_bytes());
-                self.flush()
             }
-            StreamName::Stderr => {
+            StreamName::Stdout => self.buffer.extend_from_slice(bytes),
+            // What goes wrong is said on the screen also where the answer goes into a file.
+            StreamName::Stderr if self.screen.err_is_terminal() => {
                 let piece = err.piece(bytes);
-                self.screen.write_error(piece.as_bytes())
+                return self.screen.write_error(piece.as_bytes());
             }
+            StreamName::Stderr => return self.screen.write_error(bytes),
         }
+        self.flush()
     }
 
     /// A change made on the device is a row of the answer.

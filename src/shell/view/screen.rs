@@ -61,6 +61,12 @@ impl Screen {
         self.0.out_is_terminal
     }
 
+    /// Whether standard error is a terminal.
+    #[must_use]
+    pub fn err_is_terminal(&self) -> bool {
+        self.0.err_is_terminal
+    }
+
     /// Whether a person sits at it.
     #[must_use]
     pub fn is_interactive(&self) -> bool {

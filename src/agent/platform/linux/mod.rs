@@ -12,12 +12,13 @@ pub mod modules;
 mod processes;
 mod root;
 pub mod services;
+mod supervise;
 pub mod systemd;
 pub mod tasks;
 mod users;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub use facts::{Facts, Mode, Time};
 pub use folder::{Entries, Entry, EntryBuffer, Folder};
 pub use held::{Held, is_mounted_read_only, is_volatile, mount_of, mount_root, open_content, room, set_times};
 pub use root::{Root, is_virtual};
+pub use supervise::{end_remains, supervise};
 
 use dpkg::Packages;
 use processes::ProcessReader;
@@ -177,4 +179,10 @@ fn unreadable(error: &io::Error) -> VerbError {
 pub fn thread_cpu_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// The file of the running program: also when another one has taken its name meanwhile.
+#[must_use]
+pub fn own_program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
 }
