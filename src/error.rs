@@ -67,7 +67,9 @@ impl Exit {
     fn of_code(code: &str) -> Self {
         match code {
             "not_on_platform" | "bad_value" | "bad_name" | "unknown_command" => Self::NotUnderstood,
-            "role" | "limit" | "policy" | "attached" | "running" | "session_closed" => Self::Refused,
+            "role" | "limit" | "policy" | "unsigned" | "bad_signature" | "attached" | "running" | "session_closed" => {
+                Self::Refused
+            }
             "device_gone" | "device_offline" => Self::Unreachable,
             "internal" | "agent_garbage" => Self::Internal,
             _ => Self::Failed,

@@ -12,6 +12,7 @@ pub mod link;
 mod problem;
 mod session;
 mod settings;
+pub mod signature;
 pub mod text;
 
 pub use command::{CommandRecord, NewCommand, Param, Status};

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::error::{Answer, Refusal};
 use crate::grammar::{Invocation, Role};
+use crate::protocol::signature::check_key;
 use crate::protocol::{PlatformName, SessionLimits};
 
 /// Who is at the other end of a connection.
@@ -124,6 +125,8 @@ pub struct Policy {
     /// Those who are known; without any, the owner of the service alone, with every role.
     #[serde(rename = "analyst")]
     pub analysts: Vec<Known>,
+    /// The keys that scripts are signed with (minisign public keys), where `unsigned_scripts` is off.
+    pub signing_keys: Vec<String>,
     /// What holds.
     pub limits: Limits,
 }
@@ -145,9 +148,14 @@ impl Policy {
     /// When it cannot be read or is not understood.
     pub fn load(file: &Path) -> io::Result<Self> {
         match std::fs::read_to_string(file) {
-            Ok(text) => toml::from_str(&text).map_err(|error| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {}", file.display(), error.message()))
-            }),
+            Ok(text) => {
+                let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", file.display()));
+                let policy: Self = toml::from_str(&text).map_err(|error| wrong(error.message()))?;
+                for key in &policy.signing_keys {
+                    check_key(key).map_err(|problem| wrong(&problem.message))?;
+                }
+                Ok(policy)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", file.display()))),
         }

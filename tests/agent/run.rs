@@ -331,3 +331,37 @@ fn a_mounted_root_runs_nothing() {
     let (command, delivery) = prepared(&device, "a.sh", b"true", "");
     assert_eq!(device.send(command, Some(delivery)).completed.errors[0].code, "not_on_platform");
 }
+
+#[test]
+fn a_device_checks_signatures_again() {
+    let device = Device::live();
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("ran");
+    let content = format!("touch {}\n", mark.display());
+    // From the documentation of minisign-verify: a key, and the signature of `test`.
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".to_owned();
+    let signature = "untrusted comment: signature from minisign secret key\n\
+        RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\n\
+        trusted comment: timestamp:1633700835\tfile:test\tprehashed\n\
+        wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==";
+    let send = |content: &[u8], signature: Option<&str>, keys: &[String]| {
+        let (mut command, delivery) = prepared(&device, "a.sh", content, "");
+        command.library_file.as_mut().unwrap().signature = signature.map(str::to_owned);
+        command.signing_keys = Some(keys.to_vec());
+        let answer = device.send(command, Some(delivery));
+        nothing_is_left(&device);
+        answer
+    };
+    for (signature, keys, code) in [
+        (None, vec![key.clone()], "unsigned"),
+        (Some(signature), vec![key.clone()], "bad_signature"),
+        (Some(signature), vec![], "bad_signature"),
+        (Some("x"), vec![key.clone()], "bad_signature"),
+    ] {
+        let answer = send(content.as_bytes(), signature, &keys);
+        assert_eq!((answer.completed.status, answer.completed.errors[0].code.as_str()), (Status::Failed, code));
+    }
+    assert!(!mark.exists());
+    // `test` as a script of bash says nothing and ends with 1.
+    assert_eq!(send(b"test", Some(signature), &[key]).object()["exit_code"], 1);
+}

@@ -71,7 +71,7 @@ impl Fleet {
             .collect();
         let options = ServiceOptions {
             folder: folder.path().join("service"),
-            policy: Policy { analysts: Vec::new(), limits },
+            policy: Policy { limits, ..Policy::default() },
             links: devices.iter().map(|device| Arc::clone(device) as Arc<dyn AgentLink>).collect(),
             activity: Arc::new(Activity::default()),
         };

@@ -165,3 +165,49 @@ fn a_script_goes_on_in_the_background_and_is_cancelled() {
     assert_eq!(ran.err().matches("(Just created)").count(), 2, "{}", ran.err());
     assert_eq!(std::fs::read_dir(home.path().join("agent/run")).unwrap().count(), 0);
 }
+
+#[test]
+fn unsigned_scripts_are_refused_where_that_is_switched_off() {
+    if !need(&["minisign"]) {
+        return;
+    }
+    let home = Home::new();
+    let work = home.work();
+    let minisign = |arguments: &[&str]| {
+        let ran =
+            std::process::Command::new("minisign").args(arguments).current_dir(&work).stdin(Stdio::null()).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+    };
+    let key = |name: &str| {
+        minisign(&["-G", "-W", "-p", &format!("{name}.pub"), "-s", &format!("{name}.key")]);
+        std::fs::read_to_string(work.join(format!("{name}.pub"))).unwrap().lines().nth(1).unwrap().to_owned()
+    };
+    let known = key("known");
+    key("other");
+    std::fs::create_dir_all(home.path().join("service")).unwrap();
+    std::fs::write(home.path().join("service/service.toml"), format!("signing_keys = [\"{known}\"]\n")).unwrap();
+    std::fs::write(work.join("a.sh"), "echo signed\n").unwrap();
+    std::fs::write(work.join("b.sh"), "echo another\n").unwrap();
+    minisign(&["-S", "-s", "known.key", "-m", "a.sh", "-x", "a.sig"]);
+    minisign(&["-S", "-s", "other.key", "-m", "b.sh", "-x", "b.sig"]);
+    minisign(&["-S", "-l", "-s", "known.key", "-m", "a.sh", "-x", "old.sig"]);
+    home.line("library add a.sh -signature a.sig").code(0);
+    home.line("library add a.sh -name plain.sh").code(0);
+    for (line, says) in [
+        ("library add b.sh -signature b.sig", "a key that service.toml does not name"),
+        ("library add b.sh -signature a.sig", "not one of this content"),
+        ("library add b.sh -signature b.sh", "none of minisign's"),
+        ("library add a.sh -name old.sh -signature old.sig", "old kind"),
+    ] {
+        let refused = home.line(line);
+        assert!(!matches!(refused.code, Some(0)) && refused.err().contains(says), "{line}: {}", refused.err());
+    }
+    assert_eq!(home.line("library -match a.sh -output json").code(0).json()[0]["signed"], true);
+    assert_eq!(home.line("run plain.sh").code(0).out(), "signed\n");
+    home.line("settings unsigned_scripts off").code(0);
+    assert!(home.line("run plain.sh").code(3).err().contains("has no signature"));
+    assert_eq!(home.line("run a.sh").code(0).out(), "signed\n");
+    home.line("putfile plain.sh").code(0);
+    home.line("settings unsigned_scripts on").code(0);
+    assert_eq!(home.line("run plain.sh").code(0).out(), "signed\n");
+}

@@ -16,6 +16,7 @@ use crate::agent::path::{key, problem};
 use crate::agent::script::{Came, Order, Report, ScriptEnd, Supervised, folder_of};
 use crate::grammar::split_arguments;
 use crate::protocol::link::DeliveredFile;
+use crate::protocol::signature::{Checking, Signed};
 use crate::protocol::text::Pieces;
 use crate::protocol::{Problem, StreamName, check_library_name};
 
@@ -81,14 +82,24 @@ fn deliver(ctx: &mut Context, file: &DeliveredFile, script: &mut Supervised) -> 
     let Some(mut delivery) = ctx.delivery.take() else {
         return Err(VerbError::failed("internal", "run: the service sent no content"));
     };
+    // The service has checked it; who could change what it sends could not make a signature.
+    let signed = ctx.command.signing_keys.as_ref().map(|keys| Signed::by(&file.name, file.signature.as_deref(), keys));
+    let signed = signed.transpose()?;
+    let mut checking = signed.as_ref().map(Signed::check).transpose()?;
     let mut left = file.size;
     while let Some(bytes) = delivery.blocking_recv() {
         ctx.stop.check()?;
         let bytes = bytes?;
+        if let Some(checking) = &mut checking {
+            checking.take(&bytes);
+        }
         left = left.checked_sub(bytes.len() as u64).ok_or_else(|| wrong_size(&file.name))?;
         script.say(&bytes).map_err(|error| problem(Path::new(&file.name), &error))?;
     }
-    if left > 0 { Err(wrong_size(&file.name).into()) } else { Ok(()) }
+    if left > 0 {
+        return Err(wrong_size(&file.name).into());
+    }
+    Ok(checking.map_or(Ok(()), Checking::end)?)
 }
 
 fn wrong_size(name: &str) -> Problem {

@@ -45,9 +45,10 @@ impl Service {
         let limit = self.inner.policy.limits.command(invocation);
         let mut request = device_command(session, command, invocation, limit);
         let delivery = match self.delivery_for(invocation, request.size_limit).await {
-            Ok(Some((file, delivery))) => {
-                request.library_file = Some(file);
-                Some(delivery)
+            Ok(Some(delivered)) => {
+                request.library_file = Some(delivered.file);
+                request.signing_keys = delivered.keys;
+                Some(delivered.content)
             }
             Ok(None) => None,
             Err(refusal) => return failed(refusal.into_problem()),

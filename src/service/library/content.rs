@@ -4,7 +4,7 @@
 //! breaks off leaves nothing, and one that is there is there after a power cut too.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -45,6 +45,20 @@ pub(super) enum Piece {
     Bytes(Bytes),
     /// That was all.
     End,
+}
+
+impl Whole {
+    /// Reads it again, piece by piece.
+    pub(super) fn each(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut file = File::open(&self.part.0)?;
+        let mut piece = vec![0; 256 * 1024];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(()),
+                count => take(piece.get(..count).unwrap_or_default()),
+            }
+        }
+    }
 }
 
 impl Contents {

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::content::hex;
 use crate::grammar::Invocation;
 use crate::protocol::link::{DeliveredFile, Delivery};
+use crate::protocol::signature::Signed;
 use crate::protocol::{LibraryFile, Problem};
 use crate::service::error::{Answer, Refusal};
 use crate::service::state::Service;
@@ -21,13 +22,22 @@ const PIECE: usize = 256 * 1024;
 /// Pieces that may wait for who takes them.
 const WAITING: usize = 4;
 
+/// A library file on its way to a device.
+pub(in crate::service) struct Delivered {
+    pub(in crate::service) file: DeliveredFile,
+    pub(in crate::service) content: Delivery,
+    /// The keys that it must be signed with.
+    pub(in crate::service) keys: Option<Vec<String>>,
+}
+
 impl Service {
-    /// The library file that a command takes to the device, and its content.
+    /// The library file that a command takes to the device, and its content. Where only signed scripts may run, what is not
+    /// signed is refused here; the device is told the keys, and checks again.
     pub(in crate::service) async fn delivery_for(
         &self,
         invocation: &Invocation,
         limit: Option<u64>,
-    ) -> Answer<Option<(DeliveredFile, Delivery)>> {
+    ) -> Answer<Option<Delivered>> {
         let param = match invocation.row.name.as_str() {
             "run" => "script",
             "putfile" => "file",
@@ -38,9 +48,17 @@ impl Service {
             let message = format!("{} has {} bytes, and this device takes at most {limit}", file.file_name, file.size);
             return Err(Refusal::forbidden("limit", message).about(invocation.row.name.clone()));
         }
-        let delivery = self.deliver(&file)?;
-        let delivered = DeliveredFile { name: file.file_name, size: file.size, sha256: file.sha256, signature };
-        Ok(Some((delivered, delivery)))
+        let signed_only = invocation.row.name == "run" && !self.settings().unsigned_scripts;
+        let keys = signed_only.then(|| self.inner.policy.signing_keys.clone());
+        if let Some(keys) = &keys {
+            let signed = Signed::by(&file.file_name, signature.as_deref(), keys).map_err(refused)?;
+            let content = self.deliver(&file)?;
+            let checked = tokio::task::spawn_blocking(move || check(&signed, content)).await;
+            checked.map_err(|error| Refusal::bad("internal", error.to_string()))?.map_err(refused)?;
+        }
+        let content = self.deliver(&file)?;
+        let file = DeliveredFile { name: file.file_name, size: file.size, sha256: file.sha256, signature };
+        Ok(Some(Delivered { file, content, keys }))
     }
 
     /// The content of a file, piece by piece; the last item is an error when it is not what was uploaded.
@@ -60,6 +78,19 @@ impl Service {
         });
         Ok(pieces)
     }
+}
+
+fn refused(problem: Problem) -> Refusal {
+    Refusal::forbidden(&problem.code, problem.message)
+}
+
+/// Reads content to its end and checks its signature.
+fn check(signed: &Signed, mut content: Delivery) -> Result<(), Problem> {
+    let mut checking = signed.check()?;
+    while let Some(piece) = content.blocking_recv() {
+        checking.take(&piece?);
+    }
+    checking.end()
 }
 
 fn send(mut from: File, file: &LibraryFile, to: &mpsc::Sender<Result<Bytes, Problem>>) -> Result<(), Problem> {

@@ -21,7 +21,8 @@ use content::{Contents, Piece};
 use super::error::{Answer, Refusal};
 use super::state::{Command, Service, locked};
 use super::store::StoredFile;
-use crate::protocol::{CommandId, LibraryFile, check_library_name};
+use crate::protocol::signature::{Signed, check_form};
+use crate::protocol::{CommandId, LibraryFile, Problem, check_library_name};
 
 /// Who sends content may be silent for so long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -264,7 +265,27 @@ impl Service {
             let message = format!("{}: it came with another SHA-256 than it was read with; nothing was kept", arrival.new.name);
             return Err(Refusal::bad("hash_differs", message).about(arrival.new.name.clone()));
         }
+        let whole = match sent.signature.clone() {
+            Some(signature) => self.check_signature(&arrival.new.name, whole, signature).await?,
+            None => whole,
+        };
         self.put(arrival, whole, sent.signature).await
+    }
+
+    /// A signature that is given must be one; where keys are named, one of this content by one of them.
+    async fn check_signature(&self, name: &str, whole: content::Whole, signature: String) -> Answer<content::Whole> {
+        let (name, keys) = (name.to_owned(), self.inner.policy.signing_keys.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            if keys.is_empty() {
+                return check_form(&name, &signature).map(|()| whole);
+            }
+            let signed = Signed::by(&name, Some(&signature), &keys)?;
+            let mut checking = signed.check()?;
+            whole.each(|piece| checking.take(piece)).map_err(|error| Problem::new("io_error", format!("{name}: {error}")))?;
+            checking.end().map(|()| whole)
+        });
+        let checked = checked.await.map_err(|error| Refusal::bad("internal", error.to_string()))?;
+        checked.map_err(|problem| Refusal::bad(&problem.code, problem.message).about("signature"))
     }
 
     async fn put(&self, arrival: &Arrival, whole: content::Whole, signature: Option<String>) -> Answer<LibraryFile> {
