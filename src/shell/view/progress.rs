@@ -76,6 +76,7 @@ impl Bars {
         })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the bars stand on standard error, and must fit it")]
     fn draw(&self, job: u64, label: &str, progress: &Progress) {
         let width = crate::host::terminal_width(std::io::stderr()).unwrap_or(80);
         let look = Look { unit: progress.unit, sized: progress.total.is_some(), narrow: width < NARROW };
