@@ -48,18 +48,18 @@ impl Told {
     /// The device's offer of a file in this state; what the analyst is told.
     fn offer(&mut self, etag: &str) -> Vec<String> {
         let offer = format!(r#"{{"name":"a.bin","path":"/a.bin","size":1200000,"etag":"{etag}","sparse":false,"notes":[]}}"#);
-        self.hear(Body::Object { value: RawValue::from_string(offer).unwrap() })
+        self.hear(&Body::Object { value: RawValue::from_string(offer).unwrap() })
     }
 
-    fn hear(&mut self, body: Body) -> Vec<String> {
+    fn hear(&mut self, body: &Body) -> Vec<String> {
         let _inside = self.runtime.enter();
-        self.fetch.hear(&self.client, &SessionId::new(), CommandId::new(), &body).unwrap()
+        self.fetch.hear(&self.client, &SessionId::new(), CommandId::new(), body).unwrap()
     }
 
     /// What the device says that it sent.
     fn sent(&mut self, content: &[u8]) {
         let sha256 = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-        self.hear(Body::File(FileFacts { name: "a.bin".into(), size: content.len() as u64, sha256, changed: false }));
+        self.hear(&Body::File(FileFacts { name: "a.bin".into(), size: content.len() as u64, sha256, changed: false }));
     }
 
     fn finish(&mut self, status: Status) -> Result<Fetched, Exit> {
