@@ -194,7 +194,7 @@ fn the_end_of_a_session_ends_its_commands_and_is_told_to_its_shells() {
     let sid = session.parse().unwrap();
     let mut events = fleet.runtime.block_on(SessionEvents::open(&client, &sid)).unwrap();
     let (_, answer) = close("one", json!({"force": true}));
-    assert_eq!(answer, json!({"state": "closed"}));
+    assert_eq!(answer["state"], "closed");
     assert_eq!(fleet.events(&ana, &session, id).last().unwrap()["status"], "cancelled");
     let end = fleet.runtime.block_on(async {
         loop {
