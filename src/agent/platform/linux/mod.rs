@@ -9,9 +9,11 @@ mod folder;
 mod held;
 mod homes;
 pub mod modules;
+pub mod persistence;
 mod processes;
 mod root;
 pub mod services;
+pub mod startup;
 mod supervise;
 pub mod systemd;
 pub mod tasks;
@@ -35,7 +37,7 @@ pub use supervise::{end_remains, supervise};
 use dpkg::Packages;
 use processes::ProcessReader;
 
-use super::{Connections, Driver, PackageOwner, Platform, Process, Services, Tasks};
+use super::{Connections, Driver, PackageOwner, Persistent, Platform, Process, Services, StartupItem, Tasks};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
@@ -158,6 +160,14 @@ impl Platform for Linux {
 
     fn services(&self, stop: &Stop) -> Result<Services, VerbError> {
         services::services(&self.root, stop)
+    }
+
+    fn startup_items(&self, stop: &Stop) -> Result<Vec<StartupItem>, VerbError> {
+        startup::startup_items(&self.root, stop)
+    }
+
+    fn persistent(&self, stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
+        persistence::persistent(&self.root, &self.packages, stop)
     }
 
     fn tasks(&self, stop: &Stop) -> Result<Tasks, VerbError> {

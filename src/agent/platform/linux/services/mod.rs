@@ -19,6 +19,7 @@ use running::Running;
 pub(super) use boot::Starts;
 pub use bus::TimerState;
 pub use sysv::parse_header;
+pub(super) use sysv::scripts;
 
 /// What pulls other units in, in a unit's own file.
 const NEEDS: [&str; 5] = ["Requires", "Requisite", "BindsTo", "Wants", "Upholds"];

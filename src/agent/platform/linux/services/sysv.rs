@@ -22,7 +22,10 @@ const NOT_SERVICES: [&str; 11] =
     ["README", "bootclean.sh", "functions", "halt", "killall", "kudzu", "linuxconf", "rc", "rcS", "reboot", "single"];
 
 /// Every script, with the pid file that it names.
-pub(super) fn scripts(root: &Root, stop: &Stop) -> Result<Vec<(Service, Option<PathBuf>)>, VerbError> {
+pub(in crate::agent::platform::linux) fn scripts(
+    root: &Root,
+    stop: &Stop,
+) -> Result<Vec<(Service, Option<PathBuf>)>, VerbError> {
     let levels = runlevels(root);
     let mut scripts = Vec::new();
     for name in root.names(Path::new(FOLDER), MAX_NAMES).unwrap_or_default() {

@@ -1,0 +1,209 @@
+//! Everything that starts by itself, as far as files show it: units, tasks, start-up items, and the places of a table; each with
+//! the package that owns it and whether it is as shipped.
+
+mod glob;
+pub mod lines;
+mod places;
+mod units;
+mod web;
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::dpkg::{Origin, Packages};
+use super::facts::Facts;
+use super::homes::{User, homes};
+use super::root::Root;
+use super::startup::startup_items;
+use super::tasks::tasks;
+use crate::agent::context::{Stop, VerbError, VerbResult};
+use crate::agent::path::reason;
+use crate::agent::platform::startup_item::{Persistent, StartupKind};
+use places::{How, PLACES, Place};
+
+/// The largest file whose lines are read, and the largest that is compared with what was shipped.
+const MAX_TEXT: u64 = 4 * 1024 * 1024;
+const MAX_COMPARED: u64 = 64 * 1024 * 1024;
+/// Where packages keep what they copy into homes and /etc when they are set up: a copy that is still the same was shipped too.
+const PATTERNS: [(&str, &[&str]); 7] = [
+    (".bashrc", &["/etc/skel/.bashrc", "/usr/share/base-files/dot.bashrc"]),
+    (".profile", &["/etc/skel/.profile", "/usr/share/base-files/dot.profile"]),
+    (".bash_logout", &["/etc/skel/.bash_logout"]),
+    (".zshrc", &["/etc/skel/.zshrc"]),
+    ("profile", &["/usr/share/base-files/profile"]),
+    ("environment", &["/usr/share/base-files/environment"]),
+    ("modules", &["/usr/share/kmod/modules"]),
+];
+
+/// Everything that starts by itself, list by list.
+///
+/// # Errors
+/// Only when told to stop: what cannot be read is said with the entry it is about.
+pub fn persistent(root: &Root, packages: &Packages, stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
+    let mut search = Search { root, packages, stop, homes: homes(root), origins: HashMap::new(), found: Vec::new() };
+    search.startup()?;
+    search.tasks()?;
+    units::units(&mut search)?;
+    search.places()?;
+    web::web(&mut search)?;
+    Ok(search.found)
+}
+
+struct Search<'a> {
+    root: &'a Root,
+    packages: &'a Packages,
+    stop: &'a Stop,
+    homes: Vec<User>,
+    origins: HashMap<PathBuf, Origin>,
+    found: Vec<Persistent>,
+}
+
+impl Search<'_> {
+    /// An entry about a file, with all that is known of the file.
+    fn entry(&mut self, category: &'static str, technique: &'static str, file: &Path) -> Persistent {
+        let origin = self.origin(file);
+        Persistent {
+            category,
+            technique,
+            modified: self.root.facts(file).or_else(|_| self.root.link_facts(file)).ok().map(|facts| facts.modified),
+            file: file.to_owned(),
+            package: origin.package,
+            shipped: origin.shipped,
+            ..Persistent::default()
+        }
+    }
+
+    fn origin(&mut self, file: &Path) -> Origin {
+        if let Some(known) = self.origins.get(file) {
+            return known.clone();
+        }
+        let mut origin = self.packages.origin(self.root, file, MAX_COMPARED, self.stop);
+        if origin.package.is_none() {
+            origin = self.copied(file).unwrap_or(origin);
+        }
+        self.origins.insert(file.to_owned(), origin.clone());
+        origin
+    }
+
+    /// Of a file that is still what a package's pattern for it is: the pattern's origin.
+    fn copied(&self, file: &Path) -> Option<Origin> {
+        let name = file.file_name()?.to_str()?;
+        let (_, patterns) = PATTERNS.iter().find(|(known, _)| *known == name)?;
+        let text = self.root.read(file, MAX_TEXT).ok()?;
+        patterns.iter().map(Path::new).find_map(|pattern| {
+            let same = self.root.read(pattern, MAX_TEXT).ok()? == text;
+            let origin = same.then(|| self.packages.origin(self.root, pattern, MAX_TEXT, self.stop))?;
+            (origin.shipped == Some(true)).then_some(origin)
+        })
+    }
+
+    fn startup(&mut self) -> VerbResult {
+        for item in startup_items(self.root, self.stop)? {
+            self.stop.check()?;
+            let (category, technique) = match item.category {
+                StartupKind::Desktop => ("startup_folders", "T1547.013"),
+                StartupKind::Session => ("startup_folders", "T1037"),
+                StartupKind::RcLocal | StartupKind::Init => ("init", "T1037.004"),
+                StartupKind::ProfileD | StartupKind::ShellProfile | StartupKind::ShellFile => ("shell_profiles", "T1546.004"),
+            };
+            let mut entry = self.entry(category, technique, &item.file);
+            entry.runs = item.command.or(item.program);
+            entry.user = item.user;
+            entry.enabled = Some(item.enabled);
+            entry.error = item.error;
+            self.found.push(entry);
+        }
+        Ok(())
+    }
+
+    fn tasks(&mut self) -> VerbResult {
+        for task in tasks(self.root, self.stop)?.all {
+            self.stop.check()?;
+            let Some(file) = task.file else { continue };
+            let (category, technique) = match task.kind {
+                "at" => ("at", "T1053.002"),
+                "timer" => ("schedule_tasks", "T1053.006"),
+                _ => ("schedule_tasks", "T1053.003"),
+            };
+            let mut entry = self.entry(category, technique, &file);
+            entry.line = task.line;
+            entry.runs = task.command;
+            entry.user = task.user;
+            entry.enabled = Some(task.enabled);
+            entry.error = task.error;
+            self.found.push(entry);
+        }
+        Ok(())
+    }
+
+    fn places(&mut self) -> VerbResult {
+        // Merged /usr gives one file two names.
+        let mut known: HashSet<(&'static str, u64, u64)> = HashSet::new();
+        for place in PLACES {
+            self.stop.check()?;
+            let homes = self.homes.clone();
+            for (file, user) in glob::files(self.root, place.path, &homes) {
+                let Ok(own) = self.root.link_facts(&file) else { continue };
+                let facts = self.root.facts(&file);
+                let target = facts.as_ref().unwrap_or(&own);
+                if target.is_folder() || !known.insert((place.category, own.dev, own.inode)) {
+                    continue;
+                }
+                self.stop.check()?;
+                self.file(place, &file, user.map(|user| user.name.as_str()), &facts);
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, place: &Place, file: &Path, user: Option<&str>, facts: &std::io::Result<Facts>) {
+        let user = user.map(ToOwned::to_owned);
+        let told = match (&place.how, facts) {
+            (How::Setuid, Ok(facts)) if facts.is_file() && facts.permissions & 0o6000 != 0 => vec![(None, None)],
+            (How::Setuid, _) => return,
+            (_, Err(_)) => Vec::new(),
+            (How::Program | How::Loaded, Ok(_)) => {
+                // Notes and what packages leave to hold a folder are not run.
+                let name = file.file_name().unwrap_or_default().as_bytes();
+                if name.starts_with(b"README") {
+                    return;
+                }
+                vec![(None, None)]
+            }
+            (How::Lines(finder), Ok(_)) => match self.root.read(file, MAX_TEXT) {
+                Ok(text) => {
+                    let told = finder(&String::from_utf8_lossy(&text));
+                    if told.is_empty() {
+                        return;
+                    }
+                    told.into_iter().map(|(line, runs)| (Some(line), Some(runs))).collect()
+                }
+                Err(error) => {
+                    let mut entry = self.entry(place.category, place.technique, file);
+                    (entry.user, entry.error) = (user, Some(reason(&error).1));
+                    self.found.push(entry);
+                    return;
+                }
+            },
+        };
+        if let Err(error) = facts {
+            let mut entry = self.entry(place.category, place.technique, file);
+            (entry.user, entry.error) = (user, Some(reason(error).1));
+            self.found.push(entry);
+            return;
+        }
+        for (line, runs) in told {
+            let mut entry = self.entry(place.category, place.technique, file);
+            entry.line = line;
+            entry.runs = runs.or_else(|| Some(file.to_string_lossy().into_owned()));
+            entry.user.clone_from(&user);
+            let executable = facts.as_ref().is_ok_and(|facts| facts.permissions & 0o111 != 0);
+            entry.enabled = matches!(place.how, How::Program).then_some(executable);
+            if place.category == "privileges" && file == Path::new("/etc/passwd") {
+                entry.shipped = Some(false);
+            }
+            self.found.push(entry);
+        }
+    }
+}
