@@ -94,11 +94,11 @@ impl Agent {
     pub fn with_disk(options: AgentOptions, runtime: Handle, disk: Arc<dyn Disk>) -> Self {
         super::script::end_remains(&options.folder);
         let root = Arc::new(options.root);
-        let platform = Box::new(Here::new(Arc::clone(&root)));
+        let platform: Box<dyn Platform> = Box::new(Here::new(Arc::clone(&root)));
         let hello = platform.hello();
         let working = Working::open(&options.folder, hello.boot_id.clone());
         let effects = Effects::new(options.folder.clone(), disk);
-        effects.recover(&root);
+        effects.recover(&root, platform.as_ref(), hello.boot_id.as_deref());
         let shared = Arc::new(Shared {
             root,
             writable: options.writable,

@@ -18,6 +18,15 @@ pub const POINTS: &[&str] = &[
     "putback.after_write",
     "putback.after_copy",
     "effect.before_told",
+    "journal.step.before_fsync",
+    "journal.step.after_fsync",
+    "evidence.after_folder",
+    "evidence.after_file",
+    "evidence.after_all",
+    "process.after_kill",
+    "service.after_manage",
+    "service.after_disable",
+    "service.after_mask",
 ];
 
 /// A point. Does nothing unless `LRSH_FAULT` names it.

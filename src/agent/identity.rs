@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::platform::Facts;
+use super::path::lossy;
+use super::platform::{Facts, Service};
 
 /// Which file it is, and in which state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,4 +76,36 @@ pub struct ItemIdentity {
     pub place: Option<u32>,
     /// Of the line, or of the file.
     pub sha256: Option<String>,
+}
+
+impl ServiceIdentity {
+    /// The identity of a service as it is described now.
+    #[must_use]
+    pub fn of(service: &Service) -> Self {
+        Self {
+            unit_file: service.file.as_deref().map(lossy),
+            sha256: service.sha256.clone(),
+            drop_ins: service.drop_ins.iter().map(|(path, sha256)| (lossy(path), sha256.clone())).collect(),
+            enabled: service.enabled.clone(),
+        }
+    }
+
+    /// How another identity differs from this one, in words.
+    #[must_use]
+    pub fn difference(&self, now: &Self) -> String {
+        let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+        let mut all = Vec::new();
+        if self.unit_file != now.unit_file {
+            all.push(format!("its file was {} and is {}", word(&self.unit_file), word(&now.unit_file)));
+        } else if self.sha256 != now.sha256 {
+            all.push(format!("the content of {} is another", word(&self.unit_file)));
+        }
+        if self.drop_ins != now.drop_ins {
+            all.push(format!("its drop-ins changed: there are {} now, there were {}", now.drop_ins.len(), self.drop_ins.len()));
+        }
+        if self.enabled != now.enabled {
+            all.push(format!("it was {} and is {}", word(&self.enabled), word(&now.enabled)));
+        }
+        all.join(", ")
+    }
 }

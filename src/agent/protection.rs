@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::CWD;
 
 use super::dispatch::Shared;
-use super::platform::{Facts, Held};
+use super::platform::{Facts, Held, Process};
+use crate::protocol::link::ShellPeer;
 
 /// Folders that hold the dynamic loader and libc.
 const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64"];
@@ -45,6 +46,36 @@ pub fn of_file(agent: &Shared, held: &Held) -> Option<String> {
         }
     }
     library(agent, &held.facts).map(|what| format!("it is {what}, without which no program starts"))
+}
+
+/// Why a process must live; `None` when it may be ended. `all` are all processes.
+#[must_use]
+pub fn of_process(process: &Process, shells: &[ShellPeer], all: &[Process]) -> Option<String> {
+    if process.pid <= 1 {
+        return Some("the system ends with it".to_owned());
+    }
+    if process.pid == 2 || (process.parent_id == 2 && process.image.is_none()) {
+        return Some("it is the kernel's own".to_owned());
+    }
+    if process.pid == std::process::id() {
+        return Some("it is the agent itself".to_owned());
+    }
+    for shell in shells {
+        let mut pid = shell.pid;
+        // No chain of parents is that long; numbers that were given anew may make a ring.
+        for _ in 0..1024 {
+            if pid == process.pid {
+                let what =
+                    if pid == shell.pid { "it is the shell of an analyst" } else { "the shell of an analyst hangs below it" };
+                return Some(what.to_owned());
+            }
+            match all.iter().find(|process| process.pid == pid) {
+                Some(process) if process.parent_id > 0 => pid = process.parent_id,
+                _ => break,
+            }
+        }
+    }
+    None
 }
 
 /// The agent's folder and what lies beside it in its home, links resolved.

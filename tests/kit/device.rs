@@ -28,6 +28,10 @@ pub struct Answer {
     pub completed: Completed,
 }
 
+fn options(root: Root, folder: &Path) -> AgentOptions {
+    AgentOptions { root, writable: true, folder: folder.to_owned(), program: env!("CARGO_BIN_EXE_lrsh").into() }
+}
+
 impl Device {
     /// This machine.
     pub fn live() -> Self {
@@ -42,27 +46,25 @@ impl Device {
     fn with(root: Root) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let agent = Agent::new(
-            AgentOptions {
-                root,
-                writable: true,
-                folder: folder.path().join("agent"),
-                program: env!("CARGO_BIN_EXE_lrsh").into(),
-            },
-            runtime.handle().clone(),
-        );
+        let agent = Agent::new(options(root, &folder.path().join("agent")), runtime.handle().clone());
         Self { agent, runtime, folder, seen: Vec::new() }
     }
 
     /// The agent anew, as after its process ended.
     pub fn restart(&mut self) {
-        let options = AgentOptions {
-            root: Root::live(),
-            writable: true,
-            folder: self.folder.path().join("agent"),
-            program: env!("CARGO_BIN_EXE_lrsh").into(),
-        };
-        self.agent = Agent::new(options, self.runtime.handle().clone());
+        let folder = self.folder.path().join("agent");
+        self.move_to(&folder);
+    }
+
+    /// The agent anew, with another folder.
+    pub fn move_to(&mut self, folder: &Path) {
+        self.agent = Agent::new(options(Root::live(), folder), self.runtime.handle().clone());
+    }
+
+    /// The agent anew, writing through that disk.
+    pub fn restart_with(&mut self, disk: std::sync::Arc<dyn lrsh::agent::journal::Disk>) {
+        let options = options(Root::live(), &self.folder.path().join("agent"));
+        self.agent = Agent::with_disk(options, self.runtime.handle().clone(), disk);
     }
 
     /// A command as the service would send it.

@@ -1,7 +1,11 @@
 //! `remediate` and `undo`: what was seen goes, nothing else does, and it comes back as it was.
 
+mod faults;
 mod file;
+mod power;
+mod process;
 mod refused;
+mod service;
 mod swaps;
 
 use std::collections::BTreeMap;

@@ -64,7 +64,7 @@ pub fn change(agent: &Shared, entity: &'static str, target: String, take: Take) 
         ));
     }
     let before = before(agent, kept);
-    Change { entity, target, undoes: None, before, acts: vec![Box::new(take)], notes, folder_mtime: None }
+    Change { entity, target, undoes: None, before, acts: vec![Box::new(take)], notes }
 }
 
 /// What is told of a file as it was.

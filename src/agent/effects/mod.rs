@@ -3,8 +3,12 @@
 //! A change is an effect made of steps ([`Act`]). What is to be done is in the journal and on the disk before the first step
 //! begins; how it ended is there before anybody is told.
 
+mod evidence;
 mod file;
+mod image;
+mod process;
 mod recover;
+mod service;
 mod told;
 mod undo;
 
@@ -26,6 +30,8 @@ use super::quarantine::{CAP, Quarantine};
 use crate::protocol::{CommandId, Effect, Problem};
 
 pub use file::remediate as remediate_file;
+pub use process::remediate as remediate_process;
+pub use service::remediate as remediate_service;
 pub use told::list;
 pub use undo::{undo_one, undo_session, undo_target};
 
@@ -66,8 +72,6 @@ pub struct Acting<'a> {
     pub stop: &'a Stop,
     /// What it costs.
     pub meter: &'a Meter,
-    /// When a file is put back: its folder's time right after it was taken.
-    pub folder_mtime: Option<i64>,
 }
 
 /// A change that is ready to be carried out.
@@ -84,8 +88,6 @@ pub struct Change {
     pub acts: Vec<Box<dyn Act>>,
     /// What is said of it whatever comes of it.
     pub notes: Vec<String>,
-    /// See [`Acting::folder_mtime`].
-    pub folder_mtime: Option<i64>,
 }
 
 impl Effects {
@@ -143,7 +145,7 @@ impl Effects {
 
     /// How many bytes the quarantine holds.
     fn used(&self) -> Result<u64, Problem> {
-        let kept = |entry: &Entry| -> u64 { entry.kept().map(|kept| kept.identity.size).sum() };
+        let kept = |entry: &Entry| -> u64 { entry.kept().map(|kept| kept.identity.size).sum::<u64>() + entry.evidence_bytes() };
         Ok(self.journal(false)?.iter().flat_map(Journal::entries).map(kept).sum())
     }
 
@@ -192,7 +194,7 @@ impl Effects {
         let several = change.acts.len() > 1;
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(change.acts.len());
         let (stop, meter) = (ctx.stop.clone(), Arc::clone(&ctx.meter));
-        let on = Acting { root: &agent.root, effects: self, stop: &stop, meter: &meter, folder_mtime: change.folder_mtime };
+        let on = Acting { root: &agent.root, effects: self, stop: &stop, meter: &meter };
         for (step, act) in change.acts.iter_mut().enumerate() {
             let outcome = if outcomes.iter().all(|outcome| outcome.state == StepState::Done) {
                 act.run(&on)
@@ -222,7 +224,11 @@ impl Effects {
 
     /// Writes down how an effect ended.
     fn close(&self, id: u64, outcomes: Vec<Outcome>, reason: Option<String>) -> Result<Entry, Problem> {
-        let close = Close { id, time: Timestamp::now(), state: State::of(&outcomes), outcomes, reason };
+        let steps = self.journal(true)?.as_ref().and_then(|journal| journal.entry(id)).map(|entry| entry.intent.steps.clone());
+        let steps = steps.unwrap_or_default();
+        let changes = outcomes.iter().zip(&steps).filter(|(_, step)| step.is_change()).map(|(outcome, _)| outcome.state);
+        let state = State::of(&changes.collect::<Vec<_>>());
+        let close = Close { id, time: Timestamp::now(), state, outcomes, reason };
         self.write(Record::Close(close))?;
         let entry = self.journal(true)?.as_ref().and_then(|journal| journal.entry(id).cloned());
         entry.ok_or_else(|| Problem::new("internal", "the journal lost an effect"))

@@ -33,23 +33,29 @@ impl Entry {
     pub fn kept(&self) -> impl Iterator<Item = &Quarantined> {
         let undone = self.state() == State::Undone;
         self.steps().filter_map(move |(step, state)| match (step, state) {
-            (Step::Quarantine(kept), None | Some(StepState::Done | StepState::Kept)) if !undone => Some(kept),
+            (Step::Quarantine(kept) | Step::Disable(kept), None | Some(StepState::Done | StepState::Kept)) if !undone => {
+                Some(kept)
+            }
             _ => None,
         })
+    }
+
+    /// How much evidence is kept for it.
+    #[must_use]
+    pub fn evidence_bytes(&self) -> u64 {
+        let outcomes = self.close.iter().flat_map(|close| &close.outcomes).chain(self.outcomes.values());
+        outcomes.filter_map(|outcome| outcome.found.get("evidence_bytes")?.as_u64()).sum()
     }
 
     /// What was done, in words.
     #[must_use]
     pub fn action(&self) -> String {
-        let done: Vec<&str> = self
-            .steps()
-            .filter(|(_, state)| *state == Some(StepState::Done))
-            .map(|(step, _)| step.done_word(&self.intent.entity))
-            .collect();
+        let done = self.steps().filter(|(_, state)| *state == Some(StepState::Done)).map(|(step, _)| step);
+        let done = words(done, &self.intent.entity);
         match self.state() {
             State::Kept => "kept in quarantine".to_owned(),
             _ if done.is_empty() => "nothing".to_owned(),
-            _ => done.join(", "),
+            _ => done,
         }
     }
 
@@ -81,7 +87,17 @@ impl Entry {
     #[must_use]
     pub fn after(&self) -> Value {
         let outcomes = self.close.iter().flat_map(|close| &close.outcomes).filter_map(|outcome| outcome.found.as_object());
-        let all: Map<String, Value> = outcomes.flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut all: Map<String, Value> = Map::new();
+        for (key, value) in outcomes.flatten() {
+            // Several steps may tell the same of several things.
+            match all.get_mut(key) {
+                None => {
+                    all.insert(key.clone(), value.clone());
+                }
+                Some(Value::Array(values)) => values.push(value.clone()),
+                Some(other) => *other = Value::Array(vec![other.take(), value.clone()]),
+            }
+        }
         Value::Object(all)
     }
 
@@ -100,6 +116,17 @@ impl Entry {
             reason: self.reason(),
         }
     }
+}
+
+/// What steps do, in words, each word once.
+fn words<'a>(steps: impl Iterator<Item = &'a Step>, entity: &str) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for word in steps.filter_map(|step| step.done_word(entity)) {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words.join(", ")
 }
 
 #[derive(Serialize)]
@@ -151,14 +178,14 @@ pub fn planned(ctx: &mut Context, changes: &[Change]) -> VerbResult {
     ctx.table(PLANNED)?;
     for change in changes {
         let steps: Vec<Step> = change.acts.iter().map(|act| act.step()).collect();
-        let action: Vec<&str> = steps.iter().map(|step| step.done_word(change.entity)).collect();
+        let action = words(steps.iter(), change.entity);
         let undoable = match (steps.iter().any(Step::is_undoable), change.entity) {
             (false, _) => "no",
             (true, "process") => "image only",
             (true, _) => "yes",
         };
         ctx.row(&json!({
-            "id": null, "type": change.entity, "target": change.target, "action": action.join(", "), "state": "planned",
+            "id": null, "type": change.entity, "target": change.target, "action": action, "state": "planned",
             "undoable": undoable, "before": change.before, "after": null,
             "reason": (!change.notes.is_empty()).then(|| change.notes.join("; ")),
         }))?;

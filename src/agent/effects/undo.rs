@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::service::{Manage, Unmask};
 use super::{Act, Change, file};
 use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::dispatch::Shared;
@@ -84,19 +85,28 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
         (State::Undone, Some(by)) => return refuse(format!("effect {id} was undone already, by effect {by}")),
         (State::Open, _) => return refuse(format!("effect {id} is under way")),
         (State::NotDone, _) => return refuse(format!("of effect {id} nothing was done")),
+        _ if entry.undoable() == "no" && entry.intent.entity == "process" => {
+            return refuse(format!("of effect {id} nothing can be put back: a process that was ended is not started again"));
+        }
         _ if entry.undoable() == "no" => return refuse(format!("of effect {id} nothing can be put back")),
         _ => {}
     }
     let agent = Arc::clone(&ctx.agent);
     let _one = agent.effects.one_at_a_time();
     let mut acts: Vec<Box<dyn Act>> = Vec::new();
+    let mut resume = None;
     for (at, step) in entry.intent.steps.iter().enumerate().rev() {
         let done = matches!(entry.outcome(at).map(|outcome| outcome.state), Some(StepState::Done | StepState::Kept));
-        if done && step.is_undoable() {
-            acts.push(reverse(ctx, &agent, entry, step)?);
+        match step {
+            // Only when every link is back can it start: what stopped it stands first.
+            Step::Manage(managed) if done => resume = Some(managed),
+            _ if done && step.is_undoable() => acts.push(reverse(ctx, &agent, entry, at, step)?),
+            _ => {}
         }
     }
-    let folder_mtime = entry.after().get("folder_mtime_ns").and_then(serde_json::Value::as_i64);
+    if let Some(managed) = resume {
+        acts.push(Box::new(Manage::reverse(managed)));
+    }
     let entity = ENTITIES.iter().find(|entity| **entity == entry.intent.entity).copied().unwrap_or("file");
     let change = Change {
         entity,
@@ -105,7 +115,6 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
         before: entry.after(),
         acts,
         notes: vec![format!("the undo of effect {id}")],
-        folder_mtime,
     };
     agent.effects.carry_out(ctx, change)
 }
@@ -114,14 +123,25 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
 const ENTITIES: [&str; 5] = ["file", "process", "service", "scheduledtask", "startupfolder"];
 
 /// What reverses a step.
-fn reverse(ctx: &mut Context, agent: &Shared, entry: &Entry, step: &Step) -> Result<Box<dyn Act>, VerbError> {
+fn reverse(ctx: &mut Context, agent: &Shared, entry: &Entry, at: usize, step: &Step) -> Result<Box<dyn Act>, VerbError> {
     match step {
-        Step::Quarantine(kept) => put_back(ctx, agent, entry.state(), kept),
-        Step::PutBack(_) | Step::Restore(_) => Err(VerbError::failed("not_undoable", "an undo is not undone")),
+        Step::Quarantine(kept) | Step::Disable(kept) => {
+            let found = entry.outcome(at).map(|outcome| &outcome.found);
+            let folder_mtime = found.and_then(|found| found.get("folder_mtime_ns")?.as_i64());
+            put_back(ctx, agent, entry.state(), kept, folder_mtime)
+        }
+        Step::Mask(masked) => Ok(Box::new(Unmask::plan(agent, masked)?)),
+        _ => Err(VerbError::failed("not_undoable", "a step of it cannot be undone")),
     }
 }
 
-fn put_back(ctx: &mut Context, agent: &Shared, state: State, kept: &Quarantined) -> Result<Box<dyn Act>, VerbError> {
+fn put_back(
+    ctx: &mut Context,
+    agent: &Shared,
+    state: State,
+    kept: &Quarantined,
+    folder_mtime: Option<i64>,
+) -> Result<Box<dyn Act>, VerbError> {
     let quarantine = &agent.effects.quarantine;
     if ctx.flag("overwrite") {
         make_room(ctx, agent, kept)?;
@@ -131,7 +151,7 @@ fn put_back(ctx: &mut Context, agent: &Shared, state: State, kept: &Quarantined)
         State::Kept => as_it_is(agent, kept)?,
         _ => kept.clone(),
     };
-    match PutBack::plan(quarantine, &agent.root, &kept) {
+    match PutBack::plan(quarantine, &agent.root, &kept, folder_mtime) {
         Ok(act) => Ok(Box::new(act)),
         Err(problem) if kept.copied && problem.code == "not_found" => {
             Ok(Box::new(Restore::plan(quarantine, &agent.root, &kept)?))

@@ -16,6 +16,18 @@ pub enum Step {
     PutBack(Quarantined),
     /// A file that its file system has forgotten is made anew from its copy.
     Restore(Quarantined),
+    /// What of a process exists nowhere else is kept.
+    Evidence(Evidence),
+    /// A process is ended.
+    End(Ended),
+    /// A link that has a service start goes to quarantine.
+    Disable(Quarantined),
+    /// A service is stopped or started, or its manager reads its files anew.
+    Manage(Managed),
+    /// A packaged unit is hidden by a link to /dev/null.
+    Mask(Masked),
+    /// Such a link is taken away.
+    Unmask(Masked),
 }
 
 /// A file, where it was and where it is kept.
@@ -35,6 +47,58 @@ pub struct Quarantined {
     pub hashed: bool,
     /// All that hangs on it.
     pub facts: Kept,
+}
+
+/// What is kept of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// A folder in the agent's own quarantine.
+    pub folder: String,
+}
+
+/// A process that is ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in the kernel's ticks since the boot.
+    pub start_ticks: u64,
+    /// The boot that the ticks count from.
+    pub boot_id: Option<String>,
+    /// It was made to stand still first.
+    pub stopped: bool,
+}
+
+/// What is done to a service as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Managed {
+    /// Its name.
+    pub unit: String,
+    /// It is a script of System V's init.
+    pub script: bool,
+    /// What is done.
+    pub what: Managing,
+    /// Whether it ran before.
+    pub was_active: bool,
+}
+
+/// See [`Managed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Managing {
+    /// It is stopped.
+    Stop,
+    /// It is started, after its manager has read its files anew.
+    Start,
+    /// Its manager reads its files anew.
+    Reload,
+}
+
+/// A link to /dev/null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Masked {
+    /// Its path.
+    pub path: String,
 }
 
 /// A quarantine folder.
@@ -92,22 +156,36 @@ pub enum Kind {
 }
 
 impl Step {
-    /// The word for it once it is done to an entity of that type.
+    /// The word for it once it is done to an entity of that type; none for what is only needed on the way.
     #[must_use]
-    pub fn done_word(&self, entity: &str) -> &'static str {
-        match self {
+    pub fn done_word(&self, entity: &str) -> Option<&'static str> {
+        Some(match self {
             Self::Quarantine(_) if matches!(entity, "process" | "service") => "image quarantined",
             Self::Quarantine(_) => "quarantined",
             Self::PutBack(_) | Self::Restore(_) => "restored",
-        }
+            Self::End(_) => "ended",
+            Self::Disable(_) => "disabled",
+            Self::Manage(Managed { what: Managing::Stop, .. }) => "stopped",
+            Self::Manage(Managed { what: Managing::Start, was_active: true, .. }) => "started",
+            Self::Mask(_) => "masked",
+            Self::Unmask(_) => "unmasked",
+            Self::Evidence(_) | Self::Manage(_) => return None,
+        })
     }
 
     /// Whether `undo` can reverse it.
     #[must_use]
     pub fn is_undoable(&self) -> bool {
         match self {
-            Self::Quarantine(_) => true,
-            Self::PutBack(_) | Self::Restore(_) => false,
+            Self::Quarantine(_) | Self::Disable(_) | Self::Mask(_) => true,
+            Self::Manage(managed) => managed.what == Managing::Stop || managed.what == Managing::Reload,
+            Self::PutBack(_) | Self::Restore(_) | Self::Evidence(_) | Self::End(_) | Self::Unmask(_) => false,
         }
+    }
+
+    /// Whether it changes anything on the device.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        !matches!(self, Self::Evidence(_))
     }
 }

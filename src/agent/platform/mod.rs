@@ -10,15 +10,16 @@ mod process;
 mod service;
 mod startup_item;
 mod task;
+mod trace;
 
 use std::path::Path;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, Linux as Here, Mode, Names, Root, Time, capabilities,
-    connections, dpkg, end_remains, is_mounted_read_only, is_virtual, is_volatile, modules, mount_of, mount_root, open_content,
-    own_program, persistence, room, services, set_times, startup, supervise, systemd, tasks, thread_cpu_time,
+    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, HeldProcess, Linux as Here, Mode, Names, Root, Time,
+    capabilities, connections, dpkg, end_remains, is_mounted_read_only, is_virtual, is_volatile, modules, mount_of, mount_root,
+    open_content, own_program, persistence, room, services, set_times, startup, supervise, systemd, tasks, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};
@@ -27,6 +28,7 @@ pub use process::{Image, Process, ProcessStatus, base_name};
 pub use service::{Service, Services, StartType};
 pub use startup_item::{Persistent, StartupItem, StartupKind};
 pub use task::{Task, Tasks};
+pub use trace::{Trace, TraceSource};
 
 use crate::agent::context::{Stop, VerbError};
 use crate::protocol::{Hello, PlatformName};
@@ -58,6 +60,19 @@ pub trait Platform: Send + Sync {
     /// The package that owns a path, where there are packages and one does.
     fn package(&self, _path: &Path) -> Option<PackageOwner> {
         None
+    }
+
+    /// Where a program comes from: the package that owns it, and whether it is what that shipped.
+    fn origin(&self, _path: &Path, _stop: &Stop) -> Origin {
+        Origin::default()
+    }
+
+    /// What of a process exists nowhere else, opened.
+    ///
+    /// # Errors
+    /// When it is gone, or may not be looked at.
+    fn traces(&self, _pid: u32) -> Result<Vec<Trace>, VerbError> {
+        Err(not_on_platform(self.name(), "evidence of a process"))
     }
 
     /// The processes that run a file or have it in their memory; `None` where that cannot be told.
@@ -115,6 +130,15 @@ pub trait Platform: Send + Sync {
     fn process(&self, _pid: u32) -> Result<Option<Process>, VerbError> {
         Err(not_on_platform(self.name(), "processes"))
     }
+}
+
+/// Where a program comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The package that owns it; `None` when none does.
+    pub package: Option<String>,
+    /// Whether its content is what that package shipped; `None` when that cannot be told.
+    pub shipped: Option<bool>,
 }
 
 /// What a device's packages say of a path.

@@ -138,7 +138,14 @@ impl Quarantine {
     /// # Errors
     /// As the disk says; nothing stays behind then.
     pub fn store(&self, name: &str, from: &mut dyn Read) -> io::Result<u64> {
-        let own = self.own()?;
+        self.store_in(&self.own()?, name, from)
+    }
+
+    /// Puts bytes into a folder of the agent's own quarantine under a new name.
+    ///
+    /// # Errors
+    /// As the disk says; nothing stays behind then.
+    pub fn store_in(&self, own: &OwnedFd, name: &str, from: &mut dyn Read) -> io::Result<u64> {
         let name = CString::new(name)?;
         let place = Place { folder: own.as_fd(), name: &name };
         let file = self.disk.create(place)?;

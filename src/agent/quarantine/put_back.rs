@@ -30,6 +30,8 @@ pub struct PutBack {
     content: Option<File>,
     target: Target,
     step: Quarantined,
+    /// What its folder's time was right after it was taken.
+    folder_mtime: Option<i64>,
 }
 
 /// A file whose copy is about to be put where it was, since its file system has forgotten it.
@@ -78,7 +80,7 @@ impl PutBack {
     ///
     /// # Errors
     /// When it is not in quarantine as it was put there, or something else has its name: `conflict`.
-    pub fn plan(quarantine: &Quarantine, root: &Root, step: &Quarantined) -> Result<Self, Problem> {
+    pub fn plan(quarantine: &Quarantine, root: &Root, step: &Quarantined, folder_mtime: Option<i64>) -> Result<Self, Problem> {
         let place = quarantine.place(step);
         let missing = |error: &io::Error| problem(&place, error);
         let shelf = quarantine.open(root, &step.shelf).map_err(|error| missing(&error))?;
@@ -94,7 +96,7 @@ impl PutBack {
         };
         let target = Target::of(root, step)?;
         free(&target, step)?;
-        Ok(Self { held, content, target, step: step.clone() })
+        Ok(Self { held, content, target, step: step.clone(), folder_mtime })
     }
 
     fn act(&self, on: &Acting<'_>) -> io::Result<Outcome> {
@@ -118,11 +120,21 @@ impl PutBack {
         disk.sync_folder(self.target.folder.as_fd())?;
         disk.sync_folder(from.folder)?;
         faults::point("putback.after_sync");
-        times(&self.step, &self.target, on, folder_mtime);
+        self.set_times(folder_mtime);
         if self.step.copied {
             forget_copy(&on.effects.quarantine, &self.step);
         }
         Ok(Outcome::done(json!({ "path": self.step.path })))
+    }
+
+    /// Sets times as they were; the folder's only where nobody else has changed it since: `now` is what it was before this.
+    fn set_times(&self, now: Option<i64>) {
+        let Target { folder, name, .. } = &self.target;
+        if self.folder_mtime.is_some() && self.folder_mtime == now {
+            times_as_before(&self.step, folder.as_fd(), name);
+        } else if let Err(error) = set_times(folder.as_fd(), name, Some(self.step.facts.atime_ns), None) {
+            tracing::debug!(%error, "a time cannot be set back");
+        }
     }
 }
 
@@ -133,15 +145,6 @@ fn free(target: &Target, step: &Quarantined) -> Result<(), Problem> {
     }
     let message = format!("{}: something else is there now; -overwrite puts that into quarantine first", step.path);
     Err(Problem::new("conflict", message).at(step.path.clone()))
-}
-
-/// Sets times as they were; the folder's only where nobody else has changed it since.
-fn times(step: &Quarantined, target: &Target, on: &Acting<'_>, now: Option<i64>) {
-    if on.folder_mtime.is_some() && on.folder_mtime == now {
-        times_as_before(step, target.folder.as_fd(), &target.name);
-    } else if let Err(error) = set_times(target.folder.as_fd(), &target.name, Some(step.facts.atime_ns), None) {
-        tracing::debug!(%error, "a time cannot be set back");
-    }
 }
 
 impl Act for PutBack {

@@ -206,15 +206,16 @@ impl Take {
     /// What was moved is the right thing: it is sealed, and everything goes to the disk.
     fn settle(&self, on: &Acting<'_>, from: Place<'_>, to: Place<'_>) -> io::Result<Outcome> {
         let quarantine = &on.effects.quarantine;
+        // First where it came to, then where it came from: a power cut in between must not lose it. Sealed only then: it must
+        // not be found where it was without its mode.
+        quarantine.disk.sync_folder(to.folder)?;
+        quarantine.disk.sync_folder(from.folder)?;
+        faults::point("quarantine.after_sync");
         if let Some(content) = self.content.as_ref().filter(|_| self.step.facts.sealed) {
             quarantine.disk.set_mode(content.as_fd(), SEALED)?;
             faults::point("quarantine.after_seal");
             quarantine.disk.sync(content.as_fd())?;
         }
-        // First where it came to, then where it came from: a power cut in between must not lose it.
-        quarantine.disk.sync_folder(to.folder)?;
-        quarantine.disk.sync_folder(from.folder)?;
-        faults::point("quarantine.after_sync");
         if let Some(mut content) = self.content.as_ref().filter(|_| self.step.copied) {
             let copied = content.rewind().and_then(|()| quarantine.store(&self.step.name, &mut content));
             if let Err(error) = copied {
@@ -355,11 +356,11 @@ pub fn look(quarantine: &Quarantine, root: &Root, step: &Quarantined) -> io::Res
 
 /// The right thing is in quarantine: what makes it safe there is done again, whether or not it was.
 fn finish(quarantine: &Quarantine, step: &Quarantined, shelf: &OwnedFd, content: Option<File>) -> io::Result<Outcome> {
+    quarantine.disk.sync_folder(shelf.as_fd())?;
     if let Some(content) = content.as_ref().filter(|_| step.facts.sealed) {
         quarantine.disk.set_mode(content.as_fd(), SEALED)?;
         quarantine.disk.sync(content.as_fd())?;
     }
-    quarantine.disk.sync_folder(shelf.as_fd())?;
     if let Some(mut content) = content.filter(|_| step.copied) {
         let own = quarantine.own()?;
         let name = CString::new(step.name.as_str())?;

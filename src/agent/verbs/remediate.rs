@@ -8,6 +8,8 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     match ctx.required("type")? {
         "list" => effects::list(ctx),
         "file" => effects::remediate_file(ctx),
+        "process" => effects::remediate_process(ctx),
+        "service" => effects::remediate_service(ctx),
         other => Err(not_on_platform(ctx.agent.platform.name(), &format!("remediate {other}"))),
     }
 }

@@ -87,12 +87,7 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
 }
 
 fn seen(service: &Service) -> SeenItem {
-    let identity = ServiceIdentity {
-        unit_file: service.file.as_deref().map(lossy),
-        sha256: service.sha256.clone(),
-        drop_ins: service.drop_ins.iter().map(|(path, sha256)| (lossy(path), sha256.clone())).collect(),
-        enabled: service.enabled.clone(),
-    };
+    let identity = ServiceIdentity::of(service);
     SeenItem { key: service.name.clone(), identity: serde_json::json!(identity) }
 }
 

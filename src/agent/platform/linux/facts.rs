@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp};
@@ -106,6 +107,15 @@ impl Facts {
     pub fn of_target(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Self> {
         let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
         Ok(Self::from(&rustix::fs::statx(folder, name, AtFlags::NO_AUTOMOUNT, wanted)?))
+    }
+
+    /// The facts of what a path of the running system leads to, links followed, those of /proc included.
+    ///
+    /// # Errors
+    /// As statx says.
+    pub fn of_path(path: &Path) -> io::Result<Self> {
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+        Ok(Self::from(&rustix::fs::statx(rustix::fs::CWD, path, AtFlags::NO_AUTOMOUNT, wanted)?))
     }
 
     /// Whether it is a folder.

@@ -10,6 +10,7 @@ mod held;
 mod homes;
 pub mod modules;
 pub mod persistence;
+mod pidfd;
 mod processes;
 mod root;
 pub mod services;
@@ -17,6 +18,7 @@ pub mod startup;
 mod supervise;
 pub mod systemd;
 pub mod tasks;
+mod traces;
 mod users;
 
 use std::io;
@@ -31,16 +33,20 @@ pub use accounts::{Accounts, Names};
 pub use facts::{Facts, Mode, Time};
 pub use folder::{Entries, Entry, EntryBuffer, Folder};
 pub use held::{Held, is_mounted_read_only, is_volatile, mount_of, mount_root, open_content, room, set_times};
+pub use pidfd::HeldProcess;
 pub use root::{Root, is_virtual};
 pub use supervise::{end_remains, supervise};
 
 use dpkg::Packages;
 use processes::ProcessReader;
 
-use super::{Connections, Driver, PackageOwner, Persistent, Platform, Process, Services, StartupItem, Tasks};
+use super::{Connections, Driver, Origin, PackageOwner, Persistent, Platform, Process, Services, StartupItem, Tasks, Trace};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
+
+/// The largest image whose content is compared with what its package shipped.
+const MAX_IMAGE: u64 = 4 * 1024 * 1024 * 1024;
 
 /// A Linux device.
 #[derive(Debug)]
@@ -144,6 +150,16 @@ impl Platform for Linux {
             md5: owner.checksum.map(|sum| dpkg::hex(&sum)),
             configuration: owner.conffile,
         })
+    }
+
+    fn origin(&self, path: &Path, stop: &Stop) -> Origin {
+        let found = self.packages.origin(&self.root, path, MAX_IMAGE, stop);
+        Origin { package: found.package, shipped: found.shipped }
+    }
+
+    fn traces(&self, pid: u32) -> Result<Vec<Trace>, VerbError> {
+        self.live("processes")?;
+        traces::traces(pid).map_err(|error| problem(&Path::new("/proc").join(pid.to_string()), &error).into())
     }
 
     fn users(&self, path: &Path, facts: &Facts, stop: &Stop) -> Result<Option<Vec<u32>>, VerbError> {

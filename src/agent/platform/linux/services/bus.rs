@@ -123,7 +123,7 @@ fn invalid(what: &str) -> io::Error {
 }
 
 /// A connection to systemd itself, or to the bus it is on.
-struct Bus {
+pub(super) struct Bus {
     stream: UnixStream,
     /// On the bus, calls say whom they are for.
     destination: Option<&'static str>,
@@ -132,13 +132,18 @@ struct Bus {
 }
 
 impl Bus {
-    fn connect() -> io::Result<Self> {
+    pub(super) fn connect() -> io::Result<Self> {
+        Self::connect_for(PATIENCE)
+    }
+
+    /// For calls whose answer may take that long.
+    pub(super) fn connect_for(patience: Duration) -> io::Result<Self> {
         let (stream, destination) = match UnixStream::connect(Path::new(PRIVATE)) {
             Ok(stream) => (stream, None),
             Err(_) => (UnixStream::connect(Path::new(BUS))?, Some(SYSTEMD)),
         };
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         let mut bus = Self { stream, destination, serial: 0, waiting: HashMap::new() };
         bus.authenticate()?;
         if destination.is_some() {
@@ -174,7 +179,7 @@ impl Bus {
     }
 
     /// Sends a call whose arguments are strings; its serial.
-    fn call(&mut self, path: &str, interface: &str, member: &str, arguments: &[&str]) -> io::Result<u32> {
+    pub(super) fn call(&mut self, path: &str, interface: &str, member: &str, arguments: &[&str]) -> io::Result<u32> {
         self.serial += 1;
         let mut body = Vec::new();
         for argument in arguments {
@@ -214,7 +219,7 @@ impl Bus {
     }
 
     /// The body of the answer to a call; `None` when it was refused. Signals and what else comes meanwhile is passed over.
-    fn reply(&mut self, serial: u32) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn reply(&mut self, serial: u32) -> io::Result<Option<Vec<u8>>> {
         for _ in 0..100_000 {
             if let Some(answer) = self.waiting.remove(&serial) {
                 return Ok(answer);
@@ -320,6 +325,18 @@ fn parse_micros(body: &[u8]) -> Option<u64> {
     reader.align(8);
     let bytes = body.get(reader.at..reader.at + 8)?;
     Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// The text or object path that a body begins with.
+pub(super) fn first_text(body: &[u8]) -> Option<String> {
+    Reader { bytes: body, at: 0 }.text()
+}
+
+/// A variant that holds a text.
+pub(super) fn variant_text(body: &[u8]) -> Option<String> {
+    let mut reader = Reader { bytes: body, at: 0 };
+    let [1, b's', 0] = [reader.u8()?, reader.u8()?, reader.u8()?] else { return None };
+    reader.text()
 }
 
 struct Reader<'a> {

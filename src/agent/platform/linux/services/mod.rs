@@ -3,11 +3,12 @@
 
 mod boot;
 mod bus;
+mod control;
 mod running;
 mod sysv;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::root::Root;
 use super::systemd::{Loaded, Scope, Unit, UnitKind, Units, command_line, kind_of, template_of};
@@ -18,6 +19,7 @@ use running::Running;
 
 pub(super) use boot::Starts;
 pub use bus::TimerState;
+pub use control::{active_state, is_managed, reload, script, start, stop};
 pub use sysv::parse_header;
 pub(super) use sysv::scripts;
 
@@ -70,6 +72,34 @@ pub fn services(root: &Root, stop: &Stop) -> Result<Services, VerbError> {
     let at = all.iter().position(|service| !service.name.ends_with(".service")).unwrap_or(all.len());
     all.splice(at..at, scripts.collect::<Vec<_>>());
     Ok(Services { all, doubt })
+}
+
+/// The links that have a service start by itself: those that pull a unit in, its other names, a script's starts in runlevels.
+///
+/// # Errors
+/// Only when told to stop.
+pub fn links(root: &Root, name: &str, stop: &Stop) -> Result<Vec<PathBuf>, VerbError> {
+    if kind_of(name).is_none() {
+        return Ok(sysv::start_links(root, name));
+    }
+    let units = Units::load(root, &Scope::System, stop)?;
+    let mut links: Vec<PathBuf> = units.links_to(name).map(|pull| pull.link.clone()).collect();
+    let aliases = units.iter().filter(|unit| matches!(&unit.loaded, Loaded::Alias(target) if target == name));
+    for alias in aliases {
+        links.push(alias.path.clone());
+        links.extend(units.links_to(&alias.name).map(|pull| pull.link.clone()));
+    }
+    links.sort();
+    links.dedup();
+    Ok(links)
+}
+
+/// The processes of a unit, by their control groups.
+///
+/// # Errors
+/// When /proc cannot be read, or the command was asked to stop.
+pub fn processes_of(name: &str, stop: &Stop) -> Result<Vec<u32>, VerbError> {
+    Ok(Running::look(stop)?.of(name))
 }
 
 type States = HashMap<String, UnitState>;

@@ -47,6 +47,11 @@ impl Running {
         self.units.keys().map(String::as_str)
     }
 
+    /// The processes that belong to a unit.
+    pub(super) fn of(&self, unit: &str) -> Vec<u32> {
+        self.units.get(unit).cloned().unwrap_or_default()
+    }
+
     /// Says whether a unit's service runs.
     pub(super) fn set_state(&self, service: &mut Service, root: &Root, units: &Units) {
         let name = service.alias_of.as_deref().unwrap_or(&service.name).to_owned();

@@ -74,6 +74,23 @@ pub(in crate::agent::platform::linux) fn scripts(
     Ok(scripts)
 }
 
+/// The links that start a script.
+pub(super) fn start_links(root: &Root, script: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for level in LEVELS {
+        let folder = format!("/etc/rc{level}.d");
+        for link in root.names(Path::new(&folder), MAX_NAMES).unwrap_or_default() {
+            let path = Path::new(&folder).join(&link);
+            let target = root.read_link(&path).ok();
+            let meant = target.as_deref().and_then(Path::file_name).is_some_and(|name| name == script);
+            if meant && matches!(link.as_bytes(), [b'S', one, two, ..] if one.is_ascii_digit() && two.is_ascii_digit()) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
 /// In which runlevels a script is started: by its `S` links.
 fn runlevels(root: &Root) -> BTreeMap<String, BTreeSet<char>> {
     let mut found: BTreeMap<String, BTreeSet<char>> = BTreeMap::new();

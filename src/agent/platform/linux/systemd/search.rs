@@ -216,6 +216,11 @@ impl Units {
     pub fn pulled_by(&self, name: &str) -> &[Pull] {
         self.pulls.get(name).map_or(&[], Vec::as_slice)
     }
+
+    /// The links of such folders that lead to a unit.
+    pub fn links_to(&self, name: &str) -> impl Iterator<Item = &Pull> {
+        self.pulls.values().flatten().filter(move |pull| pull.unit == name)
+    }
 }
 
 impl Unit {

@@ -1,0 +1,122 @@
+//! Has systemd start and stop units, over the connection that tells their state, and runs System V's scripts where it does not run.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::bus::Bus;
+use crate::agent::platform::linux::root::Root;
+
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const OBJECT: &str = "/org/freedesktop/systemd1";
+/// How long a unit may take to stop or start; systemd's own limit is 90 seconds.
+const PATIENCE: Duration = Duration::from_secs(100);
+/// How often it is asked meanwhile.
+const PACE: Duration = Duration::from_millis(50);
+/// How long a script may take.
+const SCRIPT_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Whether systemd runs and answers.
+#[must_use]
+pub fn is_managed(root: &Root) -> bool {
+    let booted = root.is_live() && root.link_facts(Path::new("/run/systemd/system")).is_ok_and(|facts| facts.is_folder());
+    booted && Bus::connect().is_ok()
+}
+
+/// What a unit does: `active`, `inactive`, `failed`, `activating`, …; `inactive` for one that systemd does not have loaded.
+///
+/// # Errors
+/// When systemd does not answer.
+pub fn active_state(unit: &str) -> io::Result<String> {
+    let mut bus = Bus::connect_for(PATIENCE)?;
+    let serial = bus.call(OBJECT, MANAGER, "GetUnit", &[unit])?;
+    let Some(path) = bus.reply(serial)?.and_then(|body| super::bus::first_text(&body)) else {
+        return Ok("inactive".to_owned());
+    };
+    let serial =
+        bus.call(&path, "org.freedesktop.DBus.Properties", "Get", &["org.freedesktop.systemd1.Unit", "ActiveState"])?;
+    let state = bus.reply(serial)?.and_then(|body| super::bus::variant_text(&body));
+    state.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("systemd does not tell the state of {unit}")))
+}
+
+/// Stops a unit and waits until it has.
+///
+/// # Errors
+/// When systemd refuses or does not answer, or it takes too long.
+pub fn stop(unit: &str) -> io::Result<()> {
+    ask("StopUnit", &[unit, "replace"])?;
+    wait(unit, |state| matches!(state, "inactive" | "failed"))
+}
+
+/// Starts a unit and waits until it has.
+///
+/// # Errors
+/// When systemd refuses or does not answer, or it takes too long, or it fails.
+pub fn start(unit: &str) -> io::Result<()> {
+    ask("StartUnit", &[unit, "replace"])?;
+    // What runs once and is over has no state of its own to wait for: its job is gone.
+    wait(unit, |state| matches!(state, "active" | "inactive" | "failed"))
+}
+
+/// Has systemd read its files anew.
+///
+/// # Errors
+/// When systemd refuses or does not answer.
+pub fn reload() -> io::Result<()> {
+    ask("Reload", &[])
+}
+
+fn ask(member: &str, arguments: &[&str]) -> io::Result<()> {
+    let mut bus = Bus::connect_for(PATIENCE)?;
+    let serial = bus.call(OBJECT, MANAGER, member, arguments)?;
+    let refused = || io::Error::other(format!("systemd refused {member} {}", arguments.first().copied().unwrap_or_default()));
+    bus.reply(serial)?.map(drop).ok_or_else(refused)
+}
+
+fn wait(unit: &str, over: impl Fn(&str) -> bool) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let state = active_state(unit)?;
+        if over(&state) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{unit} is still {state}")));
+        }
+        std::thread::sleep(PACE);
+    }
+}
+
+/// Runs a script of System V's init with one argument.
+///
+/// # Errors
+/// When it cannot be run, fails, or takes too long.
+pub fn script(name: &str, argument: &str) -> io::Result<()> {
+    let path = Path::new("/etc/init.d").join(name);
+    let mut child = Command::new(&path)
+        .arg(argument)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let deadline = Instant::now() + SCRIPT_PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return if status.success() {
+                Ok(())
+            } else {
+                Err(io::Error::other(format!("{} {argument} ended with {status}", path.display())))
+            };
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} {argument} did not end", path.display())));
+        }
+        std::thread::sleep(PACE);
+    }
+}

@@ -1,0 +1,139 @@
+//! What of a process exists nowhere else, and is gone with it: its image, memory that is a file without a name, files that were
+//! deleted while it had them open, and what the kernel tells of it.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::facts::Facts;
+use super::folder::{EntryBuffer, Folder};
+use crate::agent::platform::{Trace, TraceSource};
+
+/// The most that is kept of one text of /proc.
+const MAX_TEXT: u64 = 64 * 1024 * 1024;
+/// The texts that are kept, by what they are called and where they stand below `/proc/PID`.
+const TEXTS: [(&str, &str); 7] = [
+    ("command_line", "cmdline"),
+    ("environment", "environ"),
+    ("maps", "maps"),
+    ("status", "status"),
+    ("stat", "stat"),
+    ("cgroup", "cgroup"),
+    ("mounts", "mountinfo"),
+];
+
+/// The traces of a process, opened: they can be read to their end when it is gone, as far as they are files. The process is
+/// read through one opened folder, so that no other is mixed in that gets its number.
+///
+/// # Errors
+/// When it is gone, or may not be looked at.
+pub fn traces(pid: u32) -> io::Result<Vec<Trace>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = Folder::new(rustix::fs::openat(CWD, format!("/proc/{pid}"), flags, Mode::empty())?);
+    let mut traces = Vec::new();
+    let mut known = HashSet::new();
+    if let Some(image) = file_of(&folder, "exe", &mut known)? {
+        traces.push(Trace { name: "image".to_owned(), about: link(&folder, "exe"), source: image });
+    }
+    for (name, path) in TEXTS {
+        let text = text(&folder, path)?;
+        traces.push(Trace { name: name.to_owned(), about: format!("/proc/{pid}/{path}"), source: TraceSource::Text(text) });
+    }
+    let mut listed = String::new();
+    for fd in names(&folder, "fd")? {
+        let path = format!("fd/{fd}");
+        let target = link(&folder, &path);
+        let _ = writeln!(listed, "{fd}\t{}\t{}", target, flags_of(&folder, &fd));
+        if is_nowhere_else(&target)
+            && let Some(source) = file_of(&folder, &path, &mut known)?
+        {
+            let kind = if target.starts_with("/memfd:") { "memfd" } else { "deleted" };
+            traces.push(Trace { name: format!("{kind}-{fd}"), about: target, source });
+        }
+    }
+    traces.push(Trace {
+        name: "open_files".to_owned(),
+        about: "descriptor, what it is, flags".to_owned(),
+        source: TraceSource::Text(listed.into_bytes()),
+    });
+    // What is mapped without being open any more; only told to those with the right to checkpoint.
+    for range in names(&folder, "map_files").unwrap_or_default() {
+        let path = format!("map_files/{range}");
+        let target = link(&folder, &path);
+        if is_nowhere_else(&target)
+            && let Some(source) = file_of(&folder, &path, &mut known).unwrap_or(None)
+        {
+            traces.push(Trace { name: format!("mapped-{range}"), about: target, source });
+        }
+    }
+    let mut namespaces = String::new();
+    for name in names(&folder, "ns")? {
+        let _ = writeln!(namespaces, "{name}\t{}", link(&folder, &format!("ns/{name}")));
+    }
+    for name in ["cwd", "root"] {
+        let _ = writeln!(namespaces, "{name}\t{}", link(&folder, name));
+    }
+    traces.push(Trace {
+        name: "namespaces".to_owned(),
+        about: "namespaces, working folder and root".to_owned(),
+        source: TraceSource::Text(namespaces.into_bytes()),
+    });
+    Ok(traces)
+}
+
+fn is_nowhere_else(target: &str) -> bool {
+    target.starts_with("/memfd:") || target.ends_with(" (deleted)")
+}
+
+fn link(folder: &Folder, path: &str) -> String {
+    let read = CString::new(path).ok().and_then(|path| folder.read_link(&path).ok());
+    read.map_or_else(String::new, |target| String::from_utf8_lossy(target.as_os_str().as_bytes()).into_owned())
+}
+
+fn flags_of(folder: &Folder, fd: &str) -> String {
+    let text = text(folder, &format!("fdinfo/{fd}")).unwrap_or_default();
+    String::from_utf8_lossy(&text)
+        .lines()
+        .find_map(|line| line.strip_prefix("flags:").map(|flags| flags.trim().to_owned()))
+        .unwrap_or_default()
+}
+
+fn names(folder: &Folder, below: &str) -> io::Result<Vec<String>> {
+    let folder = folder.below(below.as_bytes())?;
+    let mut buffer = EntryBuffer::default();
+    let mut entries = folder.entries(&mut buffer);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if !entry.is_dots() {
+            names.extend(entry.name().to_str().map(ToOwned::to_owned));
+        }
+    }
+    Ok(names)
+}
+
+fn text(folder: &Folder, path: &str) -> io::Result<Vec<u8>> {
+    let file = File::from(rustix::fs::openat(folder.fd(), path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
+    let mut text = Vec::new();
+    file.take(MAX_TEXT).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Opens the regular file behind a link of /proc, once each; `None` for everything else.
+fn file_of(folder: &Folder, path: &str, known: &mut HashSet<(u64, u64)>) -> io::Result<Option<TraceSource>> {
+    let name = CString::new(path)?;
+    let Ok(facts) = Facts::of_target(folder.fd(), &name) else { return Ok(None) };
+    if !facts.is_file() || !known.insert((facts.dev, facts.inode)) {
+        return Ok(None);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::openat(folder.fd(), &name, flags, Mode::empty())?);
+    let facts = Facts::of(file.as_fd(), c"")?;
+    Ok(Some(TraceSource::File { file, size: facts.size }))
+}
