@@ -13,6 +13,7 @@ use crate::protocol::PlatformName;
 use crate::shell::{self, Input};
 
 mod complete;
+pub mod page;
 mod scripts;
 
 pub use complete::{OuterShell, Question};
@@ -21,6 +22,7 @@ pub use scripts::script;
 /// What `lrsh` is asked to do.
 #[derive(Debug, Parser)]
 #[command(name = "lrsh", version, about = "The live response shell: investigate and repair machines that may be compromised")]
+#[command(long_about = page::beginning(), after_help = "`lrsh --help` says more.", after_long_help = page::rest())]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do; without it, the shell.

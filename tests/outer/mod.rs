@@ -1,6 +1,8 @@
 //! What lrsh is to the shell outside: its completion scripts, its manual, its help.
 
 mod completion;
+mod help;
+mod manual;
 mod powershell;
 
 use std::path::Path;
