@@ -1,9 +1,11 @@
 //! What lrsh is to the shell outside: its completion scripts, its manual, its help.
 
 mod completion;
+mod definitions;
 mod help;
 mod manual;
 mod powershell;
+mod readme;
 
 use std::path::Path;
 

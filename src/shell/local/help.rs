@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::help_page;
 use crate::error::{Exit, Failure, Outcome};
-use crate::grammar::{Category, Invocation, Parameter, Row, table};
+use crate::grammar::{Category, Invocation, Row, table};
 use crate::shell::Shell;
 
 pub(super) fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
@@ -12,20 +13,36 @@ pub(super) fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
         let row = table()
             .find(name)
             .ok_or_else(|| Failure::new(Exit::NotUnderstood, "unknown_command", format!("{name} is no command")))?;
-        return if is_text { shell.answer_text(invocation, &page(row)) } else { shell.answer_object(invocation, &row) };
+        if !is_text {
+            return shell.answer_object(invocation, &row);
+        }
+        let refusal = shell.refusal(row).map_or(String::new(), |why| format!("  ({why})\n\n"));
+        return shell.answer_text(invocation, &format!("{refusal}{}", help_page::page(row)));
     }
-    let rows: Vec<&Row> = table().rows().iter().filter(|row| shell.may_run(row)).collect();
+    let rows: Vec<&Row> = table().rows().iter().filter(|row| shell.refusal(row).is_none()).collect();
     if is_text {
-        return shell.answer_text(invocation, &list(&rows));
+        return shell.answer_text(invocation, &format!("{}{}", shell.heading(), list(&rows)));
     }
     shell.answer_rows(invocation, &rows.into_iter().map(summary).collect::<Vec<_>>())
 }
 
 impl Shell {
-    /// Whether this analyst may run some form of a command on this device. Without a session everything is listed.
-    fn may_run(&self, row: &Row) -> bool {
-        let Some(session) = self.session_facts() else { return true };
-        row.platforms.contains(&session.device.platform) && row.roles().any(|role| role.is_held(&session.roles))
+    /// Why this analyst may run no form of a command on this device. Without a session nothing is known that forbids it.
+    fn refusal(&self, row: &Row) -> Option<String> {
+        let session = self.session_facts()?;
+        let platform = session.device.platform;
+        if !row.platforms.contains(&platform) {
+            return Some(format!("not to be had on {platform}"));
+        }
+        let is_held = row.roles().any(|role| role.is_held(&session.roles));
+        (!is_held).then(|| format!("needs the role {}", row.role.as_str()))
+    }
+
+    /// For whom the list is.
+    fn heading(&self) -> String {
+        let Some(session) = self.session_facts() else { return String::new() };
+        let (device, platform) = (&session.device.name, session.device.platform);
+        format!("What {} may run on {device} ({platform}), as {}:\n\n", session.analyst, session.roles.join(", "))
     }
 }
 
@@ -43,7 +60,7 @@ fn summary(row: &Row) -> Value {
     })
 }
 
-/// The commands by what they are for; those that are not there yet come last.
+/// What to type first; then the commands by what they are for, those that are not there yet last.
 fn list(rows: &[&Row]) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -57,99 +74,16 @@ fn list(rows: &[&Row]) -> String {
         }
     };
     let groups = [
-        (Category::Session, "Session and terminal"),
         (Category::Looking, "Looking"),
         (Category::Files, "Files"),
         (Category::Doing, "Doing"),
+        (Category::Session, "Session and terminal"),
     ];
     for (category, title) in groups {
         group(title, &mut rows.iter().filter(|row| row.category == category && row.since.is_none()));
     }
     group("Not there yet", &mut rows.iter().filter(|row| row.since.is_some()));
-    text.push_str("help COMMAND explains one. & runs in the background, > FILE saves, -output json for programs.\n");
+    text.push_str("help COMMAND explains one, examples first.\n\n");
+    text.push_str(help_page::EVERY_ANSWER);
     text
-}
-
-/// All about one command, examples first.
-fn page(row: &Row) -> String {
-    let mut text = format!("{}: {}\n\n", row.name, row.summary);
-    let width = row.examples.iter().map(|example| example.line.chars().count()).max().unwrap_or(0).min(48);
-    for example in &row.examples {
-        text.push_str(&format!("  {:width$}  {}\n", example.line, example.summary));
-    }
-    if !row.examples.is_empty() {
-        text.push('\n');
-    }
-    text.push_str(&format!("  {}\n", syntax(row)));
-    if !row.help.trim().is_empty() {
-        text.push_str(&format!("\n{}\n", row.help.trim()));
-    }
-    let named = |param: &Parameter| !matches!(param.name.as_str(), "output" | "match" | "columns" | "sort" | "first");
-    let mut parts: Vec<(String, String)> = Vec::new();
-    for param in row.params.iter().filter(|param| !param.hidden && named(param)) {
-        let mut about = param.summary.clone();
-        if !param.choices.is_empty() {
-            about.push_str(&format!(" ({})", param.choices.join(", ")));
-        }
-        if let Some(default) = &param.default {
-            about.push_str(&format!(" [{default}]"));
-        }
-        parts.push((param.name.clone(), about));
-    }
-    for flag in row.flags.iter().chain(row.forms.iter().flat_map(|form| &form.flags)) {
-        parts.push((format!("-{}", flag.name), flag.summary.clone()));
-    }
-    let width = parts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    if !parts.is_empty() {
-        text.push('\n');
-    }
-    for (name, about) in parts {
-        text.push_str(&format!("  {name:width$}  {about}\n"));
-    }
-    text.push('\n');
-    for line in facts(row) {
-        text.push_str(&format!("  {line}\n"));
-    }
-    text
-}
-
-fn syntax(row: &Row) -> String {
-    let mut text = row.name.clone();
-    for param in row.params.iter().filter(|param| !param.hidden) {
-        let name = &param.name;
-        let word = match (param.required, param.named_only) {
-            (true, _) => format!(" <{name}>"),
-            (false, false) => format!(" [{name}]"),
-            (false, true) => format!(" [-{name} …]"),
-        };
-        text.push_str(&word);
-    }
-    for flag in &row.flags {
-        text.push_str(&format!(" [-{}]", flag.name));
-    }
-    text
-}
-
-fn facts(row: &Row) -> Vec<String> {
-    let platforms: Vec<&str> = row.platforms.iter().map(|platform| platform.as_str()).collect();
-    let mut facts = vec![format!("platforms: {}", platforms.join(", "))];
-    if !row.aliases.is_empty() {
-        facts.push(format!("also: {}", row.aliases.join(", ")));
-    }
-    for (entity, wanted) in &row.prerequisites {
-        let of = if entity == "*" { String::new() } else { format!(" ({entity})") };
-        let must = if wanted.required { "needs" } else { "-auto runs" };
-        facts.push(format!("{must} {} first{of}", wanted.command));
-    }
-    if let Some(seconds) = row.time_limit {
-        facts.push(format!("ends after {} minutes", seconds / 60));
-    }
-    for (platform, bytes) in &row.size_limit {
-        let on = if platform == "*" { String::new() } else { format!(" on {platform}") };
-        facts.push(format!("files up to {} MB{on}", bytes >> 20));
-    }
-    if !row.see_also.is_empty() {
-        facts.push(format!("see also: {}", row.see_also.join(", ")));
-    }
-    facts
 }

@@ -8,6 +8,7 @@ mod devices;
 mod exit;
 mod fg;
 mod help;
+mod help_page;
 mod history;
 mod jobs;
 mod log;
