@@ -95,7 +95,8 @@ fn every_parameter_and_flag_is_offered_by_name() {
             let names: Vec<&str> = expected.names.iter().map(|param| param.name.as_str()).collect();
             let flags: Vec<&str> = expected.flags.iter().map(|flag| flag.name.as_str()).collect();
             let (params, own) = form.map_or((&row.params, &row.flags), |form| (&form.params, &form.flags));
-            let open = params.iter().filter(|param| !param.hidden && !(form.is_some() && param.name == row.params[0].name));
+            let is_given = |param: &Parameter| form.is_some() && param.name == row.params[0].name;
+            let open = params.iter().filter(|param| !param.hidden && !is_given(param));
             for param in open {
                 assert!(names.contains(&param.name.as_str()), "{line}: -{} is not offered", param.name);
             }

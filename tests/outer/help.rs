@@ -1,8 +1,9 @@
-//! `lrsh --help`, as a newcomer reads it.
+//! `lrsh --help`, as a newcomer reads it, and the shell's own `help`.
 
 use lrsh::cli::page;
 
 use crate::kit::home::Home;
+use crate::kit::shell;
 
 #[test]
 fn a_newcomer_is_told_what_it_is_and_what_to_type() {
@@ -47,5 +48,42 @@ fn exit_codes_are_told_alike() {
     let (_, codes) = page::SECTIONS.iter().find(|(title, _)| *title == "Exit codes").unwrap();
     for (code, about) in *codes {
         assert!(readme.contains(&format!("| {code} | {about} |")), "{code} is not in the README");
+    }
+}
+
+#[test]
+fn help_is_for_this_role_and_device() {
+    let home = shell::Home::new();
+    let name = std::process::Command::new("id").arg("-un").output().unwrap();
+    let name = String::from_utf8(name.stdout).unwrap();
+    let service = home.path().join("service");
+    std::fs::create_dir(&service).unwrap();
+    let analyst = format!("[[analyst]]\nname = \"{}\"\nroles = [\"basic\"]\n", name.trim());
+    std::fs::write(service.join("service.toml"), analyst).unwrap();
+    let before = home.batch("help\n").run().code(0).out();
+    assert!(before.contains("  remediate "), "{before}");
+    let said = home.batch("connect\nhelp\nhelp remediate\nhelp -output json\n").run().code(0).out();
+    assert!(said.starts_with(&format!("What {} may run on ", name.trim())), "{said}");
+    assert!(said.contains("(linux), as basic:") && said.contains("  processes "), "{said}");
+    assert!(!said.contains("  remediate  ") && !said.contains("\"name\": \"remediate\""), "{said}");
+    assert!(said.contains("(needs the role advanced)"), "{said}");
+}
+
+#[test]
+fn wrong_lines_suggest_the_right_one() {
+    let home = shell::Home::new();
+    let cases = [
+        ("proceses", "or processes?"),
+        ("watch_dog", "`help` lists the commands"),
+        ("dir -fulpath", "did you mean -full_path"),
+        ("processes | grep ssh", "write `processes -match ssh`"),
+        ("findfile", "for example: findfile evil.sh"),
+        ("connections -output xml", "expected table, json, csv or jsonl"),
+        ("cat a b c d", "a value with blanks is written in quotes"),
+        ("dir; cd /etc", "write one command a line"),
+    ];
+    for (line, hint) in cases {
+        let said = home.line(line).code(2).err();
+        assert!(said.contains(hint), "{line}: {said}");
     }
 }
