@@ -80,7 +80,7 @@ fn wrong_lines_suggest_the_right_one() {
         ("findfile", "for example: findfile evil.sh"),
         ("connections -output xml", "expected table, json, csv or jsonl"),
         ("cat a b c d", "a value with blanks is written in quotes"),
-        ("dir; cd /etc", "write one command a line"),
+        ("dir ; cd /etc", "write one command a line"),
     ];
     for (line, hint) in cases {
         let said = home.line(line).code(2).err();
