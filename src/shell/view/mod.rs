@@ -9,6 +9,8 @@ mod csv;
 mod diagnostic;
 mod fields;
 mod json;
+#[cfg(test)]
+mod look;
 mod object;
 mod options;
 mod progress;
