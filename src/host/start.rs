@@ -161,10 +161,10 @@ fn fits(home: &Home, running: Running) -> io::Result<PathBuf> {
 /// # Errors
 /// As for a start.
 pub fn bind_again(home: &Home, lock: &mut File) -> io::Result<UnixListener> {
+    let before = read_lock(lock)?;
     let socket = socket_path(home)?;
     let listener = UnixListener::bind(&socket).map_err(|error| about(&socket, &error))?;
-    let writable = home.root().is_some_and(|root| root.writable);
-    write_lock(lock, &Running { socket, pid: std::process::id(), protocol: PROTOCOL_VERSION, writable })?;
+    write_lock(lock, &Running { socket, ..before })?;
     Ok(listener)
 }
 

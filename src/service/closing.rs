@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::error::Answer;
 use super::policy::Analyst;
 use super::sessions::OpenSession;
+use super::shells::Shells;
 use super::state::{Service, locked, millis_between};
 use crate::protocol::SessionEventKind;
 
@@ -27,7 +28,8 @@ impl Service {
             } else if self.attached(&stored.device.id).is_none() {
                 self.inner.store.end_session(&stored.session_id, Timestamp::now(), &closed_by(SERVICE, "unreachable")).await?;
             } else {
-                self.keep_session(stored, idle);
+                let session = self.keep_session(stored, idle);
+                locked(&session.state).shells = Shells::reopened();
             }
         }
         Ok(())

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// A shell that has opened a session is given so long to open its event stream.
+/// A shell that has opened a session is given so long to open its event stream; so are those that were attached when the
+/// service died.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The shells of a session, by the names they gave themselves.
 #[derive(Default)]
 pub(super) struct Shells {
     by_name: HashMap<String, Shell>,
+    /// The session was found open by a service that has just started: nobody knows who is about to come back to it.
+    reopened: Option<Instant>,
     is_closed: bool,
 }
 
@@ -32,6 +35,11 @@ impl Shell {
 }
 
 impl Shells {
+    /// The shells of a session that has outlived its service.
+    pub(super) fn reopened() -> Self {
+        Self { reopened: Some(Instant::now()), ..Self::default() }
+    }
+
     /// A shell comes in: from now on it counts. `false` when the session is closed.
     pub(super) fn expect(&mut self, name: &str) -> bool {
         if self.is_closed {
@@ -67,12 +75,13 @@ impl Shells {
         u32::try_from(others).unwrap_or(u32::MAX)
     }
 
-    /// A shell leaves in order. How many stay.
+    /// A shell leaves in order. How many stay, with one for those that may come back.
     pub(super) fn leave(&mut self, name: Option<&str>) -> u32 {
         if let Some(shell) = name.and_then(|name| self.by_name.get_mut(name)) {
             shell.has_left = true;
         }
-        self.others(name)
+        let may_come_back = self.reopened.is_some_and(|since| since.elapsed() < PATIENCE);
+        self.others(name) + u32::from(may_come_back)
     }
 
     /// Nobody comes in any more. `false` when it was so before.
@@ -108,5 +117,12 @@ mod tests {
         assert!(shells.close() && !shells.close());
         assert!(!shells.expect("c"));
         assert!(shells.detach("a") && shells.detach("b"));
+    }
+
+    #[test]
+    fn who_leaves_right_after_a_start_may_not_be_the_last() {
+        let mut shells = Shells::reopened();
+        assert!(shells.attach("a", None));
+        assert_eq!((shells.others(Some("a")), shells.leave(Some("a"))), (0, 1));
     }
 }

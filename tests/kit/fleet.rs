@@ -79,6 +79,17 @@ impl Fleet {
         Self { runtime, service, devices, folder, _trees: trees }
     }
 
+    /// Another service takes over, as after the end of the first one's process; sockets have to be made anew.
+    pub fn start_again(&mut self, limits: Limits) {
+        let options = ServiceOptions {
+            folder: self.folder.path().join("service"),
+            policy: Policy { analysts: Vec::new(), limits },
+            links: self.devices.iter().map(|device| Arc::clone(device) as Arc<dyn AgentLink>).collect(),
+            activity: Arc::new(Activity::default()),
+        };
+        self.service = self.runtime.block_on(Service::start(options)).unwrap();
+    }
+
     /// The socket of an analyst with these roles.
     pub fn analyst(&self, name: &str, roles: &[Role]) -> PathBuf {
         let analyst = Analyst { name: name.to_owned(), roles: roles.to_vec(), pid: None };
@@ -88,6 +99,8 @@ impl Fleet {
     /// A socket at whose other end that one is, or nobody who is known.
     pub fn socket(&self, name: &str, analyst: Option<Analyst>) -> PathBuf {
         let socket = self.folder.path().join(name);
+        // That of an earlier service.
+        let _ = std::fs::remove_file(&socket);
         let _inside = self.runtime.enter();
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();
         let serving = serve(

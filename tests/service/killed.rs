@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lrsh::protocol::{Body, CommandId, Event, NewSession, Problem, SessionId, Status};
 use lrsh::shell::Starter;
-use lrsh::shell::client::{Client, CommandEvents, Trace};
+use lrsh::shell::client::{Client, CommandEvents, SessionEvents, Trace};
 use lrsh::shell::view::{Screen, ScreenOptions};
 
 use crate::kit::fleet::command;
@@ -105,6 +105,9 @@ fn whatever_is_killed_what_was_acknowledged_is_there() {
         let client = Client::new(Arc::new(starter), screen.clone(), Trace::new(home.path().join("log"), screen.clone()));
         let acknowledged: Acknowledged = Arc::default();
         let session = runtime.block_on(client.open_session(&NewSession { device: None, comment: None })).unwrap().session_id;
+        // Attached, as every shell is.
+        let mut events = runtime.block_on(SessionEvents::open(&client, &session)).unwrap();
+        let attached = runtime.spawn(async move { while events.next().await.is_ok() {} });
         let mut lost = Talking::start(home.lrsh(&["--stream"]));
         lost.say("findfile nothing-at-all /usr/share/doc &");
         lost.say("findfile * /usr/share/doc -output jsonl");
@@ -136,6 +139,7 @@ fn whatever_is_killed_what_was_acknowledged_is_there() {
         }
         drop(lost);
         check(&runtime, &client, &session, &ended, &acknowledged);
+        attached.abort();
     }
     let slowest = slowest.lock().unwrap();
     eprintln!("{posted} commands, {interrupted} interrupted, the slowest start {slowest:?}");

@@ -220,3 +220,38 @@ fn a_command_posted_twice_at_once_runs_once() {
     }
     assert_eq!(fleet.devices[0].started.load(Ordering::SeqCst) - before, 20);
 }
+
+#[test]
+fn a_session_outlives_its_service_and_who_leaves_first_does_not_end_it_for_the_others() {
+    let limits = Limits { idle_seconds: 60, ..Limits::default() };
+    let mut fleet = Fleet::new(2, limits.clone());
+    let ana = fleet.analyst("ana", &ALL);
+    let (session, other) = (fleet.open(&ana, 0), fleet.open(&ana, 1));
+    let (_, _, id) = fleet.post(&ana, &session, "dir /held");
+    let (_, _, done) = fleet.post(&ana, &session, "dir /");
+    fleet.events(&ana, &session, done);
+    until("the row of the other is there", || fleet.record(&ana, &session, id)["last_event"].as_u64() >= Some(3));
+
+    fleet.start_again(limits);
+    let ana = fleet.analyst("ana", &ALL);
+    let events = fleet.events(&ana, &session, id);
+    let kinds: Vec<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["created", "started", "rows", "completed"], "what came so far is there");
+    let record = fleet.record(&ana, &session, id);
+    assert_eq!((&record["status"], &record["errors"][0]["code"]), (&json!("interrupted"), &json!("interrupted")));
+    assert!(record["started"].is_string(), "{record}");
+    assert_eq!(status(&fleet, &ana, &session, done), "completed");
+    let (_, _, next) = fleet.post(&ana, &session, "dir /");
+    assert_eq!(fleet.record(&ana, &session, next)["number"], 4);
+
+    // Two shells were attached; one is quicker to come back, and leaves.
+    let body = json!({"reason": "exit"});
+    let leave =
+        |session: &str| fleet.call_as(&ana, Some("quick"), "POST", &format!("/sessions/{session}/close"), Some(&body)).1;
+    assert_eq!(leave(&session)["state"], "open");
+    let (_, attached) = fleet.call_as(&ana, Some("slow"), "POST", "/sessions", Some(&json!({"device": "device-0"})));
+    assert_eq!((&attached["session_id"], &attached["attached"]), (&json!(session), &json!(true)));
+    // By a word it ends all the same.
+    let (_, closed) = fleet.call_as(&ana, Some("quick"), "POST", &format!("/sessions/{other}/close"), Some(&json!({})));
+    assert_eq!(closed["state"], "closed");
+}

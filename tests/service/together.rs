@@ -139,12 +139,10 @@ fn a_shell_that_leaves_cancels_its_own_jobs_alone() {
     leaves.line("exit");
     assert_eq!(leaves.end(), 0);
 
+    until("its own job is cancelled", || rows(&home, "log")[2]["status"] == "cancelled");
     stays.say("jobs -output jsonl");
     let job = stays.hear();
     assert_eq!((job["command_id"].clone(), job["status"].as_str()), (theirs, Some("running")));
-    stays.say("log -match cancelled -output jsonl");
-    let cancelled = stays.hear();
-    assert_eq!((cancelled["id"].as_u64(), cancelled["status"].as_str()), (Some(3), Some("cancelled")));
     stays.say(&format!("cancel {}", job["number"]));
     let _ = stays.line();
     // The end of its job makes the batch's own end.
@@ -201,4 +199,27 @@ fn limits_of_service_toml_hold_and_one_it_does_not_know_is_named() {
     assert_eq!(rows(&home, "sessions")[0]["closed_by"], "the service (idle)");
     shell.say("session");
     assert_eq!(shell.end(), Some(3));
+}
+
+#[test]
+fn an_analyst_with_fewer_roles_is_shown_and_given_no_more() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("service")).unwrap();
+    let user = lrsh::host::start::user_name(rustix::process::geteuid().as_raw());
+    let policy = format!("[[analyst]]\nname = \"{user}\"\nroles = [\"basic\"]\n");
+    std::fs::write(home.path().join("service/service.toml"), policy).unwrap();
+    // Help knows the roles once there is a session.
+    let output = home.lrsh(&["-c", "session -output jsonl", "-c", "help -output jsonl"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut help: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(help.remove(0)["roles"], serde_json::json!(["basic"]));
+    let names: Vec<&str> = help.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"processes") && names.contains(&"settings"), "{names:?}");
+    assert!(!names.contains(&"library") && !names.contains(&"remediate") && !names.contains(&"registry"), "{names:?}");
+    for line in ["settings live_response off", "library"] {
+        let output = home.lrsh(&["-c", line]).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(3) && error.contains("role"), "{line}: {error}");
+    }
+    assert!(rows(&home, "settings").iter().all(|row| row["value"] == "on"));
 }

@@ -1,5 +1,6 @@
 //! Finding a command: under way in memory, ended in the store and its spool.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,13 +58,19 @@ impl Service {
 
     /// The record of a session's command by number, id, or a unique start of the id.
     pub(in crate::service) async fn find_record(&self, session: &OpenSession, which: &str) -> Answer<CommandRecord> {
+        let live = self.live_commands();
         let records = self.inner.store.commands(&session.id).await?;
-        pick(records, which).map(|record| self.fresh(record))
+        pick(records, which).map(|record| self.fresh(&live, record))
     }
 
-    /// The record as it is now, when the command is under way.
-    pub(in crate::service) fn fresh(&self, record: CommandRecord) -> CommandRecord {
-        match self.live_command(record.command_id) {
+    /// The commands that are under way now: asked for before the store is, so that none ends unseen between the two.
+    pub(in crate::service) fn live_commands(&self) -> HashMap<CommandId, Arc<Command>> {
+        locked(&self.inner.commands).clone()
+    }
+
+    /// The record as it is now, when the command is or was just under way.
+    pub(in crate::service) fn fresh(&self, live: &HashMap<CommandId, Arc<Command>>, record: CommandRecord) -> CommandRecord {
+        match live.get(&record.command_id).cloned().or_else(|| self.live_command(record.command_id)) {
             Some(live) => {
                 let mut record = live.record().clone();
                 record.last_event = live.stream.count();

@@ -72,8 +72,9 @@ pub(super) async fn list(
     if service.inner.store.session(&id).await?.is_none() {
         return Err(Refusal::not_found(format!("there is no session {sid}")).about("session"));
     }
+    let live = service.live_commands();
     let records = service.inner.store.commands(&id).await?;
-    Ok(Json(records.into_iter().map(|record| service.fresh(record)).collect()))
+    Ok(Json(records.into_iter().map(|record| service.fresh(&live, record)).collect()))
 }
 
 /// One command of a session's log.
@@ -115,8 +116,9 @@ pub(super) async fn everywhere(
     _caller: BasicCaller,
     Query(which): Query<Which>,
 ) -> Answer<Json<Vec<CommandRecord>>> {
+    let live = service.live_commands();
     let records = service.inner.store.commands_everywhere(which.device.as_deref(), EVERYWHERE).await?;
-    Ok(Json(records.into_iter().map(|record| service.fresh(record)).collect()))
+    Ok(Json(records.into_iter().map(|record| service.fresh(&live, record)).collect()))
 }
 
 /// The command of any session by id, or a unique start of the id.
@@ -132,9 +134,10 @@ pub(super) async fn anywhere(
     _caller: BasicCaller,
     Path(cid): Path<String>,
 ) -> Answer<Json<CommandRecord>> {
+    let live = service.live_commands();
     let mut found = service.inner.store.commands_from(&cid.to_ascii_lowercase()).await?;
     match found.len() {
-        1 => Ok(Json(service.fresh(found.swap_remove(0)))),
+        1 => Ok(Json(service.fresh(&live, found.swap_remove(0)))),
         0 => Err(Refusal::not_found(format!("there is no command {cid} in any session")).about("command_id")),
         _ => Err(Refusal::bad("ambiguous", format!("{cid} is the start of several commands")).about("command_id")),
     }
@@ -142,8 +145,9 @@ pub(super) async fn anywhere(
 
 /// The command of a session by number, id, or a unique start of the id.
 pub(super) async fn find(service: &Service, sid: &str, cid: &str) -> Answer<CommandRecord> {
+    let live = service.live_commands();
     let records = service.inner.store.commands(&session_id(sid)?).await?;
-    pick(records, cid).map(|record| service.fresh(record))
+    pick(records, cid).map(|record| service.fresh(&live, record))
 }
 
 /// Why a command is stopped.
