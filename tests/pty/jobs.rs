@@ -240,20 +240,20 @@ fn ten_jobs_that_end_together_lose_no_line() {
 }
 
 #[test]
-fn a_bar_survives_another_size_of_the_terminal() {
+fn a_bar_takes_the_width_that_the_terminal_has_now() {
     let desk = Desk::new();
-    let shell = desk.shell();
-    desk.begin(&shell);
-    for (rows, columns) in [(12, 50), (30, 200), (24, 80)] {
-        shell.resize(rows, columns);
-        shell.until("a bar of that width", |screen| {
-            let bars: Vec<&str> = screen.lines().filter(|line| line.contains("GiB")).collect();
-            bars.len() == 1 && bars[0].trim_end().chars().count() <= usize::from(columns)
-        });
-    }
+    let shell = Pty::start(desk.home.path(), &[], 24, 60);
+    shell.prompt();
+    let bars = |screen: &str| screen.lines().filter(|line| line.contains("GiB")).count();
+    shell.line(&desk.long());
+    shell.until("a narrow bar", |screen| screen.contains("% ") && bars(screen) == 1);
+    shell.resize(30, 140);
+    shell.until("a wide one in its place", |screen| screen.contains("GiB/s") || screen.contains("MiB/s") && bars(screen) == 1);
+    shell.resize(24, 60);
+    shell.until("a narrow one again", |screen| screen.trim_end().ends_with("left") && screen.contains("% "));
     shell.keys(CTRL_C);
-    let screen = shell.expect("[2] cancelled; the device confirmed");
-    assert!(!screen.contains("GiB"), "{screen}");
+    shell.expect("[2] cancelled; the device confirmed");
+    shell.expect("exit 130");
     leave(shell);
 }
 

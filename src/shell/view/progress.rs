@@ -93,7 +93,12 @@ impl Bars {
             bar.bar.set_length(total);
         }
         let text = clean::line(&progress.text);
-        let label = if look.sized && !text.is_empty() { format!("{text}: {label}") } else { label.to_owned() };
+        // What the line names already is not said twice.
+        let label = if look.sized && !text.is_empty() && !label.contains(text.as_ref()) {
+            format!("{text}: {label}")
+        } else {
+            label.to_owned()
+        };
         bar.bar.set_prefix(cut(&label, look.room_for_label(width)).unwrap_or(label));
         bar.bar.set_message(text.into_owned());
         bar.bar.set_position(progress.done);
