@@ -83,7 +83,7 @@ impl Fleet {
     pub fn start_again(&mut self, limits: Limits) {
         let options = ServiceOptions {
             folder: self.folder.path().join("service"),
-            policy: Policy { analysts: Vec::new(), limits },
+            policy: Policy { analysts: Vec::new(), limits, signing_keys: Vec::new() },
             links: self.devices.iter().map(|device| Arc::clone(device) as Arc<dyn AgentLink>).collect(),
             activity: Arc::new(Activity::default()),
         };
