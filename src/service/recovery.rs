@@ -24,6 +24,7 @@ impl Service {
             record.last_event = stream.count();
             if let Some(completed) = stream.completed() {
                 end(&mut record, &completed, Timestamp::now());
+                stream.close();
             } else {
                 for effect in recovered.remove(&record.command_id).unwrap_or_default() {
                     if !has_effect(&stream, effect.effect_id) {

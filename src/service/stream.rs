@@ -163,6 +163,11 @@ impl Stream {
         n
     }
 
+    /// Nothing more is added: the spool may go when its time has come.
+    pub(super) fn close(&self) {
+        self.spools.ended(&self.path, self.locked().spool.bytes());
+    }
+
     /// The number of the newest event.
     pub(super) fn count(&self) -> u64 {
         self.locked().count

@@ -48,22 +48,27 @@ impl Home {
 
     /// Starts its service, which stays for as long as the connection is held.
     pub fn hold(&self) -> (PathBuf, UnixStream) {
-        loop {
-            let started = self.lrsh(&["paths", "socket", "--start"]).output().unwrap();
-            assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-            let socket = PathBuf::from(String::from_utf8(started.stdout).unwrap().trim());
-            // One that ends in this very moment takes no connection, or closes it.
-            let Ok(mut stream) = UnixStream::connect(&socket) else { continue };
-            let asked = stream.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: lrsh\r\n\r\n");
-            if asked.is_ok() && stream.read(&mut [0; 16]).is_ok_and(|read| read > 0) {
-                return (socket, stream);
-            }
-        }
+        held(|| self.lrsh(&["paths", "--start", "socket"]))
     }
 
     /// The socket of the service that runs.
     pub fn socket(&self) -> PathBuf {
         lrsh::host::start::running(&self.home()).unwrap().unwrap().socket
+    }
+}
+
+/// Starts a service with a command that prints its socket; it stays for as long as the connection is held.
+pub fn held(start: impl Fn() -> Command) -> (PathBuf, UnixStream) {
+    loop {
+        let started = start().output().unwrap();
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        let socket = PathBuf::from(String::from_utf8(started.stdout).unwrap().trim());
+        // One that ends in this very moment takes no connection, or closes it.
+        let Ok(mut stream) = UnixStream::connect(&socket) else { continue };
+        let asked = stream.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: lrsh\r\n\r\n");
+        if asked.is_ok() && stream.read(&mut [0; 16]).is_ok_and(|read| read > 0) {
+            return (socket, stream);
+        }
     }
 }
 

@@ -3,12 +3,14 @@
 mod crowd;
 mod curl;
 mod errors;
+mod faults;
 mod killed;
 mod library;
 mod limits;
 mod openapi;
 mod roles;
 mod run;
+mod schema;
 mod spool;
 mod start;
 mod streams;

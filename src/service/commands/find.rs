@@ -59,7 +59,7 @@ impl Service {
     /// The record of a session's command by number, id, or a unique start of the id.
     pub(in crate::service) async fn find_record(&self, session: &OpenSession, which: &str) -> Answer<CommandRecord> {
         let live = self.live_commands();
-        let records = self.inner.store.commands(&session.id).await?;
+        let records = self.inner.store.named(&session.id, which).await?;
         pick(records, which).map(|record| self.fresh(&live, record))
     }
 

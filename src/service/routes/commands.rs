@@ -10,6 +10,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
+use super::document::EventMessage;
 use super::events::sse;
 use super::{BasicCaller, Given, Posted, session_id};
 use crate::protocol::link::{FileRefusal, FileRequest};
@@ -27,7 +28,7 @@ const EVERYWHERE: u32 = 10_000;
     params(("sid" = String, Path, description = "`CLR` and a UUID.")),
     request_body = NewCommand,
     responses(
-        (status = 200, description = "The command's events, up to `completed`.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The command's events, up to `completed`.", body = EventMessage, content_type = "text/event-stream"),
         (status = 400, description = "The path, the body or the line is not understood, or they disagree."),
         (status = 403, description = "A role is missing, or another analyst holds the session."),
         (status = 404, description = "There is no such open session."),
@@ -146,7 +147,7 @@ pub(super) async fn anywhere(
 /// The command of a session by number, id, or a unique start of the id.
 pub(super) async fn find(service: &Service, sid: &str, cid: &str) -> Answer<CommandRecord> {
     let live = service.live_commands();
-    let records = service.inner.store.commands(&session_id(sid)?).await?;
+    let records = service.inner.store.named(&session_id(sid)?, cid).await?;
     pick(records, cid).map(|record| service.fresh(&live, record))
 }
 

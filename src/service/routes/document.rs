@@ -17,6 +17,28 @@ use crate::protocol::{
     Text,
 };
 
+/// A server-sent event of a command.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the shape is told; events are written as they are")]
+pub(super) struct EventMessage {
+    /// Its number.
+    id: String,
+    /// The JSON of an `Event`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// A server-sent event of a session.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the shape is told; events are written as they are")]
+pub(super) struct SessionEventMessage {
+    /// Its number.
+    id: String,
+    /// The JSON of a `SessionEvent`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
 /// One event of a command: the `data` of a server-sent event whose `id` is `n`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the shape is told; the service passes events on as it gets them")]

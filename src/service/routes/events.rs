@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::document::{EventMessage, SessionEventMessage};
 use super::{BasicCaller, session_id};
 use crate::service::error::{Answer, Refusal};
 use crate::service::sessions::OpenSession;
@@ -47,7 +48,7 @@ impl After {
         ("last-event-id" = Option<u64>, Header, description = "The same, where `after` is not given."),
     ),
     responses(
-        (status = 200, description = "The events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events.", body = EventMessage, content_type = "text/event-stream"),
         (status = 400, description = "Several commands are meant, or the path or `after` is not understood."),
         (status = 404, description = "There is no such command."),
     ))]
@@ -185,7 +186,7 @@ impl Reader {
         ("last-event-id" = Option<u64>, Header, description = "The same, where `after` is not given."),
     ),
     responses(
-        (status = 200, description = "The events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events.", body = SessionEventMessage, content_type = "text/event-stream"),
         (status = 400, description = "The path or `after` is not understood."),
         (status = 403, description = "Another analyst holds the session."),
         (status = 404, description = "There is no such open session."),

@@ -100,7 +100,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
             .map_err(|_| Refusal::forbidden("role", "the caller is not known"))?;
         let analyst = peer.0.ok_or_else(|| Refusal::forbidden("role", "the caller is not one of this service's analysts"))?;
         let shell = parts.headers.get(SHELL_HEADER).and_then(|value| value.to_str().ok());
-        let shell = shell.filter(|shell| shell.len() <= 64).map(str::to_owned);
+        let shell = shell.filter(|shell| (1..=64).contains(&shell.len())).map(str::to_owned);
         Ok(Self { analyst, shell })
     }
 }

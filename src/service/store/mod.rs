@@ -178,6 +178,35 @@ impl Store {
         rows.iter().map(command_of).collect()
     }
 
+    /// The commands of a session that a number means, else the first two whose id begins so: enough to tell one from several.
+    /// The log may hold thousands; it is not read for one.
+    pub(super) async fn named(&self, session: &SessionId, which: &str) -> Result<Vec<CommandRecord>> {
+        if let Ok(number) = which.parse::<u64>() {
+            let rows = sqlx::query("SELECT * FROM commands WHERE session_id = $1 AND number = $2")
+                .bind(session.as_str())
+                .bind(int(number))
+                .fetch_all(&self.pool)
+                .await?;
+            if !rows.is_empty() {
+                return rows.iter().map(command_of).collect();
+            }
+        }
+        let start = which.to_ascii_lowercase();
+        if start.is_empty() || !start.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+            return Ok(Vec::new());
+        }
+        // As in `commands_from`.
+        let rows = sqlx::query(
+            "SELECT * FROM commands WHERE session_id = $1 AND command_id >= $2 AND command_id < $3 ORDER BY command_id LIMIT 2",
+        )
+        .bind(session.as_str())
+        .bind(&start)
+        .bind(format!("{start}g"))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(command_of).collect()
+    }
+
     /// The commands that had not ended when the service did.
     pub(super) async fn unfinished(&self) -> Result<Vec<CommandRecord>> {
         let rows = sqlx::query("SELECT * FROM commands WHERE status IN ('pending', 'running') ORDER BY created")
