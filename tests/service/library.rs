@@ -3,10 +3,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::kit::need::rounds;
 use crate::kit::shell::Home;
 
 const MIB: usize = 1 << 20;
@@ -245,4 +247,83 @@ fn content_that_was_altered_in_the_folder_is_not_handed_out() {
     assert!(!home.work().join("out").exists());
     home.line("library add a -overwrite").code(0);
     assert_eq!(home.line("library show a").code(0).out(), "echo one");
+}
+
+/// The process of the service of a home.
+fn service_pid(home: &Home) -> u32 {
+    let is_service = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().ends_with(b"\0embedded\0");
+    home.processes().into_iter().find(is_service).unwrap()
+}
+
+#[test]
+fn an_upload_that_its_service_does_not_live_to_see_leaves_nothing() {
+    let home = Home::new();
+    for round in 0..rounds().div_ceil(5) {
+        let service = Service::of(&home);
+        let mut stream = service.begin("PUT", "/library/a", "content-length: 100000\r\nexpect: 100-continue\r\n");
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut String::new()).unwrap();
+        stream.write_all(&content(1000 + 7000 * round as usize)).unwrap();
+        // What is kept under a name that the store does not know: killed between the two.
+        std::fs::write(home.path().join("service/library").join("0".repeat(64)), "x").unwrap();
+        std::process::Command::new("kill").args(["-9", &service_pid(&home).to_string()]).status().unwrap();
+        // The socket's end says that it is gone.
+        let _ = stream.read_to_end(&mut Vec::new());
+        drop(service);
+        drop(Service::of(&home));
+        assert!(contents(&home).is_empty(), "{:?}", contents(&home));
+    }
+    assert_eq!(home.line("library -output json").code(0).json(), serde_json::json!([]));
+}
+
+#[test]
+fn an_upload_whose_shell_is_killed_leaves_nothing() {
+    let home = Home::new();
+    let service = Service::of(&home);
+    std::fs::write(home.work().join("large"), vec![7; 100 * MIB]).unwrap();
+    let mut shell =
+        home.command().args(["-c", "library add large"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Its first bytes have come, or all of them on a machine that is faster than this.
+    while contents(&home).is_empty() {
+        std::thread::yield_now();
+    }
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    while service.call("PUT", "/library/large?sha256=00", "", b"x").1["error"]["code"] == "busy" {
+        std::thread::yield_now();
+    }
+    let rows = home.line("library -output json").code(0).json();
+    assert_eq!(contents(&home).len(), rows.as_array().unwrap().len(), "{:?} {rows}", contents(&home));
+    assert!(contents(&home).iter().all(|name| name.len() == 64), "{:?}", contents(&home));
+}
+
+#[test]
+fn an_upload_that_nobody_sends_is_cancelled_like_any_command() {
+    let home = Home::new();
+    let service = Service::of(&home);
+    let json = "content-type: application/json\r\n";
+    let (_, session) = service.call("POST", "/sessions", json, b"{}");
+    let sid = session["session_id"].as_str().unwrap();
+    let id = "0198d0a0-0000-7000-8000-000000000001";
+    let post = serde_json::json!({"command_id": id, "raw_command_line": "library add /x/a", "command_definition_id": "library",
+        "params": [{"param_id": "action", "value": "add"}, {"param_id": "file", "value": "/x/a"}], "flags": [],
+        "current_directory": "/", "background_mode": false})
+    .to_string();
+    let commands = format!("/sessions/{sid}/commands");
+    let mut stream = service.begin("POST", &commands, &format!("{json}content-length: {}\r\n", post.len()));
+    stream.write_all(post.as_bytes()).unwrap();
+    let mut events = BufReader::new(stream);
+    let mut line = String::new();
+    // The first progress says that the name is taken.
+    while !line.contains("\"progress\"") {
+        line.clear();
+        assert!(events.read_line(&mut line).unwrap() > 0, "no progress");
+    }
+    assert_eq!(service.call("PUT", "/library/a", "", b"x").1["error"]["code"], "busy");
+    let other = "/library/b?command_id=0198d0a0-0000-7000-8000-000000000001";
+    assert_eq!(service.call("PUT", other, "", b"x").1["error"]["code"], "ended", "it waits for another name");
+    assert_eq!(service.call("POST", &format!("{commands}/{id}/cancel"), json, b"{}").0, 200);
+    let mut rest = String::new();
+    events.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("nothing was added") && rest.contains("\"status\":\"cancelled\""), "{rest}");
+    assert_eq!(service.call("PUT", "/library/a", "", b"x").0, 200, "the name is free again");
 }

@@ -11,6 +11,7 @@ use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::hexdump::HexDump;
 use crate::agent::path::{key, problem};
 use crate::agent::targets::Targets;
+use crate::protocol::text::Pieces;
 use crate::protocol::{Problem, StreamName};
 
 /// What is shown of a file when nothing else is asked for.
@@ -212,35 +213,24 @@ fn read(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 /// Tells bytes as they are or as a dump; no character is cut in two between events.
 struct Out {
     dump: Option<HexDump>,
-    held: Vec<u8>,
+    text: Pieces,
 }
 
 impl Out {
     fn new(hex: bool, from: u64) -> Self {
-        Self { dump: hex.then(|| HexDump::new(from)), held: Vec::new() }
+        Self { dump: hex.then(|| HexDump::new(from)), text: Pieces::default() }
     }
 
     fn tell(&mut self, ctx: &mut Context, chunk: &[u8]) -> VerbResult {
-        if let Some(dump) = &mut self.dump {
-            let lines = dump.lines(chunk);
-            return if lines.is_empty() { Ok(()) } else { ctx.text(StreamName::Stdout, lines.as_bytes()) };
-        }
-        self.held.extend_from_slice(chunk);
-        let whole = match std::str::from_utf8(&self.held) {
-            // Only what could still become a character is held back.
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            _ => self.held.len(),
+        let piece = match &mut self.dump {
+            Some(dump) => dump.lines(chunk).into_bytes(),
+            None => self.text.take(chunk),
         };
-        let rest = self.held.split_off(whole);
-        if !self.held.is_empty() {
-            ctx.text(StreamName::Stdout, &self.held)?;
-        }
-        self.held = rest;
-        Ok(())
+        if piece.is_empty() { Ok(()) } else { ctx.text(StreamName::Stdout, &piece) }
     }
 
-    fn end(self, ctx: &mut Context) -> VerbResult {
-        let last = self.dump.map_or(self.held, |dump| dump.end().into_bytes());
+    fn end(mut self, ctx: &mut Context) -> VerbResult {
+        let last = self.dump.map_or_else(|| self.text.end(), |dump| dump.end().into_bytes());
         if last.is_empty() { Ok(()) } else { ctx.text(StreamName::Stdout, &last) }
     }
 }

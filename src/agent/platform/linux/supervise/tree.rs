@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 
 /// How long between two looks at processes that are ending.
@@ -78,9 +79,12 @@ impl Tree {
 pub(super) fn send(pid: u32, signal: Signal) {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     // One that has ended meanwhile needs none.
-    if let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        let _ = rustix::process::pidfd_send_signal(process, signal);
-    }
+    let _ = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => rustix::process::pidfd_send_signal(process, signal),
+        // Before Linux 5.3 there is only the number.
+        Err(Errno::NOSYS) => rustix::process::kill_process(pid, signal),
+        Err(error) => Err(error),
+    };
 }
 
 /// Every living process that this one, or one below it, has started or inherited.
