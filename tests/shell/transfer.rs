@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::kit::home::Home;
-use crate::kit::need::rounds;
+use crate::kit::need::{need, rounds};
 
 /// A guard against hanging, nothing else.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -128,4 +128,123 @@ fn killed_again_and_again_it_ends_with_the_right_bytes_and_sends_none_twice() {
         whole += 1;
     }
     assert_eq!(std::fs::read_dir(&to).unwrap().count(), 0, "no part is left");
+}
+
+/// Runs one getfile into a folder; its row.
+fn fetched(home: &Home, path: &str, to: &Path, flags: &str) -> Value {
+    let line = format!("getfile {path} -to {}/ {flags} -output json", to.display());
+    let ran = home.lrsh(&["-c", &line]).output().unwrap();
+    let err = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{path}: {err}");
+    serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {err}"))
+}
+
+fn saved(row: &Value) -> std::path::PathBuf {
+    row["saved_as"].as_str().unwrap().into()
+}
+
+#[test]
+fn whatever_can_be_read_to_its_end_arrives() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let to = folder.path().join("to");
+    std::fs::create_dir(&to).unwrap();
+
+    std::fs::write(at("empty"), "").unwrap();
+    let row = fetched(&home, &at("empty"), &to, "");
+    assert_eq!((&row["size"], length(&saved(&row))), (&0.into(), 0));
+
+    // Holes stay holes.
+    let sparse = std::fs::File::create(at("sparse")).unwrap();
+    sparse.set_len(64 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"island", 5 << 20).unwrap();
+    let row = fetched(&home, &at("sparse"), &to, "");
+    assert_eq!(sha256(&std::fs::read(saved(&row)).unwrap()), sha256(&std::fs::read(at("sparse")).unwrap()));
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(saved(&row)).unwrap());
+    assert!(blocks * 512 < 1 << 20, "{blocks} blocks");
+
+    std::os::unix::fs::symlink(at("sparse"), at("link")).unwrap();
+    let row = fetched(&home, &at("link"), &to, "");
+    assert!(row["notes"].to_string().contains("a link to"), "{row}");
+
+    let row = fetched(&home, "/proc/version", &to, "");
+    assert_eq!(std::fs::read(saved(&row)).unwrap(), std::fs::read("/proc/version").unwrap());
+
+    // What runs is fetched though its file is gone.
+    std::fs::copy("/bin/sleep", at("gone")).unwrap();
+    let mut runs = Command::new(at("gone")).arg("600").spawn().unwrap();
+    let image = std::fs::read(at("gone")).unwrap();
+    std::fs::remove_file(at("gone")).unwrap();
+    let row = fetched(&home, &format!("/proc/{}/exe", runs.id()), &to, "");
+    runs.kill().unwrap();
+    runs.wait().unwrap();
+    assert_eq!(sha256(&std::fs::read(saved(&row)).unwrap()), sha256(&image));
+    assert!(row["notes"].to_string().contains("which is no longer there"), "{row}");
+}
+
+#[test]
+fn what_cannot_be_fetched_is_refused_with_its_reason() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    assert!(Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+    std::fs::File::create(at("large")).unwrap().set_len((3 << 30) + 1).unwrap();
+    let check = |path: &str, why: &str| {
+        let ran = home.lrsh(&["-c", &format!("getfile {path}")]).output().unwrap();
+        let err = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.code().is_some_and(|code| code == 1 || code == 3) && err.contains(why), "{path}: {ran:?}");
+    };
+    check(&at(""), "it is a folder");
+    check(&at("fifo"), "it is a FIFO");
+    check(&at("socket"), "it is a socket");
+    check("/dev/zero", "it is a character device");
+    check(&at("large"), "larger than the 3221225472 bytes");
+    check(&at("none"), "there is no such file");
+}
+
+#[test]
+fn a_file_that_was_replaced_between_two_tries_begins_again_and_is_told() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (source, to) = (folder.path().join("source"), folder.path().join("to"));
+    std::fs::create_dir(&to).unwrap();
+    let mut seed = 7;
+    std::fs::write(&source, noise(80 << 20, &mut seed)).unwrap();
+    let line = format!("getfile {} -to {}/", source.display(), to.display());
+    let mut shell = home.lrsh(&["-c", &line]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(grows_to(&to.join("source.part"), 1 << 20, &mut shell), "it ended too early");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    let other = noise(1 << 20, &mut seed);
+    std::fs::write(folder.path().join("other"), &other).unwrap();
+    std::fs::rename(folder.path().join("other"), &source).unwrap();
+    let ran = home.lrsh(&["-c", &line]).output().unwrap();
+    let err = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && err.contains("is another file now, or was changed, since"), "{err}");
+    assert!(std::fs::read(to.join("source")).unwrap() == other);
+}
+
+#[test]
+fn an_archive_opens_elsewhere_with_the_known_password() {
+    if !need(&["7z"]) {
+        return;
+    }
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (source, to) = (folder.path().join("evil.bin"), folder.path().join("to"));
+    std::fs::create_dir(&to).unwrap();
+    let content = noise(3 << 20, &mut 99);
+    std::fs::write(&source, &content).unwrap();
+    let row = fetched(&home, &source.display().to_string(), &to, "-zip");
+    let open = |password: &str| {
+        let mut command = Command::new("7z");
+        command.args(["x", "-y", &format!("-p{password}"), &format!("-o{}", to.display())]).arg(saved(&row));
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    };
+    assert!(!open("guessed"));
+    std::fs::remove_file(to.join("evil.bin")).unwrap_or_default();
+    assert!(open("infected"));
+    assert!(std::fs::read(to.join("evil.bin")).unwrap() == content);
 }

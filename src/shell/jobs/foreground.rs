@@ -11,11 +11,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::prior::Prior;
+use super::words::{line_of, receipt_text, say_end, state_of};
 use super::{End, Group, Heard, Job, Parked};
-use crate::error::{Exit, Failure, Outcome};
+use crate::error::{Failure, Outcome};
 use crate::host::signals::{Asked, Signals};
 use crate::host::terminal::Quiet;
-use crate::protocol::{Body, Event, Progress, Receipt, Status};
+use crate::protocol::{Body, Event, Progress, Status};
 use crate::shell::view::{Next, Rendering, Screen};
 
 /// How long a receipt is waited for.
@@ -196,7 +197,7 @@ impl Look<'_> {
                     }
                     Asked::Suspend => {
                         if self.leave() {
-                            self.screen.message(&line_of(self.job, "Running"));
+                            self.screen.message(&line_of(self.job, &state_of(self.job)));
                             return Ok(Seen::Left);
                         }
                     }
@@ -366,59 +367,4 @@ pub(in crate::shell) fn written(error: &io::Error) -> Failure {
     } else {
         Failure::here("output", format!("the answer cannot be written: {error}"))
     }
-}
-
-/// Says how a job ended, where that is not what everybody expects.
-pub(super) fn say_end(screen: &Screen, job: &Job, end: &End) {
-    let (number, line) = (job.number(), &job.line);
-    match end {
-        End::Lost(failure) if failure.exit == Exit::BrokenPipe => {}
-        End::Lost(failure) => screen.error(&failure.problem),
-        End::Completed(completed, _) => {
-            for problem in completed.errors.iter().take(20) {
-                screen.error(problem);
-            }
-            if completed.errors.len() > 20 {
-                screen.message(&format!("and {} more errors: status {number} -output json", completed.errors.len() - 20));
-            }
-            match completed.status {
-                Status::Expired => screen.message(&format!("[{number}] {line}: ended by its time limit")),
-                Status::Interrupted if completed.errors.is_empty() => {
-                    screen.message(&format!("[{number}] {line}: interrupted; a process that carried it ended"));
-                }
-                Status::Failed if completed.errors.is_empty() => screen.message(&format!("[{number}] {line}: failed")),
-                _ => {}
-            }
-        }
-    }
-}
-
-/// The line that tells of a job in the background, as the reference's shell writes it.
-pub(in crate::shell) fn line_of(job: &Job, state: &str) -> String {
-    format!("[{}]   ({state})   {}", job.number(), job.line)
-}
-
-/// How a job stands, in the words of such a line.
-pub(in crate::shell) fn state_of(job: &Job) -> String {
-    match job.facts().end {
-        None => "Running".to_owned(),
-        Some(End::Lost(failure)) => format!("Failed: {failure}"),
-        Some(End::Completed(completed, _)) => {
-            let word = completed.status.as_str();
-            let mut letters = word.chars();
-            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-        }
-    }
-}
-
-fn receipt_text(number: u64, receipt: &Receipt) -> String {
-    let confirmed =
-        if receipt.confirmed { "the device confirmed" } else { "the device has not confirmed and may still finish this" };
-    let mut text = format!("[{number}] cancelled; {confirmed}");
-    for (title, list) in [("done", &receipt.done), ("not done", &receipt.not_done)] {
-        if !list.is_empty() {
-            text.push_str(&format!("\n  {title}: {}", list.join("; ")));
-        }
-    }
-    text
 }

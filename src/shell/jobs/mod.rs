@@ -10,6 +10,7 @@ mod group;
 mod prior;
 mod replay;
 mod task;
+mod words;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,9 +20,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use foreground::{Attention, Seen, Sight};
-pub(super) use foreground::{GROUP, line_of, state_of, written};
+pub(super) use foreground::{GROUP, written};
 pub use group::Group;
 pub use task::Start;
+pub(super) use words::{line_of, state_of};
 
 use super::client::Client;
 use super::view::Rendering;

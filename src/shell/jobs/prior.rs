@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc;
 
-use super::foreground::{say_end, written};
+use super::foreground::written;
+use super::words::say_end;
 use super::{End, Heard, Job, Start};
 use crate::error::{Failure, Outcome};
 use crate::grammar::{OutputFormat, Reading, read};

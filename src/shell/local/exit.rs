@@ -11,7 +11,7 @@ pub(super) async fn run(shell: &mut Shell, _invocation: &Invocation) -> Outcome<
         if !running.is_empty() && !shell.warned {
             shell.warned = true;
             for job in &running {
-                shell.screen.message(&jobs::line_of(job, "Running"));
+                shell.screen.message(&jobs::line_of(job, &jobs::state_of(job)));
             }
             shell.screen.message("these still run: exit again cancels them and leaves");
             return Ok(Exit::Done);

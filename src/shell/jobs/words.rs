@@ -1,0 +1,62 @@
+//! What is said of a job beside its answer.
+
+use super::{End, Job};
+use crate::error::Exit;
+use crate::protocol::{Receipt, Status};
+use crate::shell::view::Screen;
+
+/// Says how a job ended, where that is not what everybody expects.
+pub(super) fn say_end(screen: &Screen, job: &Job, end: &End) {
+    let (number, line) = (job.number(), &job.line);
+    match end {
+        End::Lost(failure) if failure.exit == Exit::BrokenPipe => {}
+        End::Lost(failure) => screen.error(&failure.problem),
+        End::Completed(completed, _) => {
+            for problem in completed.errors.iter().take(20) {
+                screen.error(problem);
+            }
+            if completed.errors.len() > 20 {
+                screen.message(&format!("and {} more errors: status {number} -output json", completed.errors.len() - 20));
+            }
+            match completed.status {
+                Status::Expired => screen.message(&format!("[{number}] {line}: ended by its time limit")),
+                Status::Interrupted if completed.errors.is_empty() => {
+                    screen.message(&format!("[{number}] {line}: interrupted; a process that carried it ended"));
+                }
+                Status::Failed if completed.errors.is_empty() => screen.message(&format!("[{number}] {line}: failed")),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The line that tells of a job in the background, as the reference's shell writes it.
+pub(in crate::shell) fn line_of(job: &Job, state: &str) -> String {
+    format!("[{}]   ({state})   {}", job.number(), job.line)
+}
+
+/// How a job stands, in the words of such a line.
+pub(in crate::shell) fn state_of(job: &Job) -> String {
+    match job.facts().end {
+        None if job.facts().status == Status::Pending => "Pending".to_owned(),
+        None => "Running".to_owned(),
+        Some(End::Lost(failure)) => format!("Failed: {failure}"),
+        Some(End::Completed(completed, _)) => {
+            let word = completed.status.as_str();
+            let mut letters = word.chars();
+            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+        }
+    }
+}
+
+pub(super) fn receipt_text(number: u64, receipt: &Receipt) -> String {
+    let confirmed =
+        if receipt.confirmed { "the device confirmed" } else { "the device has not confirmed and may still finish this" };
+    let mut text = format!("[{number}] cancelled; {confirmed}");
+    for (title, list) in [("done", &receipt.done), ("not done", &receipt.not_done)] {
+        if !list.is_empty() {
+            text.push_str(&format!("\n  {title}: {}", list.join("; ")));
+        }
+    }
+    text
+}
