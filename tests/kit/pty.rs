@@ -28,6 +28,8 @@ pub struct Pty {
 
 struct Seen {
     screen: Mutex<vt100::Parser>,
+    /// Everything that was written, and when.
+    written: Mutex<Vec<(Instant, Vec<u8>)>>,
     changed: Condvar,
 }
 
@@ -57,6 +59,7 @@ impl Pty {
         let keys = Arc::new(Mutex::new(pair.master.take_writer().unwrap()));
         let seen = Arc::new(Seen {
             screen: Mutex::new(vt100::Parser::new(count(rows), count(columns), 1000)),
+            written: Mutex::default(),
             changed: Condvar::new(),
         });
         let mut output = pair.master.try_clone_reader().unwrap();
@@ -65,6 +68,7 @@ impl Pty {
             let mut buffer = vec![0; 65536];
             while let Ok(read @ 1..) = output.read(&mut buffer) {
                 let bytes = &buffer[..read];
+                watcher.written.lock().unwrap().push((Instant::now(), bytes.to_vec()));
                 let asked = bytes.windows(CURSOR_QUESTION.len()).filter(|window| *window == CURSOR_QUESTION).count();
                 let position = {
                     let mut screen = watcher.screen.lock().unwrap();
@@ -98,6 +102,11 @@ impl Pty {
     /// What is on the screen now.
     pub fn screen(&self) -> String {
         self.seen.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Everything that was written to the terminal so far, and when.
+    pub fn written(&self) -> Vec<(Instant, Vec<u8>)> {
+        self.seen.written.lock().unwrap().clone()
     }
 
     /// Waits until the screen is so.
