@@ -44,13 +44,22 @@ fn did_you_mean(names: &[&str]) -> Option<String> {
     (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
 }
 
+/// An alias beside its own command is no second suggestion.
+fn without_aliases_beside<'n>(near: &[&'n str]) -> Vec<&'n str> {
+    let is_alias_beside =
+        |name: &str| table().find(name).is_some_and(|row| row.name != name && near.contains(&row.name.as_str()));
+    near.iter().copied().filter(|name| !is_alias_beside(name)).collect()
+}
+
 pub(super) fn unknown_command(typed: &str, span: Span, platform: Option<PlatformName>) -> Diagnostic {
     let rows = table().rows().iter().filter(|row| platform.is_none_or(|platform| row.platforms.contains(&platform)));
     let names = rows.flat_map(|row| std::iter::once(&row.name).chain(&row.aliases)).map(String::as_str);
     let elsewhere = |row: &&Row| row.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed));
     let hint = match table().rows().iter().find(elsewhere) {
         Some(row) => Some(format!("here it is `{}`: {}", row.name, lower(&row.summary))),
-        None => did_you_mean(&nearest(typed, names)).or_else(|| Some("`help` lists the commands".into())),
+        None => {
+            did_you_mean(&without_aliases_beside(&nearest(typed, names))).or_else(|| Some("`help` lists the commands".into()))
+        }
     };
     found(ErrorKind::UnknownCommand, span, format!("there is no command `{typed}`"), hint)
 }

@@ -73,7 +73,7 @@ fn help_is_for_this_role_and_device() {
 fn wrong_lines_suggest_the_right_one() {
     let home = shell::Home::new();
     let cases = [
-        ("proceses", "or processes?"),
+        ("proceses", "did you mean processes?"),
         ("watch_dog", "`help` lists the commands"),
         ("dir -fulpath", "did you mean -full_path"),
         ("processes | grep ssh", "write `processes -match ssh`"),
