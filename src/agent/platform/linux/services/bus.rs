@@ -332,6 +332,16 @@ pub(super) fn first_text(body: &[u8]) -> Option<String> {
     Reader { bytes: body, at: 0 }.text()
 }
 
+/// A variant that holds a number and an object path: a unit's job, 0 where it has none.
+pub(super) fn variant_job(body: &[u8]) -> Option<u32> {
+    let mut reader = Reader { bytes: body, at: 0 };
+    for expected in [4, b'(', b'u', b'o', b')', 0] {
+        (reader.u8()? == expected).then_some(())?;
+    }
+    reader.align(8);
+    reader.u32()
+}
+
 /// A variant that holds a text.
 pub(super) fn variant_text(body: &[u8]) -> Option<String> {
     let mut reader = Reader { bytes: body, at: 0 };

@@ -29,15 +29,25 @@ pub fn is_managed(root: &Root) -> bool {
 /// # Errors
 /// When systemd does not answer.
 pub fn active_state(unit: &str) -> io::Result<String> {
+    state(unit).map(|(state, _)| state)
+}
+
+/// What a unit does, and whether something is still to be done to it.
+fn state(unit: &str) -> io::Result<(String, bool)> {
+    const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+    const UNIT: &str = "org.freedesktop.systemd1.Unit";
     let mut bus = Bus::connect_for(PATIENCE)?;
     let serial = bus.call(OBJECT, MANAGER, "GetUnit", &[unit])?;
     let Some(path) = bus.reply(serial)?.and_then(|body| super::bus::first_text(&body)) else {
-        return Ok("inactive".to_owned());
+        return Ok(("inactive".to_owned(), false));
     };
-    let serial =
-        bus.call(&path, "org.freedesktop.DBus.Properties", "Get", &["org.freedesktop.systemd1.Unit", "ActiveState"])?;
+    // The job first: one that ends between the two questions has left its mark in the state.
+    let serial = bus.call(&path, PROPERTIES, "Get", &[UNIT, "Job"])?;
+    let job = bus.reply(serial)?.and_then(|body| super::bus::variant_job(&body)).is_some_and(|job| job != 0);
+    let serial = bus.call(&path, PROPERTIES, "Get", &[UNIT, "ActiveState"])?;
     let state = bus.reply(serial)?.and_then(|body| super::bus::variant_text(&body));
-    state.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("systemd does not tell the state of {unit}")))
+    let untold = || io::Error::new(io::ErrorKind::InvalidData, format!("systemd does not tell the state of {unit}"));
+    Ok((state.ok_or_else(untold)?, job))
 }
 
 /// Stops a unit and waits until it has.
@@ -46,7 +56,7 @@ pub fn active_state(unit: &str) -> io::Result<String> {
 /// When systemd refuses or does not answer, or it takes too long.
 pub fn stop(unit: &str) -> io::Result<()> {
     ask("StopUnit", &[unit, "replace"])?;
-    wait(unit, |state| matches!(state, "inactive" | "failed"))
+    wait(unit, |state| matches!(state, "inactive" | "failed")).map(drop)
 }
 
 /// Starts a unit and waits until it has.
@@ -55,8 +65,11 @@ pub fn stop(unit: &str) -> io::Result<()> {
 /// When systemd refuses or does not answer, or it takes too long, or it fails.
 pub fn start(unit: &str) -> io::Result<()> {
     ask("StartUnit", &[unit, "replace"])?;
-    // What runs once and is over has no state of its own to wait for: its job is gone.
-    wait(unit, |state| matches!(state, "active" | "inactive" | "failed"))
+    // What runs once and is over is inactive again.
+    match wait(unit, |state| matches!(state, "active" | "inactive" | "failed"))?.as_str() {
+        "failed" => Err(io::Error::other(format!("{unit} failed when it was started"))),
+        _ => Ok(()),
+    }
 }
 
 /// Has systemd read its files anew.
@@ -74,12 +87,13 @@ fn ask(member: &str, arguments: &[&str]) -> io::Result<()> {
     bus.reply(serial)?.map(drop).ok_or_else(refused)
 }
 
-fn wait(unit: &str, over: impl Fn(&str) -> bool) -> io::Result<()> {
+/// Waits until nothing is to be done to a unit any more and its state is one of those; which.
+fn wait(unit: &str, over: impl Fn(&str) -> bool) -> io::Result<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let state = active_state(unit)?;
-        if over(&state) {
-            return Ok(());
+        let (state, job) = state(unit)?;
+        if !job && over(&state) {
+            return Ok(state);
         }
         if Instant::now() > deadline {
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{unit} is still {state}")));
