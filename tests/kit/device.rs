@@ -1,6 +1,6 @@
 //! A device whose agent is driven through its link, without a service: for tests of verbs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lrsh::agent::platform::Root;
 use lrsh::agent::{Agent, AgentOptions};
@@ -18,6 +18,12 @@ pub struct Device {
     pub folder: tempfile::TempDir,
     /// What the session has seen, for changing commands.
     pub seen: Vec<SeenItem>,
+    /// The folder that is its root, if it is not this machine.
+    tree: Option<PathBuf>,
+}
+
+fn root_of(tree: Option<&Path>) -> Root {
+    tree.map_or_else(Root::live, |tree| Root::at(tree).unwrap())
 }
 
 /// Everything that was heard of a command.
@@ -35,19 +41,20 @@ fn options(root: Root, folder: &Path) -> AgentOptions {
 impl Device {
     /// This machine.
     pub fn live() -> Self {
-        Self::with(Root::live())
+        Self::with(None)
     }
 
     /// A folder as a mounted root.
     pub fn at(root: &Path) -> Self {
-        Self::with(Root::at(root).unwrap())
+        Self::with(Some(root.to_path_buf()))
     }
 
-    fn with(root: Root) -> Self {
+    fn with(tree: Option<PathBuf>) -> Self {
+        let root = root_of(tree.as_deref());
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let agent = Agent::new(options(root, &folder.path().join("agent")), runtime.handle().clone());
-        Self { agent, runtime, folder, seen: Vec::new() }
+        Self { agent, runtime, folder, seen: Vec::new(), tree }
     }
 
     /// The agent anew, as after its process ended.
@@ -58,12 +65,12 @@ impl Device {
 
     /// The agent anew, with another folder.
     pub fn move_to(&mut self, folder: &Path) {
-        self.agent = Agent::new(options(Root::live(), folder), self.runtime.handle().clone());
+        self.agent = Agent::new(options(root_of(self.tree.as_deref()), folder), self.runtime.handle().clone());
     }
 
     /// The agent anew, writing through that disk.
     pub fn restart_with(&mut self, disk: std::sync::Arc<dyn lrsh::agent::journal::Disk>) {
-        let options = options(Root::live(), &self.folder.path().join("agent"));
+        let options = options(root_of(self.tree.as_deref()), &self.folder.path().join("agent"));
         self.agent = Agent::with_disk(options, self.runtime.handle().clone(), disk);
     }
 

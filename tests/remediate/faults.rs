@@ -32,6 +32,9 @@ const PROCESS: [&str; 6] = [
     "journal.step.before_fsync",
     "journal.step.after_fsync",
 ];
+/// Of a line of a file: see `task`.
+pub const REWRITE: [&str; 5] =
+    ["rewrite.after_write", "rewrite.after_exchange", "rewrite.after_rename", "rewrite.before_return", "rewrite.after_return"];
 /// In a booted systemd: see `service`.
 pub const SERVICE: [&str; 3] = ["service.after_manage", "service.after_disable", "service.after_mask"];
 /// Only where the file system forgets.
@@ -228,8 +231,16 @@ pub fn only_files(dump: &BTreeMap<PathBuf, String>) -> Vec<(PathBuf, String)> {
 
 #[test]
 fn every_point_is_ended_at_and_every_point_is_listed() {
-    let tested: BTreeSet<&str> =
-        REMOVAL.iter().chain(&RETURN).chain(&PROCESS).chain(&SERVICE).chain(&COPY).copied().chain([TOLD]).collect();
+    let tested: BTreeSet<&str> = REMOVAL
+        .iter()
+        .chain(&RETURN)
+        .chain(&PROCESS)
+        .chain(&SERVICE)
+        .chain(&REWRITE)
+        .chain(&COPY)
+        .copied()
+        .chain([TOLD])
+        .collect();
     assert_eq!(tested, POINTS.iter().copied().collect::<BTreeSet<_>>(), "left: tested; right: listed");
     let mut named = BTreeSet::new();
     let mut waiting = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];

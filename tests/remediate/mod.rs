@@ -7,6 +7,7 @@ mod process;
 mod refused;
 mod service;
 mod swaps;
+mod task;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;

@@ -21,7 +21,7 @@ use crate::kit::device::{Answer, Device};
 
 /// A disk whose power is cut after so many calls. It keeps what was synced, and takes everything else back.
 #[derive(Debug)]
-struct Cutting {
+pub struct Cutting {
     left: AtomicUsize,
     calls: AtomicUsize,
     pending: Mutex<Vec<Pending>>,
@@ -68,7 +68,7 @@ fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
 }
 
 impl Cutting {
-    fn after(calls: usize) -> Arc<Self> {
+    pub fn after(calls: usize) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicUsize::new(calls),
             calls: AtomicUsize::default(),
@@ -86,12 +86,12 @@ impl Cutting {
         work(&mut self.pending.lock().unwrap())
     }
 
-    fn was_cut(&self) -> bool {
+    pub fn was_cut(&self) -> bool {
         self.left.load(Ordering::SeqCst) == 0
     }
 
     /// The power is out: everything that is not on the disk is gone.
-    fn cut(&self) {
+    pub fn cut(&self) {
         let no_flags = AtFlags::empty();
         let link = |from: &OwnedFd, name: &CStr, to: &OwnedFd, new: &CStr| rustix::fs::linkat(from, name, to, new, no_flags);
         for pending in self.pending.lock().unwrap().drain(..).rev() {

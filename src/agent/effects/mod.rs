@@ -9,6 +9,7 @@ mod image;
 mod process;
 mod recover;
 mod service;
+mod task;
 mod told;
 mod undo;
 
@@ -32,6 +33,7 @@ use crate::protocol::{CommandId, Effect, Problem};
 pub use file::remediate as remediate_file;
 pub use process::remediate as remediate_process;
 pub use service::remediate as remediate_service;
+pub use task::remediate as remediate_task;
 pub use told::list;
 pub use undo::{undo_one, undo_session, undo_target};
 

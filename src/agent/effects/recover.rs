@@ -3,7 +3,7 @@
 use super::{Effects, Entry, Outcome, StepState, evidence, process, service};
 use crate::agent::journal::{State, Step};
 use crate::agent::platform::{Platform, Root};
-use crate::agent::quarantine::{look, look_put_back, look_restore};
+use crate::agent::quarantine::{look, look_put_back, look_put_over, look_restore, look_rewrite};
 
 /// What is looked at.
 struct Looking<'a> {
@@ -60,6 +60,8 @@ impl Effects {
                 Ok(process) => process::look(on.boot_id, process.as_ref(), ended),
                 Err(error) => Outcome::not_done(format!("whether process {} runs cannot be told: {error}", ended.pid)),
             }),
+            Step::Rewrite(rewritten) => look_rewrite(quarantine, root, rewritten),
+            Step::PutOver(rewritten) => look_put_over(quarantine, root, rewritten),
             Step::Manage(managed) => Ok(service::look_managed(managed)),
             Step::Mask(masked) => Ok(service::look_masked(root, masked, true)),
             Step::Unmask(masked) => Ok(service::look_masked(root, masked, false)),

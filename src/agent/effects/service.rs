@@ -74,7 +74,11 @@ fn needed(name: &str) -> Option<&'static str> {
     known.contains(&name).then_some("the system itself hangs on it")
 }
 
-fn change(ctx: &Context, agent: &Arc<Shared>, service: &Service, managed: bool) -> Result<Change, VerbError> {
+/// The change that stops a service for good.
+///
+/// # Errors
+/// When there is nothing to do, or it cannot be planned.
+pub fn change(ctx: &Context, agent: &Arc<Shared>, service: &Service, managed: bool) -> Result<Change, VerbError> {
     let mut acts: Vec<Box<dyn Act>> = Vec::new();
     let mut notes = Vec::new();
     let script = service.kind == "sysv";

@@ -36,6 +36,7 @@ impl Entry {
             (Step::Quarantine(kept) | Step::Disable(kept), None | Some(StepState::Done | StepState::Kept)) if !undone => {
                 Some(kept)
             }
+            (Step::Rewrite(rewritten), None | Some(StepState::Done)) if !undone => Some(&rewritten.file),
             _ => None,
         })
     }

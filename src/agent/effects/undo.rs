@@ -7,9 +7,9 @@ use super::{Act, Change, file};
 use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::dispatch::Shared;
 use crate::agent::identity::FileIdentity;
-use crate::agent::journal::{Entry, Quarantined, State, Step, StepState};
+use crate::agent::journal::{Entry, Quarantined, Rewritten, State, Step, StepState};
 use crate::agent::path::{key, lossy, of_key, problem};
-use crate::agent::quarantine::{Asked, PutBack, Restore, plan};
+use crate::agent::quarantine::{Asked, PutBack, PutOver, Restore, Return, plan};
 use crate::protocol::Problem;
 
 /// `undo N`.
@@ -130,8 +130,23 @@ fn reverse(ctx: &mut Context, agent: &Shared, entry: &Entry, at: usize, step: &S
             let folder_mtime = found.and_then(|found| found.get("folder_mtime_ns")?.as_i64());
             put_back(ctx, agent, entry.state(), kept, folder_mtime)
         }
+        Step::Rewrite(rewritten) => line_back(ctx, agent, rewritten),
         Step::Mask(masked) => Ok(Box::new(Unmask::plan(agent, masked)?)),
         _ => Err(VerbError::failed("not_undoable", "a step of it cannot be undone")),
+    }
+}
+
+/// A file with one line less becomes the one that was seen again; with `-overwrite` whatever is there now.
+fn line_back(ctx: &mut Context, agent: &Shared, step: &Rewritten) -> Result<Box<dyn Act>, VerbError> {
+    let quarantine = &agent.effects.quarantine;
+    match PutOver::plan(quarantine, &agent.root, step) {
+        Ok(Return::Over(act)) => Ok(act),
+        Ok(Return::Back(act)) => Ok(act),
+        Err(problem) if problem.code == "conflict" && ctx.flag("overwrite") => {
+            make_room(ctx, agent, &step.file)?;
+            Ok(Box::new(PutBack::plan(quarantine, &agent.root, &step.file, None)?))
+        }
+        Err(problem) => Err(problem.into()),
     }
 }
 

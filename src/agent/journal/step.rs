@@ -28,6 +28,10 @@ pub enum Step {
     Mask(Masked),
     /// Such a link is taken away.
     Unmask(Masked),
+    /// A line of a file goes; the file as it was goes to quarantine.
+    Rewrite(Rewritten),
+    /// That file comes back.
+    PutOver(Rewritten),
 }
 
 /// A file, where it was and where it is kept.
@@ -92,6 +96,21 @@ pub enum Managing {
     Start,
     /// Its manager reads its files anew.
     Reload,
+}
+
+/// A file of which one line goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewritten {
+    /// The file as it was.
+    pub file: Quarantined,
+    /// The name that it is written anew under, beside itself.
+    pub beside: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// What it said.
+    pub text: String,
+    /// Of the file without the line.
+    pub new_sha256: String,
 }
 
 /// A link to /dev/null.
@@ -169,6 +188,8 @@ impl Step {
             Self::Manage(Managed { what: Managing::Start, was_active: true, .. }) => "started",
             Self::Mask(_) => "masked",
             Self::Unmask(_) => "unmasked",
+            Self::Rewrite(_) => "line removed",
+            Self::PutOver(_) => "line restored",
             Self::Evidence(_) | Self::Manage(_) => return None,
         })
     }
@@ -177,9 +198,11 @@ impl Step {
     #[must_use]
     pub fn is_undoable(&self) -> bool {
         match self {
-            Self::Quarantine(_) | Self::Disable(_) | Self::Mask(_) => true,
+            Self::Quarantine(_) | Self::Disable(_) | Self::Mask(_) | Self::Rewrite(_) => true,
             Self::Manage(managed) => managed.what == Managing::Stop || managed.what == Managing::Reload,
-            Self::PutBack(_) | Self::Restore(_) | Self::Evidence(_) | Self::End(_) | Self::Unmask(_) => false,
+            Self::PutBack(_) | Self::Restore(_) | Self::Evidence(_) | Self::End(_) | Self::Unmask(_) | Self::PutOver(_) => {
+                false
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! copied, and keep everything that hangs on them.
 
 mod put_back;
+mod rewrite;
 mod take;
 
 use std::ffi::CString;
@@ -22,6 +23,7 @@ use super::platform::{Root, mount_of, mount_root};
 use crate::protocol::Problem;
 
 pub use put_back::{PutBack, Restore, look_put_back, look_restore};
+pub use rewrite::{PutOver, Return, Rewrite, look_put_over, look_rewrite};
 pub use take::{Asked, Take, look, plan};
 
 /// How much is kept at most, in bytes, unless `agent.toml` says otherwise.

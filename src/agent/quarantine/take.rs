@@ -35,10 +35,10 @@ const MAX_XATTRS: usize = 1024 * 1024;
 /// A file that is about to go to quarantine, held.
 #[derive(Debug)]
 pub struct Take {
-    held: Held,
-    content: Option<File>,
+    pub(super) held: Held,
+    pub(super) content: Option<File>,
     /// Open unless this is only a plan.
-    shelf: Option<OwnedFd>,
+    pub(super) shelf: Option<OwnedFd>,
     step: Quarantined,
 }
 

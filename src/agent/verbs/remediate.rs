@@ -9,6 +9,7 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
         "list" => effects::list(ctx),
         "file" => effects::remediate_file(ctx),
         "process" => effects::remediate_process(ctx),
+        "scheduledtask" => effects::remediate_task(ctx),
         "service" => effects::remediate_service(ctx),
         other => Err(not_on_platform(ctx.agent.platform.name(), &format!("remediate {other}"))),
     }
