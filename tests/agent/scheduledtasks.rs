@@ -436,7 +436,7 @@ fn calendars_agree_with_systemd_analyze() {
     ];
     let mut dice = Dice(0xca1e_4da2);
     let mut expressions: Vec<String> = known.iter().map(|&text| text.to_owned()).collect();
-    for _ in 0..120 {
+    for _ in 0..60 {
         let part = |dice: &mut Dice, low: u64, high: u64| match dice.roll(6) {
             0 | 1 => "*".to_owned(),
             2 => (low + dice.roll(high - low + 1)).to_string(),

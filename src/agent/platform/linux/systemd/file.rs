@@ -32,7 +32,8 @@ pub struct Assignment {
 }
 
 /// Reads a unit's file: its assignments in order, and the first thing that is wrong with it.
-pub(super) fn parse(text: &[u8], path: &Arc<PathBuf>) -> (Vec<Assignment>, Option<String>) {
+#[must_use]
+pub fn parse(text: &[u8], path: &Arc<PathBuf>) -> (Vec<Assignment>, Option<String>) {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut assignments = Vec::new();
     let mut wrong: Option<String> = None;

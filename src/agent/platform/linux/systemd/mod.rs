@@ -9,6 +9,6 @@ mod name;
 mod search;
 
 pub use command::{CommandLine, command_line};
-pub use file::{Assignment, Source};
+pub use file::{Assignment, Source, parse as parse_file};
 pub use name::{UnitKind, is_template, kind_of, template_of, unescape};
 pub use search::{DropIn, Loaded, Pull, Scope, Unit, Units};

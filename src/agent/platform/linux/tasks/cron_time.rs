@@ -174,6 +174,10 @@ impl Fields {
     /// When it is next due after a moment; `None` when that is never, or not within 40 years.
     #[must_use]
     pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        // A range that runs backwards leaves a field without a value.
+        if [self.minutes, self.hours, self.months, self.days | self.weekdays].contains(&0) {
+            return None;
+        }
         let minute = after.as_second().div_euclid(60) * 60 + 60;
         let mut from = Timestamp::from_second(minute).ok()?;
         let last = zone.to_offset(after).to_datetime(after).year().saturating_add(MAX_YEARS);

@@ -12,7 +12,7 @@ const MAX_SETTING: usize = 999;
 /// The longest command that cron takes.
 const MAX_COMMAND: usize = 998;
 /// The most lines that are told of one file, and the most settings that are kept.
-const MAX_LINES: usize = 50_000;
+const MAX_LINES: usize = 10_000;
 const MAX_SETTINGS: usize = 64;
 
 /// Settings that stand above a line, shared by the lines below them.

@@ -25,7 +25,7 @@ pub use clock::zone_of;
 
 use super::homes::{User, users};
 use super::root::Root;
-use crate::agent::context::{Stop, VerbError};
+use crate::agent::context::{Stop, VerbError, VerbResult};
 use crate::agent::digest::hex;
 use crate::agent::path::{key, reason};
 use crate::agent::platform::task::{Task, Tasks};
@@ -45,7 +45,7 @@ pub fn tasks(root: &Root, stop: &Stop) -> Result<Tasks, VerbError> {
     let mut search = Search { root, stop, clock: Clock::of(root), users: users(root), found: Vec::new(), doubt: None };
     cron::crontabs(&mut search)?;
     timers::timers(&mut search)?;
-    search.tell_next_runs();
+    search.tell_next_runs()?;
     spool::anacron(&mut search)?;
     cron::folders(&mut search)?;
     spool::at(&mut search)?;
@@ -123,13 +123,15 @@ impl Search<'_> {
         self.users.iter().find(|user| user.uid == uid).map_or_else(|| uid.to_string(), |user| user.name.clone())
     }
 
-    fn tell_next_runs(&mut self) {
+    fn tell_next_runs(&mut self) -> VerbResult {
         let now = self.clock.now;
         for found in &mut self.found {
+            self.stop.check()?;
             if found.task.enabled && found.task.next_run.is_none() {
                 found.task.next_run = found.next(now);
             }
         }
+        Ok(())
     }
 }
 

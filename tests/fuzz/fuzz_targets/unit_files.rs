@@ -1,0 +1,44 @@
+//! Any bytes are a unit's file, a command line, a desktop entry, an LSB header, a file of configuration.
+#![no_main]
+
+use lrsh::agent::platform::persistence::lines;
+use lrsh::agent::platform::services::parse_header;
+use lrsh::agent::platform::startup;
+use lrsh::agent::platform::systemd::{command_line, parse_file};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let count = u32::try_from(bytes.split(|&byte| byte == b'\n').count()).unwrap_or(u32::MAX);
+    let (assignments, _) = parse_file(bytes, &std::sync::Arc::default());
+    for assignment in &assignments {
+        assert!((1..=count).contains(&assignment.source.line));
+        let _ = command_line(&assignment.value).map(|line| line.arguments_text());
+    }
+    let entry = startup::parse(bytes);
+    let _ = (entry.starts(), entry.program(), entry.wrong());
+    let text = String::from_utf8_lossy(bytes);
+    let _ = parse_header(&text);
+    for finder in [
+        lines::every_line,
+        lines::preload_variables,
+        lines::modprobe_commands,
+        lines::authorized_keys,
+        lines::sshd_directives,
+        lines::pam_commands,
+        lines::udev_commands,
+        lines::apt_hooks,
+        lines::interface_commands,
+        lines::sudo_grants,
+        lines::logrotate_scripts,
+        lines::git_commands,
+        lines::inetd_servers,
+        lines::bus_program,
+        lines::binfmt_interpreters,
+        lines::inittab_commands,
+        lines::php_settings,
+        lines::other_roots,
+    ] {
+        for (line, _) in finder(&text) {
+            assert!((1..=count).contains(&line));
+        }
+    }
+});
