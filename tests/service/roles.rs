@@ -1,41 +1,62 @@
 //! Who may do what: every route and every command under every role, the switches, and who speaks an older protocol.
 
 use lrsh::grammar::{Role, RunsOn, read, table};
-use lrsh::protocol::{PROTOCOL_HEADER, PROTOCOL_VERSION, PlatformName};
+use lrsh::protocol::{API, PROTOCOL_HEADER, PROTOCOL_VERSION, PlatformName};
 use lrsh::service::Limits;
 use serde_json::{Value, json};
 
 use crate::kit::fleet::{ALL, Fleet};
 
-/// Every route, and the roles of which its caller needs one.
-const ROUTES: [(&str, &str, &[Role]); 21] = [
-    ("GET", "/devices", &[Role::Basic, Role::Advanced]),
-    ("GET", "/devices/device-0", &[Role::Basic, Role::Advanced]),
-    ("GET", "/sessions", &[Role::Basic, Role::Advanced]),
-    ("POST", "/sessions", &[Role::Basic, Role::Advanced]),
-    ("GET", "/sessions/SID", &[Role::Basic, Role::Advanced]),
-    ("GET", "/sessions/SID/definitions", &[Role::Basic, Role::Advanced]),
-    ("GET", "/sessions/SID/events", &[Role::Basic, Role::Advanced]),
-    ("GET", "/sessions/SID/commands", &[Role::Basic, Role::Advanced]),
-    ("POST", "/sessions/SID/commands", &[Role::Basic, Role::Advanced]),
-    ("GET", "/sessions/SID/commands/1", &[Role::Basic, Role::Advanced]),
-    ("GET", "/sessions/SID/commands/1/events", &[Role::Basic, Role::Advanced]),
-    ("POST", "/sessions/SID/commands/1/cancel", &[Role::Basic, Role::Advanced]),
-    ("GET", "/sessions/SID/commands/1/file", &[Role::Basic, Role::Advanced]),
-    ("GET", "/commands", &[Role::Basic, Role::Advanced]),
-    ("GET", "/commands/none", &[Role::Basic, Role::Advanced]),
+const LOOKING: &[Role] = &[Role::Basic, Role::Advanced];
+
+/// Every route, and the roles of which its caller needs one; none: whoever is known.
+const ROUTES: [(&str, &str, &[Role]); 23] = [
+    ("GET", "/analyst", &[]),
+    ("GET", "/devices", LOOKING),
+    ("GET", "/devices/{id}", LOOKING),
+    ("GET", "/sessions", LOOKING),
+    ("POST", "/sessions", LOOKING),
+    ("GET", "/sessions/{sid}", LOOKING),
+    ("POST", "/sessions/{sid}/close", LOOKING),
+    ("GET", "/sessions/{sid}/definitions", LOOKING),
+    ("GET", "/sessions/{sid}/events", LOOKING),
+    ("GET", "/sessions/{sid}/commands", LOOKING),
+    ("POST", "/sessions/{sid}/commands", LOOKING),
+    ("GET", "/sessions/{sid}/commands/{cid}", LOOKING),
+    ("GET", "/sessions/{sid}/commands/{cid}/events", LOOKING),
+    ("POST", "/sessions/{sid}/commands/{cid}/cancel", LOOKING),
+    ("GET", "/sessions/{sid}/commands/{cid}/file", LOOKING),
+    ("GET", "/commands", LOOKING),
+    ("GET", "/commands/{cid}", LOOKING),
     ("GET", "/library", &[Role::Advanced]),
-    ("GET", "/library/none", &[Role::Advanced]),
-    ("PUT", "/library/some", &[Role::Library]),
-    ("DELETE", "/library/none", &[Role::Library]),
+    ("GET", "/library/{name}", &[Role::Advanced]),
+    ("PUT", "/library/{name}", &[Role::Library]),
+    ("DELETE", "/library/{name}", &[Role::Library]),
     ("GET", "/settings", &[Role::Basic, Role::Advanced, Role::Settings]),
     ("PATCH", "/settings", &[Role::Settings]),
 ];
 
+fn filled(path: &str, session: &str) -> String {
+    path.replace("{sid}", session).replace("{cid}", "1").replace("{id}", "device-0").replace("{name}", "some")
+}
+
+#[test]
+fn the_table_of_roles_has_every_route_that_is_described() {
+    let described: Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
+    let mut routes = std::collections::BTreeSet::new();
+    for (path, calls) in described["paths"].as_object().unwrap() {
+        for method in calls.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+            routes.insert((method.to_uppercase(), path.strip_prefix(API).unwrap().to_owned()));
+        }
+    }
+    let held = ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()));
+    assert_eq!(held.collect::<std::collections::BTreeSet<_>>(), routes);
+}
+
 fn body(method: &str, path: &str) -> Option<Value> {
     match (method, path) {
         ("POST", "/sessions") => Some(json!({"device": "device-0"})),
-        ("POST", "/sessions/SID/commands") => Some(serde_json::to_value(crate::kit::fleet::command("dir")).unwrap()),
+        ("POST", "/sessions/{sid}/commands") => Some(serde_json::to_value(crate::kit::fleet::command("dir")).unwrap()),
         ("PATCH", _) => Some(json!({"unsigned_scripts": true})),
         _ => None,
     }
@@ -51,9 +72,9 @@ fn every_route_asks_for_its_role() {
     for (name, roles) in callers {
         let socket = fleet.analyst(name, roles);
         for (method, path, wanted) in ROUTES {
-            let (status, answer) = fleet.call(&socket, method, &path.replace("SID", &session), body(method, path).as_ref());
+            let (status, answer) = fleet.call(&socket, method, &filled(path, &session), body(method, path).as_ref());
             let is_refused = status == 403 && answer["error"]["code"] == "role";
-            let may = roles.iter().any(|role| wanted.contains(role));
+            let may = wanted.is_empty() || roles.iter().any(|role| wanted.contains(role));
             assert_eq!(is_refused, !may, "{name}: {method} {path}: {status} {answer}");
             if !may {
                 let message = answer["error"]["message"].as_str().unwrap();
@@ -63,7 +84,7 @@ fn every_route_asks_for_its_role() {
     }
     let stranger = fleet.socket("stranger", None);
     for (method, path, _) in ROUTES {
-        let (status, answer) = fleet.call(&stranger, method, &path.replace("SID", &session), body(method, path).as_ref());
+        let (status, answer) = fleet.call(&stranger, method, &filled(path, &session), body(method, path).as_ref());
         assert_eq!((status, &answer["error"]["code"]), (403, &json!("role")), "{method} {path}");
     }
 }
