@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -12,6 +13,8 @@ use crate::kit::need::rounds;
 use crate::kit::shell::Home;
 
 const MIB: usize = 1 << 20;
+/// A guard against hanging, nothing else.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -40,9 +43,17 @@ struct Service {
 
 impl Service {
     fn of(home: &Home) -> Self {
-        let output = home.command().args(["paths", "--start", "socket"]).output().unwrap();
-        let socket = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
-        Self { _kept: UnixStream::connect(&socket).unwrap(), socket }
+        let begun = Instant::now();
+        loop {
+            let output = home.command().args(["paths", "--start", "socket"]).output().unwrap();
+            let socket = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+            // One that was killed this moment may still have taken the starter's connection.
+            if let Ok(kept) = UnixStream::connect(&socket) {
+                return Self { socket, _kept: kept };
+            }
+            assert!(begun.elapsed() < PATIENCE, "no service: {}", String::from_utf8_lossy(&output.stderr));
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Begins a call whose body is sent by hand.
