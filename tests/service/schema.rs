@@ -97,7 +97,8 @@ fn no_answer_is_undocumented_and_none_says_that_the_service_failed() {
     run.args(["--url", &format!("http://127.0.0.1:{port}"), "--phases", "examples,coverage,fuzzing"]);
     run.args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance"]);
     run.args(["--checks", "response_schema_conformance,response_headers_conformance"]);
-    run.args(["--max-examples", "12", "--workers", "4", "--seed", "7", "--no-shrink", "--suppress-health-check", "all"]);
+    // One worker: Python 3.11 that reads sources in several threads fails with "AST constructor recursion depth mismatch".
+    run.args(["--max-examples", "8", "--workers", "1", "--seed", "7", "--no-shrink", "--suppress-health-check", "all"]);
     let output = run.current_dir(folder.path()).env("HOME", folder.path()).env("NO_COLOR", "1").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
