@@ -276,10 +276,15 @@ fn an_upload_that_its_service_does_not_live_to_see_leaves_nothing() {
         stream.write_all(&content((1000 + 7000 * round as usize).min(90_000))).unwrap();
         // What is kept under a name that the store does not know: killed between the two.
         std::fs::write(home.path().join("service/library").join("0".repeat(64)), "x").unwrap();
-        std::process::Command::new("kill").args(["-9", &service_pid(&home).to_string()]).status().unwrap();
+        let killed = service_pid(&home);
+        std::process::Command::new("kill").args(["-9", &killed.to_string()]).status().unwrap();
         // The socket's end says that it is gone.
         let _ = stream.read_to_end(&mut Vec::new());
         drop(service);
+        // One that is still dying takes connections, and tidies nothing.
+        while home.processes().contains(&killed) {
+            std::thread::yield_now();
+        }
         drop(Service::of(&home));
         assert!(contents(&home).is_empty(), "{:?}", contents(&home));
     }
