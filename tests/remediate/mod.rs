@@ -6,6 +6,7 @@ mod power;
 mod process;
 mod refused;
 mod service;
+mod startup;
 mod swaps;
 mod task;
 

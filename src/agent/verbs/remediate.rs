@@ -11,6 +11,7 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
         "process" => effects::remediate_process(ctx),
         "scheduledtask" => effects::remediate_task(ctx),
         "service" => effects::remediate_service(ctx),
+        "startupfolder" => effects::remediate_startup(ctx),
         other => Err(not_on_platform(ctx.agent.platform.name(), &format!("remediate {other}"))),
     }
 }
