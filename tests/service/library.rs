@@ -281,8 +281,9 @@ fn an_upload_that_its_service_does_not_live_to_see_leaves_nothing() {
         // The socket's end says that it is gone.
         let _ = stream.read_to_end(&mut Vec::new());
         drop(service);
-        // One that is still dying takes connections, and tidies nothing.
-        while home.processes().contains(&killed) {
+        // One that is still dying takes connections, and tidies nothing: its lock says when it is gone.
+        let at = lrsh::host::Home::at(home.path()).unwrap();
+        while lrsh::host::start::running(&at).unwrap().is_some() {
             std::thread::yield_now();
         }
         drop(Service::of(&home));
