@@ -55,6 +55,7 @@ impl Store {
         let migrations = vec![
             migration(1, "begin", include_str!("migrations/1_begin.sql")),
             migration(2, "library", include_str!("migrations/2_library.sql")),
+            migration(3, "log", include_str!("migrations/3_log.sql")),
         ];
         Migrator::with_migrations(migrations).run(&writer).await?;
         Ok(Self { writer, pool: one().connect_lazy_with(options) })
