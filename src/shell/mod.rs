@@ -217,7 +217,7 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
     let failed = |error: io::Error| Failure::internal(format!("the terminal cannot be set up: {error}"));
     // Between two prompts too, so that what is typed meanwhile is kept as it was typed.
     let mut _quiet = None;
-    let mut source: Box<dyn LineSource> = if shell.screen.out_is_terminal() {
+    let mut source: Box<dyn LineSource> = if shell.screen.can_be_drawn_on() {
         _quiet = Quiet::for_editor().map_err(failed)?;
         Box::new(editor::Editor::new(shell.screen.clone(), &shell.home))
     } else {

@@ -75,12 +75,12 @@ impl Shell {
         }
         if !reading.diagnostics.is_empty() {
             self.screen.diagnostics(text, origin, &reading.diagnostics);
-            let kind = reading.diagnostics.first().map(|found| format!("{:?}", found.kind));
+            let kind = reading.diagnostics.first().map(|found| found.kind.as_str().to_owned());
             return (Exit::NotUnderstood, kind);
         }
         let Reading { invocation: Some(invocation), .. } = reading else { return (Exit::Done, None) };
         if let Some(obstacle) = invocation.obstacle(None) {
-            let kind = format!("{:?}", obstacle.kind);
+            let kind = obstacle.kind.as_str().to_owned();
             self.screen.diagnostics(text, origin, &[obstacle]);
             return (Exit::NotUnderstood, Some(kind));
         }

@@ -49,10 +49,22 @@ impl Pty {
     }
 
     /// Any program.
-    pub fn of(mut command: CommandBuilder, rows: u16, columns: u16) -> Self {
+    pub fn of(command: CommandBuilder, rows: u16, columns: u16) -> Self {
+        Self::on("xterm-256color", command, rows, columns)
+    }
+
+    /// The shell, with this home, on a terminal that can only print.
+    pub fn dumb(home: &Path) -> Self {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lrsh"));
+        command.env("LRSH_HOME", home);
+        command.cwd(home);
+        Self::on("dumb", command, 24, 100)
+    }
+
+    fn on(term: &str, mut command: CommandBuilder, rows: u16, columns: u16) -> Self {
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
-        command.env("TERM", "xterm-256color");
+        command.env("TERM", term);
         command.env_remove("NO_COLOR");
         let found = format!("{:?}", pair.master.get_termios().unwrap());
         let child = pair.slave.spawn_command(command).unwrap();

@@ -33,6 +33,19 @@ fn a_first_minute() {
 }
 
 #[test]
+fn a_terminal_that_can_only_print_gets_plain_lines() {
+    let home = Home::new();
+    let mut shell = Pty::dumb(home.path());
+    shell.prompt();
+    shell.line("cd /etc");
+    shell.expect(" /etc > ");
+    shell.line("exit");
+    assert_eq!(shell.end(), 0);
+    let written = shell.written();
+    assert!(written.iter().all(|(_, bytes)| !bytes.contains(&0x1b)), "{written:?}");
+}
+
+#[test]
 fn the_end_of_a_job_is_told_above_the_line_being_typed() {
     let home = Home::new();
     let folder = tempfile::tempdir().unwrap();

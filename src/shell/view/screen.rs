@@ -61,6 +61,12 @@ impl Screen {
         self.0.out_is_terminal
     }
 
+    /// Whether standard output is a terminal that knows where its cursor is.
+    #[must_use]
+    pub fn can_be_drawn_on(&self) -> bool {
+        self.0.out_is_terminal && !is_dumb()
+    }
+
     /// Whether standard error is a terminal.
     #[must_use]
     pub fn err_is_terminal(&self) -> bool {
