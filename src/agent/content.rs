@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, SeekFrom};
 
-use super::path::{lossy, problem};
+use super::path::{lossy, problem, shown};
 use super::platform::{Facts, Root, is_virtual};
 use crate::protocol::Problem;
 
@@ -57,6 +57,5 @@ fn refuse(path: &Path, kind: FileType, raw: bool) -> Result<(), Problem> {
         FileType::CharacterDevice => "it is a character device, whose content has no end",
         FileType::Symlink | FileType::Unknown => "it is no file that can be read",
     };
-    let path = lossy(path);
-    Err(Problem::new("not_a_file", format!("{path}: {why}")).at(path))
+    Err(Problem::new("not_a_file", format!("{}: {why}", shown(path))).at(lossy(path)))
 }

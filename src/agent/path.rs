@@ -17,6 +17,12 @@ pub fn lossy(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// A path within a sentence: as it is, or where that would not name it or not show it harmlessly, its exact `file:///` form.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    uri(path).unwrap_or_else(|| lossy(path))
+}
+
 /// The exact `file:///` form of an absolute path, where [`lossy`] would not name it or not show it harmlessly.
 #[must_use]
 pub fn uri(path: &Path) -> Option<String> {
@@ -43,8 +49,7 @@ pub fn of_key(key: &str) -> PathBuf {
 #[must_use]
 pub fn problem(path: &Path, error: &io::Error) -> Problem {
     let (code, what) = reason(error);
-    let path = lossy(path);
-    Problem::new(code, format!("{path}: {what}")).at(path)
+    Problem::new(code, format!("{}: {what}", shown(path))).at(lossy(path))
 }
 
 /// Why the system refused something about a file: a word for programs and a clause for people.

@@ -73,6 +73,11 @@ pub(super) fn unknown_parameter(row: &'static Row, form: Option<&'static Form>, 
     let here = names(row.params_of(form), form.map_or(&row.flags, |form| &form.flags));
     // A flag may also have meant a form that the line did not bind.
     let elsewhere = row.forms.iter().flat_map(|form| names(&[], &form.flags));
+    let other = row.forms.iter().find(|form| form.flags.iter().any(|flag| flag.name.eq_ignore_ascii_case(name)));
+    if let Some(action) = other.and_then(|form| form.when.strip_prefix("value:")) {
+        let message = format!("{} has no parameter or flag `{typed}` here", row.name);
+        return found(ErrorKind::UnknownParameter, span, message, Some(format!("-{name} belongs to `{} {action}`", row.name)));
+    }
     let near = nearest(name, here.chain(elsewhere));
     let near: Vec<String> = near.iter().map(|name| format!("-{name}")).collect();
     let near: Vec<&str> = near.iter().map(String::as_str).collect();

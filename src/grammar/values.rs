@@ -139,7 +139,7 @@ fn is_size(value: &str) -> bool {
 }
 
 fn is_duration(value: &str) -> bool {
-    value.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(is_number)
+    value.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(|count| is_number(count) && count.parse::<u32>().is_ok())
 }
 
 /// A field of the answer, or one within an object (`task.registrationInfo`). Where the row lists none, any name.

@@ -143,3 +143,17 @@ fn a_process_cannot_speak_through_its_name_either() {
     harmless(&ran.stdout);
     assert!(ran.out().contains("evil\\x1b"), "{}", ran.out());
 }
+
+#[test]
+fn what_an_error_or_a_job_names_stays_on_its_line() {
+    let home = Home::new();
+    let name = "d\nerror: isolated by admin\n[99]   (Completed)   x";
+    std::fs::create_dir(home.work().join(name)).unwrap();
+    let path = home.work().join("d*");
+    let ran = home.line(&format!("cat {}", path.display())).code(1);
+    assert!(!ran.err().lines().any(|line| line.trim_start().starts_with("error: isolated")), "{}", ran.err());
+    assert!(ran.err().contains("d%0Aerror"), "{}", ran.err());
+    let job = format!("cat \"{}/{name}\" &", home.work().display());
+    let ran = home.line(&job);
+    assert!(!ran.err().lines().chain(ran.out().lines()).any(|line| line.starts_with("[99]")), "{}{}", ran.out(), ran.err());
+}

@@ -3,11 +3,11 @@
 use super::{End, Job};
 use crate::error::Exit;
 use crate::protocol::{Receipt, Status};
-use crate::shell::view::Screen;
+use crate::shell::view::{Screen, clean};
 
 /// Says how a job ended, where that is not what everybody expects.
 pub(super) fn say_end(screen: &Screen, job: &Job, end: &End) {
-    let (number, line) = (job.number(), &job.line);
+    let (number, line) = (job.number(), clean::line(&job.line));
     match end {
         End::Lost(failure) if failure.exit == Exit::BrokenPipe => {}
         End::Lost(failure) => screen.error(&failure.problem),
@@ -32,7 +32,7 @@ pub(super) fn say_end(screen: &Screen, job: &Job, end: &End) {
 
 /// The line that tells of a job in the background, as the reference's shell writes it.
 pub(in crate::shell) fn line_of(job: &Job, state: &str) -> String {
-    format!("[{}]   ({state})   {}", job.number(), job.line)
+    format!("[{}]   ({state})   {}", job.number(), clean::line(&job.line))
 }
 
 /// How a job stands, in the words of such a line.
