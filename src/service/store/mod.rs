@@ -50,7 +50,9 @@ impl Store {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(Duration::from_secs(5))
             .foreign_keys(true);
-        let one = || SqlitePoolOptions::new().max_connections(1).min_connections(1);
+        // A file's connections neither age nor idle away. That also keeps sqlx from looking after them: its task counts idle
+        // ones without a lock, and a count that a race takes below zero has it turn round for ever.
+        let one = || SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
         let writer = one().connect_with(options.clone()).await?;
         let migrations = vec![
             migration(1, "begin", include_str!("migrations/1_begin.sql")),
