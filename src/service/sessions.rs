@@ -190,7 +190,7 @@ impl Service {
                 return Err(Refusal::conflict("held", message).about(device.name));
             }
             let is_open = match shell {
-                Some(shell) => locked(&held.state).shells.expect(shell),
+                Some(shell) => locked(&held.state).shells.expect(shell, analyst.pid),
                 None => !locked(&held.state).shells.is_closed(),
             };
             if is_open {
@@ -215,7 +215,7 @@ impl Service {
         self.inner.store.add_session(&stored).await?;
         let session = self.keep_session(stored, Duration::ZERO);
         if let Some(shell) = shell {
-            locked(&session.state).shells.expect(shell);
+            locked(&session.state).shells.expect(shell, analyst.pid);
         }
         // A device that is slow to answer holds up nobody else.
         drop(opening);

@@ -41,13 +41,14 @@ impl Shells {
     }
 
     /// A shell comes in: from now on it counts. `false` when the session is closed.
-    pub(super) fn expect(&mut self, name: &str) -> bool {
+    pub(super) fn expect(&mut self, name: &str, pid: Option<u32>) -> bool {
         if self.is_closed {
             return false;
         }
         self.by_name.retain(|_, shell| shell.streams > 0 || shell.is_here());
         let shell = self.by_name.entry(name.to_owned()).or_default();
         shell.expected = Some(Instant::now());
+        shell.pid = pid.or(shell.pid);
         shell.has_left = false;
         true
     }
@@ -106,16 +107,19 @@ mod tests {
     #[test]
     fn the_last_to_leave_is_known_though_streams_end_later() {
         let mut shells = Shells::default();
-        assert!(shells.expect("a"));
+        assert!(shells.expect("a", None));
         assert!(shells.attach("a", Some(1)));
-        assert!(shells.expect("b"), "its stream is still to come, and it counts");
+        assert!(shells.expect("b", Some(2)), "its stream is still to come, and it counts");
+        let mut pids = shells.pids();
+        pids.sort_unstable();
+        assert_eq!(pids, [1, 2]);
         assert_eq!((shells.others(Some("a")), shells.others(None)), (1, 2));
         assert_eq!(shells.leave(Some("a")), 1);
         assert!(shells.attach("b", Some(2)));
         assert_eq!(shells.pids(), [2]);
         assert_eq!(shells.leave(Some("b")), 0, "a has left, though its stream is open");
         assert!(shells.close() && !shells.close());
-        assert!(!shells.expect("c"));
+        assert!(!shells.expect("c", None));
         assert!(shells.detach("a") && shells.detach("b"));
     }
 

@@ -186,7 +186,7 @@ impl Service {
         if invocation.row.runs_on == RunsOn::Service && invocation.row.name != "connect" {
             return self.run_here(session, analyst, command, invocation).await;
         }
-        self.run_there(session, command, invocation).await
+        self.run_there(session, analyst, command, invocation).await
     }
 
     /// Tells the end, which its spool keeps, and writes it into the store.

@@ -10,7 +10,7 @@ use crate::grammar::Invocation;
 use crate::protocol::link::{DeviceCommand, ShellPeer, StopReason};
 use crate::protocol::{AgentEvent, Body, CommandId, Completed, Problem, Seen, Status};
 use crate::service::error::Refusal;
-use crate::service::policy::size_limit;
+use crate::service::policy::{Analyst, size_limit};
 use crate::service::sessions::OpenSession;
 use crate::service::state::{Command, Service, locked, push, push_agent};
 
@@ -22,6 +22,7 @@ impl Service {
     pub(super) async fn run_there(
         &self,
         session: &Arc<OpenSession>,
+        analyst: &Analyst,
         command: &Arc<Command>,
         invocation: &Invocation,
     ) -> Completed {
@@ -43,7 +44,7 @@ impl Service {
             }
         }
         let limit = self.inner.policy.limits.command(invocation);
-        let mut request = device_command(session, command, invocation, limit);
+        let mut request = device_command(session, analyst, command, invocation, limit);
         let delivery = match self.delivery_for(invocation, request.size_limit).await {
             Ok(Some(delivered)) => {
                 request.library_file = Some(delivered.file);
@@ -141,7 +142,16 @@ fn seen(session: &OpenSession, invocation: &Invocation) -> Vec<crate::protocol::
     state.seen.iter().filter(|((kind, _), _)| kind == entity).map(|(_, item)| item.clone()).collect()
 }
 
-fn device_command(session: &OpenSession, command: &Command, invocation: &Invocation, limit: Duration) -> DeviceCommand {
+fn device_command(
+    session: &OpenSession,
+    analyst: &Analyst,
+    command: &Command,
+    invocation: &Invocation,
+    limit: Duration,
+) -> DeviceCommand {
+    // Who sent it counts, though its event stream may still be to come.
+    let mut shells = locked(&session.state).shells.pids();
+    shells.extend(analyst.pid);
     let record = command.record();
     DeviceCommand {
         command_id: record.command_id,
@@ -161,6 +171,6 @@ fn device_command(session: &OpenSession, command: &Command, invocation: &Invocat
         resume: None,
         library_file: None,
         signing_keys: None,
-        shells: locked(&session.state).shells.pids().into_iter().map(|pid| ShellPeer { pid }).collect(),
+        shells: shells.into_iter().map(|pid| ShellPeer { pid }).collect(),
     }
 }
