@@ -182,7 +182,7 @@ fn what_was_cut_off_with_its_service_is_ended_behind_what_is_whole() {
     assert_eq!(service.post(&session, "processes").events().len(), 8);
     let mut running = service.post(&session, "services");
     let mut text = String::new();
-    while text.matches("\ndata: ").count() < 6 {
+    while text.matches("\ndata: ").count() < 7 {
         text.push_str(&String::from_utf8(running.piece().unwrap()).unwrap());
     }
     drop(service);
