@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Config;
 use crate::grammar::{self, ErrorKind};
 use crate::host::{Home, start};
-use crate::protocol::PlatformName;
+use crate::protocol::{PlatformName, text};
 use crate::shell::{self, Input};
 
 mod complete;
@@ -49,7 +49,7 @@ impl Cli {
         match &self.root {
             None => Ok(home),
             Some(root) => home.of_root(root, self.root_writable).map_err(|error| {
-                let message = format!("--root {}: {error}", crate::protocol::text::visible(&root.display().to_string()));
+                let message = format!("--root {}: {error}", text::visible(&root.display().to_string()));
                 std::io::Error::new(error.kind(), message)
             }),
         }
@@ -217,23 +217,19 @@ pub fn check(file: &std::path::Path, platform: Option<PlatformName>) -> u8 {
         print(&format!("{name}: {error}\n"));
         return 2;
     }
-    let text = match grammar::decode(&bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            print(&format!("{name}: {error}\n"));
-            return 2;
-        }
-    };
     let mut found = String::new();
-    for line in grammar::script_lines(text) {
-        for error in grammar::read(&line.text, platform).diagnostics {
-            if error.kind != ErrorKind::Empty || !line.text.trim().is_empty() && !line.text.trim_start().starts_with('#') {
-                let (row, column) = line.place(error.span.start);
-                found.push_str(&format!(
-                    "{name}:{row}:{column}: {}: {}\n",
-                    error.kind.as_str(),
-                    crate::protocol::text::visible(&error.message)
-                ));
+    let mut tell = |line: &grammar::ScriptLine, error: &grammar::Diagnostic| {
+        let (row, column) = line.place(error.span.start);
+        let said = text::visible(&error.message);
+        found.push_str(&format!("{name}:{row}:{column}: {}: {said}\n", error.kind.as_str()));
+    };
+    match grammar::decode(&bytes) {
+        Err(not_text) => tell(&not_text.line, &not_text.found),
+        Ok(script) => {
+            for line in grammar::script_lines(script) {
+                let nothing = line.text.trim().is_empty() || line.text.trim_start().starts_with('#');
+                let errors = grammar::read(&line.text, platform).told();
+                errors.iter().filter(|error| error.kind != ErrorKind::Empty || !nothing).for_each(|error| tell(&line, error));
             }
         }
     }
@@ -295,7 +291,7 @@ pub fn refuse(reason: &str) -> u8 {
 #[expect(clippy::disallowed_methods, reason = "cli holds stderr for what needs no shell")]
 fn complain(reason: &str) {
     // There is nowhere else to say it.
-    let _ = writeln!(std::io::stderr().lock(), "lrsh: {}", crate::protocol::text::visible(reason));
+    let _ = writeln!(std::io::stderr().lock(), "lrsh: {}", text::visible(reason));
 }
 
 #[expect(clippy::disallowed_methods, reason = "cli holds stdout for what needs no shell")]

@@ -41,6 +41,12 @@ fn check_row(table: &Table, row: &Row, problem: &mut dyn FnMut(String)) {
             problem(format!("`{}` is no condition of a form", form.when));
         }
     }
+    for name in row.exclusive.iter().flatten() {
+        let known = row.flags.iter().any(|flag| flag.name == *name) || row.params.iter().any(|param| param.name == *name);
+        if !known {
+            problem(format!("{name} excludes another and is no flag or parameter"));
+        }
+    }
     for (entity, prerequisite) in &row.prerequisites {
         match table.find(&prerequisite.command) {
             None => problem(format!("the prerequisite of {entity}, {}, is no command", prerequisite.command)),

@@ -186,8 +186,8 @@ fn arguments(
             expected.given.insert(other.parameter.name.as_str(), other.value.text.clone().into_owned());
         }
     }
-    let by_name = bound.is_some_and(|bound| bound.named);
-    if let Some(bound) = bound.filter(|bound| bound.named || !here.is_dashed()) {
+    let by_name = bound.is_some_and(|bound| bound.named.is_some());
+    if let Some(bound) = bound.filter(|bound| bound.named.is_some() || !here.is_dashed()) {
         expected.values.push(value(row, binder.form, bound.parameter, &expected.given));
     }
     if !by_name && (here.typed.is_empty() && !here.quoted || here.is_dashed()) {

@@ -1,10 +1,11 @@
 //! What a diagnostic says, and what to do instead: the nearest names, and this shell's way of doing what another's syntax does.
 
 use super::invocation::{Diagnostic, ErrorKind, Span};
-use super::lexer::{Token, TokenKind};
-use super::row::{Flag, Form, Parameter, Role, Row};
+use super::lexer::{Token, TokenKind, quoted};
+use super::line::Word;
+use super::row::{Flag, Form, Kind, Parameter, Role, Row};
 use super::table::table;
-use super::values::Expected;
+use super::values::{self, Expected};
 use crate::protocol::PlatformName;
 
 fn found(kind: ErrorKind, span: Span, message: String, hint: Option<String>) -> Diagnostic {
@@ -78,18 +79,54 @@ pub(super) fn unknown_parameter(row: &'static Row, form: Option<&'static Form>, 
         let message = format!("{} has no parameter or flag `{typed}` here", row.name);
         return found(ErrorKind::UnknownParameter, span, message, Some(format!("-{name} belongs to `{} {action}`", row.name)));
     }
-    let near = nearest(name, here.chain(elsewhere));
+    let near = nearest(name, here.clone().chain(elsewhere));
     let near: Vec<String> = near.iter().map(|name| format!("-{name}")).collect();
     let near: Vec<&str> = near.iter().map(String::as_str).collect();
-    let hint = did_you_mean(&near).or_else(|| {
-        Some(format!("`help {}` lists what it takes; a value that begins with a dash is written in quotes", row.name))
+    let hint = with_a_sign(name, here).or_else(|| did_you_mean(&near)).unwrap_or_else(|| match form {
+        // The type of `undo 3 -type file`: it belongs to the main form.
+        Some(_) if row.params.iter().any(|param| param.name.eq_ignore_ascii_case(name)) => {
+            format!("-{name} goes with {}", names_of(&row.params))
+        }
+        _ => format!("`help {}` lists what it takes; a value that begins with a dash is written in quotes", row.name),
     });
+    let hint = Some(hint);
     found(ErrorKind::UnknownParameter, span, format!("{} has no parameter or flag `{typed}`", row.name), hint)
 }
 
-pub(super) fn missing_value(parameter: &Parameter, span: Span) -> Diagnostic {
+/// `-output=json`, as others write it: which of the names it gives, and how the value follows here.
+fn with_a_sign<'n>(typed: &str, mut names: impl Iterator<Item = &'n str>) -> Option<String> {
+    let (name, value) = typed.split_once(['=', ':'])?;
+    let name = names.find(|known| known.eq_ignore_ascii_case(name))?;
+    let value = if value.is_empty() { "VALUE".to_owned() } else { quoted(value) };
+    Some(format!("the value follows its name behind a blank: `-{name} {value}`"))
+}
+
+fn names_of(params: &[Parameter]) -> String {
+    let names = params.iter().filter(|param| param.required).map(|param| format!("-{}", param.name));
+    names.collect::<Vec<_>>().join(" and ")
+}
+
+/// `next` is the word behind it, where there is one.
+pub(super) fn missing_value(
+    row: &Row,
+    form: Option<&Form>,
+    parameter: &Parameter,
+    next: Option<&str>,
+    span: Span,
+) -> Diagnostic {
     let message = format!("-{} needs a value: {}", parameter.name, lower(&parameter.summary));
-    let hint = "a value that begins with a dash is written in quotes".to_owned();
+    let kind = parameter.kind;
+    let hint = if !parameter.choices.is_empty() {
+        format!("write one of {}", parameter.choices.join(", "))
+    } else if matches!(kind, Kind::Path | Kind::LocalPath | Kind::Name | Kind::Text | Kind::Device) {
+        // Nothing else begins with a dash and is a value.
+        match next {
+            Some(next) => format!("`{next}` is a parameter or flag; a value that begins with a dash is written in quotes"),
+            None => format!("write `-{} {}`", parameter.name, parameter.name.to_uppercase()),
+        }
+    } else {
+        format!("write {}", values::expected(kind, row, form))
+    };
     found(ErrorKind::MissingValue, span, message, Some(hint))
 }
 
@@ -113,18 +150,27 @@ pub(super) fn duplicate(name: &str, span: Span) -> Diagnostic {
     found(ErrorKind::DuplicateParameter, span, format!("-{name} is given twice"), None)
 }
 
-pub(super) fn too_many_values(row: &Row, params: &[Parameter], typed: &str, span: Span) -> Diagnostic {
-    let taken = params.iter().filter(|param| !param.hidden && !param.named_only).count();
-    let message = match taken {
-        0 => format!("{} takes no value, so `{typed}` is too many", row.name),
-        _ => format!("`{typed}` is one value too many for {}", row.name),
+/// `before` is the parameter that took the value before it by its place.
+pub(super) fn too_many_values(row: &Row, before: Option<&Parameter>, typed: &str, span: Span) -> Diagnostic {
+    let message = match before {
+        None => format!("{} takes no value here, so `{typed}` is too many", row.name),
+        Some(_) => format!("`{typed}` is one value too many for {}", row.name),
     };
-    let hint = "a value with blanks is written in quotes".to_owned();
+    // A text may have lost its quotes; a number or a format had none.
+    let has_blanks = |before: &Parameter| {
+        before.choices.is_empty()
+            && matches!(before.kind, Kind::Path | Kind::LocalPath | Kind::Name | Kind::Text | Kind::Device)
+    };
+    let hint = match before {
+        Some(before) if has_blanks(before) => "a value with blanks is written in quotes".to_owned(),
+        _ => format!("`help {}` lists what it takes", row.name),
+    };
     found(ErrorKind::TooManyValues, span, message, Some(hint))
 }
 
 pub(super) fn bad_value(parameter: &Parameter, typed: &str, expected: &Expected, span: Span) -> Diagnostic {
     let near = nearest(typed, parameter.choices.iter().map(String::as_str));
+    let typed = if typed.is_empty() { "\"\"" } else { typed };
     let message = format!("`{typed}` does not fit {}: expected {}", parameter.name, expected.0);
     found(ErrorKind::BadValue, span, message, did_you_mean(&near))
 }
@@ -159,6 +205,17 @@ pub(super) fn open_quote(span: Span) -> Diagnostic {
 pub(super) fn missing_redirect_target(span: Span) -> Diagnostic {
     let hint = "write `> file`; a name with `>` in it is written in quotes".to_owned();
     found(ErrorKind::MissingRedirectTarget, span, "there is no file behind the redirect".into(), Some(hint))
+}
+
+/// What is wrong with the file of a redirect, the redirect standing there.
+pub(super) fn bad_target(target: &Word<'_>, redirect: Span) -> Option<Diagnostic> {
+    if target.text.is_empty() {
+        let hint = "write `> file`; `> /dev/null` drops an answer".to_owned();
+        let message = "the file behind the redirect has no name".to_owned();
+        return Some(found(ErrorKind::MissingRedirectTarget, redirect, message, Some(hint)));
+    }
+    let nul = target.text.contains('\0');
+    nul.then(|| found(ErrorKind::BadValue, target.span, "no file has a NUL in its name".to_owned(), None))
 }
 
 pub(super) fn second_redirect(span: Span) -> Diagnostic {
@@ -227,5 +284,34 @@ fn lower(text: &str) -> String {
             first.to_lowercase().chain(chars).collect()
         }
         _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::grammar::read;
+
+    #[test]
+    fn a_hint_says_what_to_write() {
+        let check = |line: &str, hint: &str| {
+            let found = read(line, None).diagnostics;
+            let said = found.first().and_then(|found| found.hint.clone()).unwrap_or_default();
+            assert!(said.contains(hint), "{line}: {said}");
+        };
+        check("dir -first -1", "write a whole number");
+        check("findfile x -limit -tree", "write a whole number");
+        check("dir -output", "write one of table, json, csv, jsonl");
+        check("dir -path", "write `-path PATH`");
+        check(
+            "findfile x -path -limit",
+            "`-limit` is a parameter or flag; a value that begins with a dash is written in quotes",
+        );
+        check("dir -output=json", "behind a blank: `-output json`");
+        check("dir -OUTPUT:", "behind a blank: `-output VALUE`");
+        check("processes -name=a b", "`-name a`");
+        check("cls x", "`help cls` lists");
+        check("dir /etc json more", "`help dir` lists");
+        check("cd a b", "a value with blanks is written in quotes");
+        check("undo 3 -type file", "-type goes with -type and -id");
     }
 }

@@ -33,15 +33,37 @@ pub(super) struct Line<'a> {
     pub(super) arguments_end: usize,
     pub(super) redirect: Option<Redirect>,
     pub(super) background: bool,
+    /// Where another shell's operator ends what was meant for this command.
+    pub(super) end: LineEnd,
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) marks: Vec<(Span, Class)>,
+}
+
+/// Where the words of a command end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineEnd {
+    /// With the line.
+    Line,
+    /// At another shell's operator: the words behind it were meant for another command.
+    Operator,
+    /// At a word that ends in one (`a&&`): it may have been a value.
+    Word,
 }
 
 impl<'a> Line<'a> {
     /// Arguments alone, up to that byte.
     pub(super) fn of(arguments: Vec<Word<'a>>, arguments_end: usize) -> Self {
         let marks = Vec::with_capacity(arguments.capacity());
-        Line { command: None, arguments, arguments_end, redirect: None, background: false, diagnostics: Vec::new(), marks }
+        Line {
+            command: None,
+            arguments,
+            arguments_end,
+            redirect: None,
+            background: false,
+            end: LineEnd::Line,
+            diagnostics: Vec::new(),
+            marks,
+        }
     }
 
     /// Sorts the tokens of a line.
@@ -76,13 +98,15 @@ impl<'a> Line<'a> {
                 let word = Word { text: text.clone(), span, quoted: *quoted };
                 match redirect {
                     None if self.command.is_none() => self.command = Some(word),
+                    None if self.end != LineEnd::Line => self.marks.push((span, Class::Value)),
                     None => {
                         // Until something better is known of it.
                         self.marks.push((span, Class::Value));
                         self.arguments.push(word);
                     }
-                    Some((_, append)) if self.redirect.is_none() => {
+                    Some((redirect, append)) if self.redirect.is_none() => {
                         self.marks.push((span, Class::Target));
+                        self.diagnostics.extend(hints::bad_target(&word, *redirect));
                         self.redirect = Some(Redirect { target: word.text.into_owned(), append: *append });
                     }
                     Some(_) => {
@@ -109,6 +133,10 @@ impl<'a> Line<'a> {
             TokenKind::Foreign => {
                 self.marks.push((span, Class::Error));
                 let sign = line.get(span.start..span.end).unwrap_or_default();
+                if self.end == LineEnd::Line {
+                    let is_word = sign.ends_with("&&") && sign != "&&";
+                    self.end = if is_word { LineEnd::Word } else { LineEnd::Operator };
+                }
                 let next = tokens.get(at + 1..).unwrap_or_default();
                 let head = self.command.as_ref().map(|command| command.text.as_ref());
                 self.diagnostics.push(hints::foreign(sign, span, head, next));

@@ -30,5 +30,5 @@ pub use row::{
     Alignment, Category, Column, Example, Flag, Form, Kind, OutputFormat, Parameter, Prerequisite, Role, Row, RunsOn, Sort,
     Unit, Weight,
 };
-pub use script::{ScriptError, ScriptLine, decode, has_open_quote, script_lines};
+pub use script::{NotText, ScriptLine, decode, decode_lines, has_open_quote, script_lines};
 pub use table::{Table, table};

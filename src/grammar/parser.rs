@@ -3,10 +3,11 @@
 //! In two steps. [`Line::split`] sorts the tokens without knowing the command. [`Binder`] then reads the arguments by the row's
 //! parameters: named ones and flags first, anywhere on the line; bare words fill what is left in the definition's order.
 
+use super::arguments::split_arguments;
 use super::colours::Class;
 use super::invocation::{Diagnostic, ErrorKind, Invocation, Reading, Span};
 use super::lexer;
-use super::line::{Line, Word};
+use super::line::{Line, LineEnd, Word};
 use super::row::{Flag, Form, Kind, Parameter, Row};
 use super::table::{is_shared, is_view_option, table};
 use super::{hints, values};
@@ -64,8 +65,8 @@ pub(super) struct Binder<'a> {
 pub(super) struct Bound<'a> {
     pub(super) parameter: &'static Parameter,
     pub(super) value: Word<'a>,
-    /// Whether the line names the parameter; else its place does.
-    pub(super) named: bool,
+    /// Where the line names the parameter; else its place does.
+    pub(super) named: Option<Span>,
 }
 
 /// What a dashed word names.
@@ -124,7 +125,12 @@ impl<'a> Binder<'a> {
                             at += 1;
                             self.take_value(parameter, value.clone(), span);
                         }
-                        None => self.complain(hints::missing_value(parameter, span)),
+                        // The word that an operator ends may have been the value.
+                        None if self.split.end == LineEnd::Word && at == arguments.len() => {}
+                        None => {
+                            let next = arguments.get(at).map(|next| next.text.as_ref());
+                            self.complain(hints::missing_value(self.row, self.form, parameter, next, span));
+                        }
                     }
                 }
                 None if used == 1 => bare.push(word.clone()),
@@ -198,7 +204,8 @@ impl<'a> Binder<'a> {
                     if !named_first && value.is_none() {
                         value = Some(word.text.as_ref());
                     }
-                    number = number.or(Some(word.text.as_ref()));
+                    // Behind a named first parameter a number is its partner: `undo -type process 8`.
+                    number = number.or((!named_first).then_some(word.text.as_ref()));
                     count += 1;
                 }
             }
@@ -211,7 +218,7 @@ impl<'a> Binder<'a> {
                 let place = self.row.params.iter().position(|param| param.name == wanted);
                 names.iter().any(|name| name.eq_ignore_ascii_case(wanted)) || place.is_some_and(|place| count > place)
             }
-            _ => form.when == "number" && (named_number || !named_first && number.is_some_and(values::is_number)),
+            _ => form.when == "number" && (named_number || number.is_some_and(values::is_number)),
         })
     }
 
@@ -241,7 +248,7 @@ impl<'a> Binder<'a> {
         if self.values.iter().any(|bound| bound.parameter.name == parameter.name) {
             self.complain(hints::duplicate(&parameter.name, name));
         } else {
-            self.values.push(Bound { parameter, value, named: true });
+            self.values.push(Bound { parameter, value, named: Some(name) });
         }
     }
 
@@ -251,9 +258,10 @@ impl<'a> Binder<'a> {
         for word in bare {
             let next = open.find(|param| !self.values.iter().any(|bound| bound.parameter.name == param.name));
             if let Some(parameter) = next {
-                self.values.push(Bound { parameter, value: word, named: false });
+                self.values.push(Bound { parameter, value: word, named: None });
             } else {
-                let found = hints::too_many_values(self.row, params, &word.text, word.span);
+                let before = self.values.iter().rfind(|bound| bound.named.is_none());
+                let found = hints::too_many_values(self.row, before.map(|bound| bound.parameter), &word.text, word.span);
                 self.complain(found);
             }
         }
@@ -269,12 +277,21 @@ impl<'a> Binder<'a> {
         self.take_value(parameter, value, span);
     }
 
+    /// Whether a text of parameters has an open quote that the line itself has not.
+    fn is_torn(&self, parameter: &Parameter, text: &str) -> bool {
+        self.row.rest.as_ref() == Some(&parameter.name)
+            && split_arguments(text).is_err()
+            && !self.split.diagnostics.iter().any(|found| found.kind == ErrorKind::OpenQuote)
+    }
+
     fn check_exclusive(&mut self) {
         for set in &self.row.exclusive {
-            let mut given: Vec<_> = self.flags.iter().filter(|(flag, _)| set.contains(&flag.name)).copied().collect();
+            let flags = self.flags.iter().map(|(flag, span)| (&flag.name, *span));
+            let values = self.values.iter().map(|bound| (&bound.parameter.name, bound.named.unwrap_or(bound.value.span)));
+            let mut given: Vec<_> = flags.chain(values).filter(|(name, _)| set.contains(name)).collect();
             given.sort_by_key(|(_, span)| span.start);
             if let [(first, _), (second, span), ..] = given.as_slice() {
-                let found = hints::exclusive(&first.name, &second.name, *span);
+                let found = hints::exclusive(first, second, *span);
                 self.complain(found);
             }
         }
@@ -311,6 +328,10 @@ impl<'a> Binder<'a> {
                 bound.iter().find(|other| other.parameter.name == name).map(|other| other.value.text.as_ref())
             });
             match values::canonical(parameter, kind, &value.text, self.row, self.form) {
+                Ok(text) if self.is_torn(parameter, &text) => {
+                    let closed = values::Expected("parameters whose quotes are closed".into());
+                    self.complain(hints::bad_value(parameter, &text, &closed, value.span));
+                }
                 Ok(text) => {
                     if parameter.name == "output" {
                         invocation.output = values::output_format(&text);

@@ -13,6 +13,16 @@ impl Reading {
         self.diagnostics.first()
     }
 
+    /// What a person is told of the line. Of a word whose quote is not closed only that: nobody knows what it was to be.
+    #[must_use]
+    pub fn told(&self) -> Vec<Diagnostic> {
+        let open = self.diagnostics.iter().find(|found| found.kind == ErrorKind::OpenQuote).map(|found| found.span.start);
+        let counts = |found: &&Diagnostic| {
+            found.kind == ErrorKind::OpenQuote || open.is_none_or(|open| !(found.span.start..found.span.end).contains(&open))
+        };
+        self.diagnostics.iter().filter(counts).cloned().collect()
+    }
+
     /// Whether there is nothing on the line: blanks, or a comment.
     #[must_use]
     pub fn is_empty(&self) -> bool {

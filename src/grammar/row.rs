@@ -40,7 +40,7 @@ pub struct Row {
     /// Sub-forms; the first that fits binds, else the row's own parameters do.
     #[serde(default, rename = "form")]
     pub forms: Vec<Form>,
-    /// Sets of flags of which a line may carry only one.
+    /// Sets of flags and parameters of which a line may carry only one.
     #[serde(default)]
     pub exclusive: Vec<Vec<String>>,
     /// What must have been looked at first, by entity type; `*` is any.
@@ -204,6 +204,9 @@ pub struct Parameter {
     /// Never bound by position.
     #[serde(default)]
     pub named_only: bool,
+    /// Whether `""` is a value of it; where absent, of every kind but a path: an empty path names nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<bool>,
     /// Its kind where another parameter (`param`) has the value on the left: `{type.process = "pid"}`.
     #[serde(default)]
     pub kind_by: BTreeMap<String, BTreeMap<String, Kind>>,

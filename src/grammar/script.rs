@@ -1,5 +1,6 @@
 //! A script → its lines. A quote may span lines, so what is one line to the parser may be several in the file.
 
+use super::invocation::{Diagnostic, ErrorKind, Span};
 use super::lexer::{self, Token};
 
 /// A line of a script, whole.
@@ -22,36 +23,71 @@ impl ScriptLine {
     }
 }
 
-/// Why bytes are no script.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ScriptError {
-    /// It begins with the mark of UTF-16.
-    #[error("it is UTF-16; save it as UTF-8")]
-    Utf16,
-    /// It is not UTF-8.
-    #[error("line {line}, byte {byte}: not UTF-8")]
-    NotUtf8 {
-        /// The line, from 1.
-        line: usize,
-        /// The byte within the file, from 0.
-        byte: usize,
-    },
+/// Why bytes are no script: the line that shows it, as far as it can be shown, and what is wrong where in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotText {
+    /// The line; what is no text in it is U+FFFD.
+    pub line: ScriptLine,
+    /// What is wrong with it.
+    pub found: Diagnostic,
+}
+
+impl NotText {
+    fn new(number: usize, text: String, span: Span, message: String) -> Self {
+        let hint = Some("save it as UTF-8".to_owned());
+        let found = Diagnostic { kind: ErrorKind::UnsupportedSyntax, message, span, hint };
+        Self { line: ScriptLine { text, number }, found }
+    }
 }
 
 /// The text of a script's bytes: UTF-8, a byte-order mark dropped.
 ///
 /// # Errors
-/// When the bytes are UTF-16 or not UTF-8.
-pub fn decode(bytes: &[u8]) -> Result<&str, ScriptError> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(ScriptError::Utf16);
+/// When the bytes are UTF-16 (with a mark or without) or not UTF-8: where.
+pub fn decode(bytes: &[u8]) -> Result<&str, Box<NotText>> {
+    let bytes = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(bytes);
+    decode_lines(bytes, 1)
+}
+
+/// The text of lines within a script, the first of which has that number.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_lines(bytes: &[u8], number: usize) -> Result<&str, Box<NotText>> {
+    if let Some(text) = utf16(bytes) {
+        let span = Span { start: 0, end: text.len() };
+        return Err(NotText::new(number, text, span, "the script is UTF-16".to_owned()).into());
     }
-    let text = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(bytes);
-    std::str::from_utf8(text).map_err(|error| {
-        let byte = bytes.len() - text.len() + error.valid_up_to();
-        let line = bytes.get(..byte).unwrap_or_default().split(|&c| c == b'\n').count();
-        ScriptError::NotUtf8 { line, byte }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let (valid, rest) = bytes.split_at_checked(error.valid_up_to()).unwrap_or((bytes, &[]));
+        let before = valid.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+        let number = number + valid.split(|&byte| byte == b'\n').count() - 1;
+        let behind = rest.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let behind = behind.get(..SHOWN.min(behind.len())).unwrap_or_default();
+        let text = String::from_utf8_lossy(before) + String::from_utf8_lossy(behind);
+        let span = Span { start: before.len(), end: before.len() + char::REPLACEMENT_CHARACTER.len_utf8() };
+        let message = format!("the byte \\x{:02x} is not UTF-8", rest.first().copied().unwrap_or_default());
+        NotText::new(number, text.trim_end_matches('\r').to_owned(), span, message).into()
     })
+}
+
+/// How much of a line that is no text is shown, in bytes.
+const SHOWN: usize = 200;
+
+/// The beginning of the first line, when the bytes look like UTF-16: its mark, or every other byte NUL, more or less.
+fn utf16(bytes: &[u8]) -> Option<String> {
+    let (pairs, _) = bytes.get(..SHOWN.min(bytes.len())).unwrap_or_default().as_chunks::<2>();
+    let (low, high) = (pairs.iter().filter(|pair| pair[0] == 0).count(), pairs.iter().filter(|pair| pair[1] == 0).count());
+    let read: fn([u8; 2]) -> u16 = match pairs.first()? {
+        [0xff, 0xfe] => u16::from_le_bytes,
+        [0xfe, 0xff] => u16::from_be_bytes,
+        _ if low == 0 && high * 2 > pairs.len() => u16::from_le_bytes,
+        _ if high == 0 && low * 2 > pairs.len() => u16::from_be_bytes,
+        _ => return None,
+    };
+    let units = pairs.iter().map(|&pair| read(pair));
+    let chars = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER));
+    Some(chars.filter(|&c| c != '\u{feff}').take_while(|&c| !matches!(c, '\r' | '\n')).collect())
 }
 
 /// Cuts a script into lines, LF or CRLF. A quote that is open at a line's end takes in the lines up to the one that closes it;

@@ -104,6 +104,7 @@ fn view_parameters() -> [Parameter; 5] {
         default: None,
         hidden: false,
         named_only,
+        empty: None,
         kind_by: std::collections::BTreeMap::default(),
         summary: summary.to_owned(),
     };

@@ -34,6 +34,11 @@ pub(super) fn canonical<'v>(
     {
         return Ok(Cow::Owned(value.to_ascii_lowercase()));
     }
+    let is_path = matches!(kind, Kind::Path | Kind::LocalPath);
+    if value.is_empty() && !parameter.empty.unwrap_or(!is_path) {
+        let here = if is_path { "; the current directory is `.`" } else { "" };
+        return Err(Expected(format!("something{here}").into()));
+    }
     if !parameter.choices.is_empty() {
         let choice = parameter.choices.iter().find(|choice| choice.eq_ignore_ascii_case(value));
         return choice.map(|choice| Cow::Owned(choice.clone())).ok_or_else(|| Expected(one_of(&parameter.choices).into()));

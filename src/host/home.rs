@@ -7,6 +7,26 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+/// The file on this machine that a line names: `~` and what begins with `~/` stand in the analyst's home folder. A file
+/// that is called `~` is written `./~`.
+#[must_use]
+pub fn local_path(typed: &str) -> PathBuf {
+    below_home(typed, dirs::home_dir())
+}
+
+fn below_home(typed: &str, home: Option<PathBuf>) -> PathBuf {
+    let rest = typed.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    match (rest, home) {
+        // Joined as text: a slash at the end says that a folder is meant.
+        (Some(rest), Some(home)) => {
+            let mut path = home.into_os_string();
+            path.push(rest);
+            PathBuf::from(path)
+        }
+        _ => PathBuf::from(typed),
+    }
+}
+
 /// The folders of one home. Two homes never meet: each has a service, a store and a journal of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {

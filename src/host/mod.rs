@@ -8,7 +8,7 @@ pub mod start;
 mod stream;
 pub mod terminal;
 
-pub use home::{Home, MountedRoot, private_file, private_folder};
+pub use home::{Home, MountedRoot, local_path, private_file, private_folder};
 pub use stream::terminal_width;
 
 /// Reads at a place of a file without moving it.

@@ -1,20 +1,34 @@
 //! Which characters are harmless on a terminal: one answer for the agent (which name needs its `file:///` form?) and the
 //! view (what must be made visible?).
 
+use std::fmt::Write as _;
+
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+use unicode_width::UnicodeWidthChar as _;
 
 /// Whether a character could move the cursor, start an escape sequence, hide, or reorder text: C0, DEL, C1, bidirectional
-/// controls, zero-width and other invisible format characters, line and paragraph separators, tags, and noncharacters.
+/// controls, zero-width and other characters that Unicode has a renderer ignore (`Default_Ignorable_Code_Point`), line and
+/// paragraph separators, tags, and noncharacters.
 #[must_use]
 pub fn is_hostile(c: char) -> bool {
     matches!(c,
         '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'          // C0, DEL, C1
-        | '\u{ad}' | '\u{61c}' | '\u{180e}'               // soft hyphen, Arabic letter mark, Mongolian vowel separator
-        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // fillers that show nothing
+        | '\u{ad}' | '\u{34f}' | '\u{61c}'                // soft hyphen, grapheme joiner, Arabic letter mark
+        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{16fe4}' // fillers that show nothing
+        | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' // Khmer inherent vowels, Mongolian selectors and separator
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' // zero-width, separators, bidi
         | '\u{2060}'..='\u{206f}' | '\u{feff}'            // joiners, isolates, deprecated format, BOM
-        | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+        | '\u{fe00}'..='\u{fe0f}'                         // variation selectors
+        | '\u{fdd0}'..='\u{fdef}' | '\u{fff0}'..='\u{fffb}' // noncharacters, interlinear annotation
+        | '\u{13430}'..='\u{13455}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' // controls of other scripts
         | '\u{e0000}'..='\u{e0fff}') // tags, variation selectors supplement
+        || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// Whether a character that is drawn over the one before it has none to be drawn over: at the start, behind a blank or slash.
+#[must_use]
+pub fn is_lone_mark(before: Option<char>, c: char) -> bool {
+    !c.is_ascii() && c.width() == Some(0) && before.is_none_or(|before| before == '/' || before.is_whitespace())
 }
 
 /// Bytes of a path that its `file:///` form writes as `%XX`: what the line grammar or a terminal could take for
@@ -40,15 +54,22 @@ const URI: &AsciiSet = &CONTROLS
     .add(b'}')
     .add(b'^');
 
-/// Whether a path's bytes are UTF-8 and show what they are, so that it can be typed as it is: no hostile character, no blank
-/// that looks like another, none at an end of a name, where nobody sees it.
+/// Whether a path's bytes are UTF-8 and show what they are, so that it can be typed as it is: no hostile character and none for
+/// private use, no blank that looks like another, none at an end of a name, where nobody sees it, and no mark without a letter.
 #[must_use]
 pub fn is_plain(path: &[u8]) -> bool {
-    let seen = |name: &str| !name.starts_with(' ') && !name.ends_with(' ');
-    std::str::from_utf8(path).is_ok_and(|text| {
-        !text.chars().any(|c| is_hostile(c) || c != ' ' && c.is_whitespace())
-            && (!text.contains(' ') || text.split('/').all(seen))
-    })
+    path.iter().all(|byte| (0x21..0x7f).contains(byte))
+        || std::str::from_utf8(path).is_ok_and(|path| path.split('/').all(is_plain_name))
+}
+
+fn is_plain_name(name: &str) -> bool {
+    let mut before = None;
+    let shows = |c: char| {
+        let blank = c != ' ' && c.is_whitespace() || matches!(c, '\u{2800}' | '\u{1d159}');
+        let private = matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..);
+        !is_hostile(c) && !blank && !private && !is_lone_mark(before.replace(c), c)
+    };
+    !name.starts_with(' ') && !name.ends_with(' ') && name.chars().all(shows)
 }
 
 /// The exact `file:///` form of an absolute path's bytes.
@@ -64,12 +85,23 @@ pub fn from_file_uri(text: &str) -> Option<Vec<u8>> {
     path.starts_with('/').then(|| percent_decode_str(path).collect())
 }
 
-/// The text with every hostile character shown as `\u{…}`.
+/// Writes a hostile character so that it can be seen: `␍`, `\x1b`, `\u{202e}`.
+pub fn show(c: char, out: &mut String) {
+    match c {
+        '\t' => out.push('␉'),
+        '\n' => out.push('␊'),
+        '\r' => out.push('␍'),
+        '\0'..='\x1f' | '\x7f' => _ = write!(out, "\\x{:02x}", u32::from(c)),
+        _ => _ = write!(out, "\\u{{{:x}}}", u32::from(c)),
+    }
+}
+
+/// The text with every hostile character shown.
 #[must_use]
 pub fn visible(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         if is_hostile(c) {
-            shown.extend(c.escape_unicode());
+            show(c, &mut shown);
         } else {
             shown.push(c);
         }
@@ -106,6 +138,38 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_invisible_hides_in_a_plain_name() {
+        let check = |path: &str, plain: bool| assert_eq!(is_plain(path.as_bytes()), plain, "{path:?}");
+        check("/srv/größe 文件/e\u{301}t\u{e9}/안/\u{1112}\u{1161}\u{11ab}/❤.txt", true);
+        check("/srv/a b", true);
+        check("/srv/ a", false);
+        check("/srv/a /b", false);
+        for hidden in [
+            '\u{fe0f}',
+            '\u{34f}',
+            '\u{180b}',
+            '\u{17b4}',
+            '\u{200d}',
+            '\u{2800}',
+            '\u{e001}',
+            '\u{f0001}',
+            '\u{1d173}',
+            '\u{fdd0}',
+            '\u{1fffe}',
+            '\u{a0}',
+            '\u{3000}',
+            '\u{115f}',
+        ] {
+            check(&format!("/srv/a{hidden}b"), false);
+        }
+        // A mark alone is drawn over the slash, or over what the table shows before it.
+        check("/srv/\u{301}", false);
+        check("/srv/\u{301}\u{302}x", false);
+        check("/srv/a \u{20dd}", false);
+        assert_eq!(visible("a\0\n\u{85}\u{fe0f}"), "a\\x00␊\\u{85}\\u{fe0f}");
+    }
 
     #[test]
     fn no_character_is_cut_and_no_byte_lost() {

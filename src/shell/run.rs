@@ -74,7 +74,7 @@ impl Shell {
             return (Exit::Done, None);
         }
         if !reading.diagnostics.is_empty() {
-            self.screen.diagnostics(text, origin, &reading.diagnostics);
+            self.screen.diagnostics(text, origin, &reading.told());
             let kind = reading.diagnostics.first().map(|found| found.kind.as_str().to_owned());
             return (Exit::NotUnderstood, kind);
         }

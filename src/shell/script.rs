@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use super::view::Origin;
 use super::{Input, Shell, jobs, precheck};
 use crate::error::{Exit, Failure, Outcome};
-use crate::grammar::{ScriptLine, decode, read, script_lines, table};
+use crate::grammar::{NotText, ScriptLine, decode, decode_lines, read, script_lines, table};
 use crate::host::signals::Asked;
 
 /// Scripts are read up to this.
@@ -35,16 +35,17 @@ pub(super) async fn run(shell: &mut Shell, input: Input) -> Outcome<Exit> {
     let exit = match input {
         Input::Stdin { stream: true } => stream(shell).await,
         input => match lines(shell, input).await? {
-            Some(lines) => all(shell, &lines).await,
-            None => Ok(Exit::Cancelled),
+            Ok(lines) => all(shell, &lines).await,
+            Err(exit) => Ok(exit),
         },
     };
     finish(shell, exit).await
 }
 
-/// The lines of a batch, all of them; `None` when a signal came before.
-async fn lines(shell: &mut Shell, input: Input) -> Outcome<Option<Vec<Sourced>>> {
+/// The lines of a batch, all of them; an exit code when a signal came before, or a script is no text.
+async fn lines(shell: &mut Shell, input: Input) -> Outcome<Result<Vec<Sourced>, Exit>> {
     let mut lines = Vec::new();
+    let mut refused = false;
     let sources = match input {
         Input::Stdin { .. } => vec![PathBuf::from(STDIN)],
         Input::Files(files) => files,
@@ -52,17 +53,23 @@ async fn lines(shell: &mut Shell, input: Input) -> Outcome<Option<Vec<Sourced>>>
             let several = texts.len() > 1;
             for (at, text) in texts.iter().enumerate() {
                 let name = if several { format!("-c {}", at + 1) } else { "-c".to_owned() };
-                lines.extend(lines_of(&name, text.as_bytes())?);
+                lines.extend(lines_of(&name, text));
             }
-            return Ok(Some(lines));
+            return Ok(Ok(lines));
         }
     };
     for source in sources {
         let name = source.display().to_string();
-        let Some(bytes) = whole(shell, source).await? else { return Ok(None) };
-        lines.extend(lines_of(&name, &bytes)?);
+        let Some(bytes) = whole(shell, source).await? else { return Ok(Err(Exit::Cancelled)) };
+        match decode(&bytes) {
+            Ok(text) => lines.extend(lines_of(&name, text)),
+            Err(not_text) => {
+                say_no_text(shell, &name, &not_text);
+                refused = true;
+            }
+        }
     }
-    Ok(Some(lines))
+    Ok(if refused { Err(Exit::NotUnderstood) } else { Ok(lines) })
 }
 
 /// The bytes of a script. Read beside the loop, because whoever writes it may take long, or be ended by the same Ctrl+C:
@@ -110,9 +117,14 @@ fn read_all(source: &str, input: impl std::io::Read) -> Outcome<Vec<u8>> {
     Ok(bytes)
 }
 
-fn lines_of(source: &str, bytes: &[u8]) -> Outcome<Vec<Sourced>> {
-    let text = decode(bytes).map_err(|error| Failure::new(Exit::NotUnderstood, "script", format!("{source}: {error}")))?;
-    Ok(script_lines(text).into_iter().map(|line| Sourced { line, source: source.to_owned() }).collect())
+fn lines_of<'s>(source: &'s str, text: &str) -> impl Iterator<Item = Sourced> + use<'s> {
+    script_lines(text).into_iter().map(|line| Sourced { line, source: source.to_owned() })
+}
+
+/// Says where bytes are no script, as it is said of a line that is not understood.
+fn say_no_text(shell: &Shell, source: &str, not_text: &NotText) {
+    let origin = Origin { source: source.to_owned(), number: not_text.line.number };
+    shell.screen.diagnostics(&not_text.line.text, Some(&origin), std::slice::from_ref(&not_text.found));
 }
 
 /// Checks every line, then runs them.
@@ -149,7 +161,7 @@ fn say_unfinished(shell: &Shell, exit: Exit, at: &Sourced, behind: &[Sourced]) {
 
 /// Runs lines as they come.
 async fn stream(shell: &mut Shell) -> Outcome<Exit> {
-    let (to, mut lines) = tokio::sync::mpsc::channel::<Outcome<String>>(1);
+    let (to, mut lines) = tokio::sync::mpsc::channel::<Result<String, Box<NotText>>>(1);
     // A thread, because reading a terminal or pipe cannot be given up; it ends with the process.
     std::thread::spawn(move || {
         let mut input = std::io::stdin().lock();
@@ -160,10 +172,10 @@ async fn stream(shell: &mut Shell) -> Outcome<Exit> {
             let mut line = std::io::Read::take(&mut input, MAX_SCRIPT);
             let next = match std::io::BufRead::read_until(&mut line, b'\n', &mut bytes) {
                 Ok(0) | Err(_) => return,
-                Ok(_) => decode(&bytes)
-                    .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
-                    .map_err(|_| Failure::new(Exit::NotUnderstood, "script", format!("-: line {number}: not UTF-8"))),
+                Ok(_) if number == 1 => decode(&bytes),
+                Ok(_) => decode_lines(&bytes, number),
             };
+            let next = next.map(|text| text.trim_end_matches(['\n', '\r']).to_owned());
             if to.blocking_send(next).is_err() {
                 return;
             }
@@ -182,8 +194,13 @@ async fn stream(shell: &mut Shell) -> Outcome<Exit> {
         };
         let Some(text) = next else { break };
         number += 1;
-        let origin = Origin { source: "-".to_owned(), number };
-        let (now, _) = shell.line_or_signal(&text?, Some(&origin)).await;
+        let now = match text {
+            Ok(text) => shell.line_or_signal(&text, Some(&Origin { source: STDIN.to_owned(), number })).await.0,
+            Err(not_text) => {
+                say_no_text(shell, STDIN, &not_text);
+                Exit::NotUnderstood
+            }
+        };
         exit = exit.or(now);
         if goes_no_further(shell, now) {
             break;

@@ -67,19 +67,39 @@ fn line_ends_and_the_mark_of_utf_8_are_no_part_of_a_line() {
 #[test]
 fn what_is_not_utf_8_is_refused_with_its_place() {
     let (home, dir) = folders();
-    let check = |bytes: &[u8], says: &str| {
+    let check = |bytes: &[u8], place: &str, says: &str| {
         std::fs::write(home.work().join("odd.lrsh"), bytes).unwrap();
         let ran = home.batch("").args(&["odd.lrsh"]).run().code(2);
         assert!(ran.out().is_empty(), "nothing ran");
-        assert!(ran.err().contains("odd.lrsh") && ran.err().contains(says), "{}", ran.err());
+        assert!(ran.err().starts_with(&format!("odd.lrsh:{place}: error: ")) && ran.err().contains(says), "{}", ran.err());
         let ran = home.batch("").args(&["check", "odd.lrsh"]).run().code(2);
-        assert!(ran.out().contains("odd.lrsh") && ran.out().contains(says), "{}", ran.out());
+        assert!(
+            ran.out().starts_with(&format!("odd.lrsh:{place}: unsupported_syntax: ")) && ran.out().contains(says),
+            "{}",
+            ran.out()
+        );
+        let mut stream = home.batch("").args(&["--stream"]);
+        stream.input = bytes.to_vec();
+        let ran = stream.run().code(2);
+        assert!(ran.err().contains(&format!("-:{place}: error: ")) && ran.err().contains(says), "{}", ran.err());
     };
-    let wide: Vec<u8> = std::iter::once(0xfeff).chain(dir("a").encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    check(&wide, "UTF-16");
-    let wide: Vec<u8> = std::iter::once(0xfeff).chain(dir("a").encode_utf16()).flat_map(u16::to_be_bytes).collect();
-    check(&wide, "UTF-16");
-    check(&[dir("a").as_bytes(), b"\ncat /tmp/\xff\n"].concat(), "line 2");
+    let units = |mark: Option<u16>| mark.into_iter().chain(dir("a").encode_utf16().chain([0x0a])).collect::<Vec<u16>>();
+    for mark in [Some(0xfeff), None] {
+        check(&units(mark).into_iter().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(), "1:1", "UTF-16");
+        check(&units(mark).into_iter().flat_map(u16::to_be_bytes).collect::<Vec<u8>>(), "1:1", "UTF-16");
+    }
+    check(&[dir("a").as_bytes(), b"\ncat /tmp/\xff\n"].concat(), "2:10", "\\xff");
+    check(
+        "\u{feff}cat \"/tmp/größe\" ".as_bytes().iter().chain(b"\x80\r\n").copied().collect::<Vec<u8>>().as_slice(),
+        "1:18",
+        "\\x80",
+    );
+    // Every script is told, and a stream goes on where it is asked to.
+    let ran = home.batch("").args(&["odd.lrsh", "odd.lrsh"]).run().code(2);
+    assert_eq!(ran.err().matches("odd.lrsh:1:18: ").count(), 2, "{}", ran.err());
+    let mut stream = home.batch("").args(&["--stream", "--keep-going"]);
+    stream.input = [b"cat /\xff\n", dir("b").as_bytes()].concat();
+    assert_eq!(listed(&stream.run().code(2)), ["b"]);
 }
 
 #[test]
@@ -96,6 +116,11 @@ fn a_quote_may_span_lines() {
     assert!(ran.err().contains("-:2:5: error: the quote"), "{}", ran.err());
     assert!(ran.err().contains("-:3:1: error: there is no command"), "{}", ran.err());
     assert_eq!(ran.out(), "");
+    // And is no second slip of its own word.
+    for line in ["processes 'abc", "\"help", "dir -output 'js"] {
+        let ran = home.batch(line).args(&["check", "-"]).run().code(2);
+        assert!(ran.out().contains(": open_quote: ") && ran.out().lines().count() == 1, "{}", ran.out());
+    }
 }
 
 #[test]
@@ -129,6 +154,15 @@ fn what_a_newcomer_types_by_mistake_is_answered_with_what_to_type() {
     assert!(home.batch("devices -output jsonl\n").args(&["-"]).run().code(0).jsonl().len() == 1);
     let ran = home.line("processes -name no-such-process").code(0);
     assert!(ran.out().is_empty() && ran.err().contains("no rows"), "{}", ran.err());
+}
+
+#[test]
+fn a_control_character_is_shown_in_one_way() {
+    let home = Home::new();
+    let ran = home.batch("no\0such\u{85}\n").args(&["check", "-"]).run().code(2);
+    assert!(ran.out().contains("`no\\x00such\\u{85}`"), "{}", ran.out());
+    let ran = home.batch("no\0such\u{85}\n").run().code(2);
+    assert!(ran.err().contains("`no\\x00such\\u{85}`"), "{}", ran.err());
 }
 
 #[test]

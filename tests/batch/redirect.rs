@@ -37,7 +37,10 @@ fn a_failure_leaves_the_file_as_it_was_and_says_where_the_rest_is() {
     std::fs::write(work.join("kept"), "as it was").unwrap();
     let ran = home.line("cat /nonexistent > kept").code(1);
     assert_eq!(std::fs::read_to_string(work.join("kept")).unwrap(), "as it was");
-    assert!(ran.err().contains("kept is as it was") && ran.err().contains("kept.partial"), "{}", ran.err());
+    assert!(ran.err().contains("kept is as it was: nothing came"), "{}", ran.err());
+    let ran = home.line("cat /nonexistent > new").code(1);
+    assert!(ran.err().contains("new is not written: nothing came"), "{}", ran.err());
+    assert_eq!(names(&home), ["kept"], "nothing came, nothing is kept");
     home.line("cat /nonexistent >> kept").code(1);
     assert_eq!(std::fs::read_to_string(work.join("kept")).unwrap(), "as it was");
 }
@@ -84,6 +87,13 @@ fn devices_links_and_fifos_are_written_as_they_are() {
     assert_eq!(std::fs::read_to_string(work.join("target")).unwrap(), "one\n");
     home.line(&format!("cat {source} >> link")).code(0);
     assert_eq!(std::fs::read_to_string(work.join("target")).unwrap(), "one\none\n");
+    // What a link names is made, through the links on the way.
+    std::os::unix::fs::symlink("to-be-made", work.join("dangling")).unwrap();
+    std::os::unix::fs::symlink(work.join("dangling"), work.join("further")).unwrap();
+    home.line(&format!("cat {source} > further")).code(0);
+    assert!(work.join("further").is_symlink() && work.join("dangling").is_symlink());
+    assert_eq!(std::fs::read_to_string(work.join("to-be-made")).unwrap(), "one\n");
+    assert_eq!(std::fs::metadata(work.join("to-be-made")).unwrap().permissions().mode() & 0o777, 0o600);
     // A second name of a file keeps being one.
     std::fs::hard_link(work.join("target"), work.join("second")).unwrap();
     home.line(&format!("cat {source} > second")).code(0);
@@ -106,6 +116,7 @@ fn a_target_that_cannot_be_is_told_before_anything_is_asked() {
     let home = Home::new();
     let work = home.work();
     std::os::unix::fs::symlink("nowhere/at/all", work.join("dangling")).unwrap();
+    std::os::unix::fs::symlink("ring", work.join("ring")).unwrap();
     std::os::unix::fs::symlink("/", work.join("root")).unwrap();
     let check = |target: &str, says: &str| {
         let ran = home.line(&format!("processes > {target}")).code(1);
@@ -115,9 +126,34 @@ fn a_target_that_cannot_be_is_told_before_anything_is_asked() {
     check("/", "it is a folder");
     check(".", "it is a folder");
     check("root", "it is a folder");
-    check("dangling", "a link to what is not there");
+    check("dangling", "folder does not exist");
+    check("ring", "");
     check("/proc/nothing", "");
     assert_eq!(home.line("sessions -output json").json(), serde_json::json!([]), "no session was opened");
+}
+
+#[test]
+fn a_target_without_a_name_is_no_target() {
+    let home = Home::new();
+    for line in ["devices > \"\"", "devices >> ''"] {
+        let ran = home.line(line).code(2);
+        assert!(ran.err().contains("the file behind the redirect has no name"), "{line}: {}", ran.err());
+    }
+    let ran = home.batch("devices > a\0b\n").run().code(2);
+    assert!(ran.err().contains("no file has a NUL in its name") && ran.err().contains("a\\x00b"), "{}", ran.err());
+    assert!(names(&home).is_empty());
+}
+
+#[test]
+fn a_tilde_is_the_home_folder_of_who_types() {
+    let home = Home::new();
+    let folder = home.work().join("me");
+    std::fs::create_dir(&folder).unwrap();
+    let run = |line: &str| home.batch("").args(&["-c", line]).env("HOME", folder.to_str().unwrap()).run();
+    run("devices > ~/devices.txt").code(0);
+    run("getfile /etc/hostname -to ~").code(0);
+    run("devices > ./~").code(0);
+    assert!(folder.join("devices.txt").exists() && folder.join("hostname").exists() && home.work().join("~").exists());
 }
 
 #[test]

@@ -90,3 +90,17 @@ fn a_row_that_says_what_went_wrong_is_not_overlooked() {
     let ran = home.line("fileinfo /nonexistent -output table -columns path,error").code(0);
     assert!(ran.out().contains("no such file") && !ran.err().contains("went wrong"), "{}{}", ran.out(), ran.err());
 }
+
+#[test]
+fn the_log_tells_sessions_apart() {
+    let home = Home::new();
+    home.line("devices\ndir /").code(0);
+    home.line("dir /").code(0);
+    home.line("dir /").code(0);
+    let rows = home.line("log -output jsonl").code(0).jsonl();
+    let of =
+        |key: &str| rows.iter().map(|row| row[key].as_str().unwrap().to_owned()).collect::<std::collections::BTreeSet<_>>();
+    assert!(of("session").len() >= 2 && of("session").len() == of("session_id").len(), "{rows:?}");
+    assert!(rows.iter().all(|row| row["session_id"].as_str().unwrap().ends_with(row["session"].as_str().unwrap())));
+    assert!(home.line("log").code(0).out().lines().next().unwrap().ends_with("session"));
+}

@@ -97,7 +97,8 @@ impl Drop for Home {
 /// A batch that is about to run.
 pub struct Batch {
     command: Command,
-    input: Vec<u8>,
+    /// What comes on its standard input.
+    pub input: Vec<u8>,
 }
 
 impl Batch {

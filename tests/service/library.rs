@@ -88,7 +88,7 @@ fn what_goes_in_comes_out_and_is_kept_once() {
     std::fs::write(home.work().join("tool"), &bytes).unwrap();
     std::fs::write(home.work().join("empty"), b"").unwrap();
     let lines = "library add tool -description \"a 'tool'\" -parameters_description \"-v\"\nlibrary add tool -name again\n\
-                 library add empty\nlibrary show tool > out\nlibrary show empty > none\n";
+                 library add empty -parameters_description \"\"\nlibrary show tool > out\nlibrary show empty > none\n";
     home.batch(lines).run().code(0);
     assert!(std::fs::read(home.work().join("out")).unwrap() == bytes);
     assert_eq!(std::fs::read(home.work().join("none")).unwrap(), b"");
@@ -104,8 +104,9 @@ fn what_goes_in_comes_out_and_is_kept_once() {
         ("a 'tool'".into(), bytes.len().into(), hashes[0].clone().into())
     );
     assert_eq!(
-        (row(2, "has_parameters"), row(2, "parameters_description"), row(0, "has_parameters")),
-        (true.into(), "-v".into(), false.into())
+        (row(2, "has_parameters"), row(2, "parameters_description"), row(0, "has_parameters"), row(1, "has_parameters")),
+        (true.into(), "-v".into(), false.into(), false.into()),
+        "no text, no parameters: an empty one is none"
     );
     assert!(row(2, "created_by").is_string() && row(2, "updated").as_str().unwrap().ends_with('Z'));
     let mut kept = contents(&home);

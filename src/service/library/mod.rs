@@ -301,7 +301,7 @@ impl Service {
             created_by: arrival.analyst.clone(),
             updated,
             sha256: whole.sha256.clone(),
-            has_parameters: new.parameters_description.is_some(),
+            has_parameters: new.parameters_description.as_ref().is_some_and(|text| !text.is_empty()),
             parameters_description: new.parameters_description.clone(),
             signed: signature.is_some(),
         };

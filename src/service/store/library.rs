@@ -89,7 +89,7 @@ fn file_of(row: &SqliteRow) -> Result<StoredFile> {
             created_by: row.try_get("created_by")?,
             updated: time(row.try_get("updated")?)?,
             sha256: row.try_get("sha256")?,
-            has_parameters: parameters_description.is_some(),
+            has_parameters: parameters_description.as_ref().is_some_and(|text| !text.is_empty()),
             parameters_description,
             signed: signature.is_some(),
         },

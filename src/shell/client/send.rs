@@ -12,6 +12,7 @@ use tokio_util::io::ReaderStream;
 use super::Client;
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
+use crate::host::local_path;
 use crate::protocol::{Body, CommandId, check_library_name};
 
 /// A detached signature is at most this long, in bytes.
@@ -35,7 +36,7 @@ impl Upload {
     /// When the file is not there or no file, is too large, or may not be called so.
     pub fn of(invocation: &Invocation, limit: u64) -> Outcome<Self> {
         let typed = invocation.params.get("file").map_or("", String::as_str);
-        let file = PathBuf::from(typed);
+        let file = local_path(typed);
         let facts = std::fs::metadata(&file).map_err(|error| unreadable(&file, &error))?;
         if !facts.is_file() {
             return Err(Failure::here("local_file", format!("{typed} is no file")));
@@ -46,7 +47,7 @@ impl Upload {
             let message = format!("{typed} has {} bytes; a library file has at most {limit}", facts.len());
             return Err(Failure::new(Exit::Refused, "limit", message));
         }
-        let signature = invocation.params.get("signature").map(|file| read_signature(Path::new(file))).transpose()?;
+        let signature = invocation.params.get("signature").map(|file| read_signature(&local_path(file))).transpose()?;
         Ok(Self { file, size: facts.len(), name: name.to_owned(), signature, transfer: None })
     }
 

@@ -55,6 +55,7 @@ fn row(record: &CommandRecord) -> Value {
         "started": record.started.unwrap_or(record.created),
         "duration_ms": record.duration_ms,
         "status": record.status,
+        "session": short(&record.session_id),
         "command_id": record.command_id,
         "session_id": record.session_id,
         "analyst": record.analyst,
@@ -64,4 +65,9 @@ fn row(record: &CommandRecord) -> Value {
         "cancelled_by": record.cancelled_by,
         "errors": record.errors,
     })
+}
+
+/// What tells the sessions of a list apart: the end of the id, which no two have in common. `sessions -match` finds it.
+fn short(session: &str) -> &str {
+    session.get(session.len().saturating_sub(8)..).unwrap_or(session)
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::protocol::text::is_hostile;
+use crate::protocol::text::{is_hostile, is_lone_mark, show};
 
 /// A text for one cell or one line: every hostile character is shown, line ends and tabs included.
 #[must_use]
@@ -20,25 +20,21 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 
 fn clean(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     // Printable ASCII, the usual case, is seen without decoding.
-    if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) || !text.chars().any(|c| is_hostile(c) && !keep(c)) {
+    if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return Cow::Borrowed(text);
     }
-    let mut out = String::with_capacity(text.len() + 16);
+    let hides = |before: &mut Option<char>, c: char| {
+        let before = before.replace(c);
+        is_hostile(c) && !keep(c) || is_lone_mark(before, c)
+    };
+    if !text.chars().scan(None, |before, c| Some(hides(before, c))).any(|hides| hides) {
+        return Cow::Borrowed(text);
+    }
+    let (mut out, mut before) = (String::with_capacity(text.len() + 16), None);
     for c in text.chars() {
-        if is_hostile(c) && !keep(c) { show(c, &mut out) } else { out.push(c) }
+        if hides(&mut before, c) { show(c, &mut out) } else { out.push(c) }
     }
     Cow::Owned(out)
-}
-
-/// Writes a hostile character so that it can be seen: `␍`, `\x1b`, `\u{202e}`.
-fn show(c: char, out: &mut String) {
-    match c {
-        '\t' => out.push('␉'),
-        '\n' => out.push('␊'),
-        '\r' => out.push('␍'),
-        '\0'..='\x1f' | '\x7f' => _ = write!(out, "\\x{:02x}", u32::from(c)),
-        _ => _ = write!(out, "\\u{{{:x}}}", u32::from(c)),
-    }
 }
 
 /// Cleans a stream of bytes on its way to a terminal: lines and tabs stay, a carriage return before a line feed is
@@ -121,6 +117,10 @@ mod tests {
         check("a\u{9b}31m", "a\\u{9b}31m");
         check("a\u{202e}cod.exe\u{200b}\u{feff}", "a\\u{202e}cod.exe\\u{200b}\\u{feff}");
         check("\u{7f}", "\\x7f");
+        check("❤\u{fe0f}", "❤\\u{fe0f}");
+        check("e\u{301}", "e\u{301}");
+        check("\u{301}", "\\u{301}");
+        check("/tmp/\u{301}\u{302} \u{20dd}", "/tmp/\\u{301}\u{302} \\u{20dd}");
         check("\u{e0041}", "\\u{e0041}");
         assert_eq!(lines("a\nb\x1bc"), "a\nb\\x1bc");
         assert!(matches!(line("plain"), Cow::Borrowed(_)));

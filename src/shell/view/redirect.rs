@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::grammar::Redirect;
-use crate::host::private_file;
+use crate::host::{local_path, private_file};
 use crate::protocol::Problem;
 
 /// A redirect whose target can be written, as far as that can be known beforehand.
@@ -31,6 +31,11 @@ enum Way {
 pub(super) enum Kept {
     /// It is in the file.
     Whole,
+    /// Nothing of it came: the file, if there is one, is as it was.
+    Nothing {
+        /// The file.
+        file: PathBuf,
+    },
     /// It did not come whole: the file is as it was.
     Partial {
         /// The file.
@@ -55,7 +60,7 @@ impl RedirectFile {
     /// # Errors
     /// `redirect`, with what stands in the way.
     pub fn test(redirect: &Redirect) -> Result<Self, Problem> {
-        let path = PathBuf::from(&redirect.target);
+        let path = local_path(&redirect.target);
         let about = |error: &io::Error| {
             let message = format!("{} cannot be written: {}", redirect.target, reason(error));
             Problem::new("redirect", message).about(redirect.target.clone())
@@ -65,9 +70,11 @@ impl RedirectFile {
             Ok(facts) if facts.is_symlink() => match std::fs::metadata(&path) {
                 Ok(target) if target.is_dir() => return Err(about(&io::Error::from(io::ErrorKind::IsADirectory))),
                 Ok(_) => Way::Into,
-                // What a link names is written, never made: who planted the link would choose where.
+                // As a shell does: what it names is made. Its folder must be there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(about(&io::Error::other("it is a link to what is not there")));
+                    let end = end_of_link(&path).map_err(|error| about(&error))?;
+                    std::fs::metadata(folder_of(&end)).map_err(|error| about(&error))?;
+                    Way::Into
                 }
                 Err(error) => return Err(about(&error)),
             },
@@ -134,6 +141,10 @@ impl Writer {
         };
         match done {
             Ok(()) => Ok(Kept::Whole),
+            Err(_) if !whole && self.file.metadata()?.len() == 0 => {
+                std::fs::remove_file(&beside)?;
+                Ok(Kept::Nothing { file: target })
+            }
             Err(error) => {
                 let mut name = target.clone().into_os_string();
                 name.push(".partial");
@@ -160,6 +171,10 @@ fn open_as_it_is(path: &Path, append: bool) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let mut options = OpenOptions::new();
     options.write(true).append(append).truncate(!append).custom_flags(flags);
+    if path.is_symlink() {
+        // What a dangling link names is made.
+        options.create(true).mode(0o600);
+    }
     let file = options.open(path).map_err(|error| match error.raw_os_error() {
         Some(code) if code == rustix::io::Errno::NXIO.raw_os_error() => {
             io::Error::other(format!("{} is a FIFO that nobody reads", path.display()))
@@ -178,8 +193,24 @@ fn replace(file: &File, beside: &Path, target: &Path) -> io::Result<()> {
     }
     file.sync_all()?;
     std::fs::rename(beside, target)?;
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(target))?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What a link that leads nowhere names, through the links on the way.
+fn end_of_link(link: &Path) -> io::Result<PathBuf> {
+    let mut end = link.to_owned();
+    // The kernel follows as many; a ring of links is told by it before.
+    for _ in 0..40 {
+        match std::fs::read_link(&end) {
+            Ok(next) => end = folder_of(&end).join(next),
+            Err(_) => return Ok(end),
+        }
+    }
+    Err(io::Error::other("too many links"))
 }
 
 /// Appends a whole answer under a lock, so that two shells never mix theirs.

@@ -203,6 +203,10 @@ impl Rendering {
         if let Out::File(writer) = self.out {
             match writer.end(status == Status::Completed)? {
                 Kept::Whole => {}
+                Kept::Nothing { file } if file.exists() => {
+                    notes.push(format!("{} is as it was: nothing came", file.display()));
+                }
+                Kept::Nothing { file } => notes.push(format!("{} is not written: nothing came", file.display())),
                 Kept::Partial { file, partial } => {
                     notes.push(format!("{} is as it was; what came is in {}", file.display(), partial.display()));
                 }

@@ -22,6 +22,7 @@ use self::transfer::{Arrived, Transfer};
 use super::Client;
 use crate::error::{Failure, Outcome};
 use crate::grammar::Invocation;
+use crate::host::local_path;
 use crate::protocol::text::file_uri;
 use crate::protocol::{Body, CommandId, FileFacts, SessionId, Status};
 
@@ -46,9 +47,9 @@ impl Destination {
         let zip = invocation.flags.contains("zip");
         let (folder, name) = match invocation.params.get("to") {
             None => (downloads.unwrap_or(Path::new(".")).to_owned(), None),
-            Some(to) if to.ends_with('/') || Path::new(to).is_dir() => (PathBuf::from(to), None),
+            Some(to) if to.ends_with('/') || local_path(to).is_dir() => (local_path(to), None),
             Some(to) => {
-                let path = Path::new(to);
+                let path = local_path(to);
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 (folder.to_owned(), path.file_name().map(|name| name.to_string_lossy().into_owned()))
             }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::protocol::text::is_hostile;
+use crate::protocol::text::{is_hostile, is_lone_mark};
 
 /// Names are cut to this many bytes: room for ` (99).zip.part.json` within the 255 of most file systems.
 const MAX_NAME: usize = 200;
@@ -12,7 +12,9 @@ const MAX_NAME: usize = 200;
 pub fn safe(name: &str) -> String {
     // Only what is behind the last separator: the rest is where it was, not what it is called.
     let base = name.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or_default();
-    let mut kept: String = base.chars().map(|c| if is_harmless(c) { c } else { '_' }).collect();
+    let mut before = None;
+    let lone = |before: &mut Option<char>, c: char| is_lone_mark(before.replace(c), c);
+    let mut kept: String = base.chars().map(|c| if is_harmless(c) && !lone(&mut before, c) { c } else { '_' }).collect();
     // Windows drops blanks and dots at the end, and what is left could be another file's name.
     kept.truncate(kept.trim_end_matches([' ', '.']).len());
     while kept.len() > MAX_NAME {
