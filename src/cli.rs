@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Config;
 use crate::grammar::{self, ErrorKind};
 use crate::host::{Home, start};
-use crate::protocol::{PlatformName, text};
+use crate::protocol::{PlatformName, Problem, text};
 use crate::shell::{self, Input};
 
 mod complete;
@@ -148,6 +148,9 @@ pub enum Action {
     Supervise,
     /// Print the settings that hold, as a config.toml
     Config,
+    /// What needs no service: `lrsh agent release` ends the isolation of this machine
+    #[command(subcommand)]
+    Agent(AgentAction),
     /// Print the script that completes lrsh in another shell
     Completions {
         /// The shell
@@ -164,6 +167,27 @@ pub enum Action {
         /// The script, or - for standard input
         file: PathBuf,
     },
+}
+
+/// What `lrsh agent` can do by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum AgentAction {
+    /// End the isolation of this machine, whoever began it
+    Release,
+}
+
+/// `lrsh agent release`: says what came of it. The exit code: 0 when the machine is on the network, 1 when that cannot be had.
+#[must_use]
+pub fn released(outcome: Result<bool, Problem>) -> u8 {
+    match outcome {
+        Ok(true) => print("the isolation of this machine has ended\n"),
+        Ok(false) => print("this machine is not isolated\n"),
+        Err(problem) => {
+            complain(&problem.message);
+            return 1;
+        }
+    }
+    0
 }
 
 /// `lrsh explain`: prints the reading. The exit code: 0, or 2 when the line is not understood.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use lrsh::cli::{self, Action, Cli};
+use lrsh::cli::{self, Action, AgentAction, Cli};
 use lrsh::host::{Home, start};
 use lrsh::protocol::Problem;
 use lrsh::shell::{self, Starter};
@@ -17,6 +17,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Action::Check { platform, file }) => return Ok(cli::check(file, *platform).into()),
         Some(Action::Completions { shell }) => return Ok(cli::completions(*shell).into()),
         Some(Action::Complete(question)) => return Ok(cli::complete(question, cli.home().ok().as_ref()).into()),
+        // The way back for who has no service, no session and no journal any more.
+        Some(Action::Agent(AgentAction::Release)) => return Ok(cli::released(lrsh::agent::release_this_machine()).into()),
         Some(Action::Supervise) => {
             lrsh::agent::supervise()?;
             return Ok(ExitCode::SUCCESS);

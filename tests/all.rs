@@ -5,6 +5,7 @@
 mod agent;
 mod batch;
 mod grammar;
+mod isolation;
 mod kit;
 mod outer;
 mod pty;

@@ -99,6 +99,10 @@ impl Agent {
         let working = Working::open(&options.folder, hello.boot_id.clone());
         let effects = Effects::new(options.folder.clone(), disk);
         effects.recover(&root, platform.as_ref(), hello.boot_id.as_deref());
+        // What is over but for its remains is taken away; what lasts goes on, whoever began it.
+        if platform.isolation().is_ok_and(|isolation| isolation.is_some_and(|isolation| isolation.left.is_none())) {
+            let _ = platform.release();
+        }
         let shared = Arc::new(Shared {
             root,
             writable: options.writable,
@@ -171,6 +175,11 @@ impl AgentLink for Agent {
 
     fn recovered(&self) -> Vec<(CommandId, Effect)> {
         self.shared.effects.recovered()
+    }
+
+    fn isolation_left(&self) -> Option<Duration> {
+        // Where it cannot be asked nothing is known of one.
+        self.shared.platform.isolation().ok().flatten()?.left
     }
 }
 

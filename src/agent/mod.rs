@@ -26,9 +26,10 @@ pub mod serve;
 pub mod targets;
 mod verbs;
 pub mod walk;
+mod ways;
 pub mod working;
 
 pub use dispatch::{Agent, AgentOptions, Shared};
 pub use effects::Effects;
-pub use platform::supervise;
+pub use platform::{release_this_machine, supervise};
 pub use verbs::VERBS;

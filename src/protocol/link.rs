@@ -2,6 +2,7 @@
 //! connection for a device elsewhere. Neither side knows the other's code; both know these shapes.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -164,4 +165,9 @@ pub trait AgentLink: Send + Sync {
     /// The newest effects of the agent's journal, those that it found open at its start closed, each with the command it
     /// belongs to: a service that ended meanwhile may not have heard how they ended.
     fn recovered(&self) -> Vec<(CommandId, super::Effect)>;
+
+    /// How long the device stays cut off the network yet, as its kernel says now; `None` when it is not, or does not tell.
+    fn isolation_left(&self) -> Option<Duration> {
+        None
+    }
 }

@@ -47,6 +47,13 @@ pub struct Session {
     pub duration_ms: u64,
     /// How long until it ends by itself, in milliseconds; absent while a command runs or waits.
     pub idle_left_ms: Option<u64>,
+    /// When the device's isolation from the network ends, as its kernel says now; absent while it is not isolated.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub isolated_until: Option<Timestamp>,
+    /// How long until then, in milliseconds.
+    #[serde(default)]
+    pub isolation_left_ms: Option<u64>,
     /// How it stands.
     pub state: SessionState,
     /// Who ended it and why.
@@ -128,6 +135,11 @@ pub enum SessionEventKind {
     Left {
         /// Which.
         shell: String,
+    },
+    /// The device was cut off the network, or is back on it: `GET /sessions/{sid}` tells for how long.
+    Isolation {
+        /// Whether it is cut off.
+        isolated: bool,
     },
     /// The session ended.
     Closed {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use tokio::sync::broadcast;
 
 use super::error::{Answer, Refusal};
@@ -281,6 +281,7 @@ impl Service {
 
     /// What is told of an open session.
     pub(super) fn told(&self, session: &OpenSession, analyst: &Analyst) -> Session {
+        let isolation = self.attached(&session.device.id).and_then(|attached| attached.link.isolation_left());
         Session {
             session_id: session.id.clone(),
             device: session.device.clone(),
@@ -290,6 +291,8 @@ impl Service {
             ended: None,
             duration_ms: millis_between(session.started, Timestamp::now()),
             idle_left_ms: self.idle_left(session).map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            isolated_until: isolation.and_then(|left| Timestamp::now().checked_add(left).ok()?.round(Unit::Second).ok()),
+            isolation_left_ms: isolation.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
             state: SessionState::Open,
             closed_by: None,
             shells: session.others(None),
@@ -316,6 +319,8 @@ impl Service {
             started: stored.started,
             ended: stored.ended,
             idle_left_ms: None,
+            isolated_until: None,
+            isolation_left_ms: None,
             state: SessionState::Closed,
             closed_by: stored.closed_by,
             shells: 0,

@@ -19,7 +19,7 @@ pub mod view;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
@@ -185,7 +185,7 @@ impl Shell {
         zone_of(self.config.time)
     }
 
-    fn prompt(&self, last: Option<LineOutcome>) -> PromptFacts {
+    fn prompt(&self, last: Option<LineOutcome>, isolation_left: Option<Duration>) -> PromptFacts {
         let session = self.session.as_ref().filter(|session| !session.is_closed());
         PromptFacts {
             analyst: session.map_or_else(local_user, |session| session.facts.analyst.clone()),
@@ -195,6 +195,7 @@ impl Shell {
             role: None,
             last,
             idle_left: None,
+            isolation_left,
         }
     }
 }
@@ -226,7 +227,8 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
     let mut last = None;
     loop {
         shell.screen.clear();
-        let line = source.read(&shell.prompt(last.take()));
+        let isolation_left = runtime.block_on(shell.isolation_left());
+        let line = source.read(&shell.prompt(last.take(), isolation_left));
         let begun = Instant::now();
         let text = match line {
             Line::Text(text) => text,

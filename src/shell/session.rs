@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -15,6 +16,8 @@ pub(super) struct Attached {
     /// What the service said when it was opened.
     pub(super) facts: Session,
     closed: Arc<Mutex<Option<String>>>,
+    /// The device was cut off the network when last heard of.
+    isolated: Arc<AtomicBool>,
     /// This shell has asked for its end, and needs not be told of it.
     disconnecting: Arc<AtomicBool>,
     watch: JoinHandle<()>,
@@ -66,6 +69,17 @@ impl Shell {
         Ok(session)
     }
 
+    /// How long the device stays cut off the network yet, asked of it now; asked only once it was said to be.
+    pub(super) async fn isolation_left(&self) -> Option<Duration> {
+        let session = self.session.as_ref().filter(|session| !session.is_closed())?;
+        if !session.isolated.load(Ordering::Relaxed) {
+            return None;
+        }
+        let left = self.client.session(&session.facts.session_id).await.ok()?.isolation_left_ms;
+        session.isolated.store(left.is_some(), Ordering::Relaxed);
+        left.map(Duration::from_millis)
+    }
+
     /// Opens a session and watches it from now on.
     ///
     /// # Errors
@@ -83,11 +97,18 @@ impl Shell {
         }
         let closed = Arc::new(Mutex::new(None));
         let disconnecting = Arc::new(AtomicBool::new(false));
-        let watch =
-            watch(self.client.clone(), facts.session_id.clone(), closed.clone(), disconnecting.clone(), self.screen.clone());
-        let watch = tokio::spawn(watch);
+        let isolated = Arc::new(AtomicBool::new(facts.isolation_left_ms.is_some()));
+        let watching = Watching {
+            client: self.client.clone(),
+            session: facts.session_id.clone(),
+            closed: closed.clone(),
+            isolated: isolated.clone(),
+            disconnecting: disconnecting.clone(),
+            screen: self.screen.clone(),
+        };
+        let watch = tokio::spawn(watching.run());
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts.session_id.clone());
-        self.session = Some(Attached { facts: facts.clone(), closed, disconnecting, watch });
+        self.session = Some(Attached { facts: facts.clone(), closed, isolated, disconnecting, watch });
         Ok(facts)
     }
 
@@ -125,31 +146,38 @@ impl Shell {
 }
 
 /// Hears what happens in a session: this is also how the service knows that the shell is there.
-async fn watch(
+struct Watching {
     client: super::client::Client,
     session: SessionId,
     closed: Arc<Mutex<Option<String>>>,
+    isolated: Arc<AtomicBool>,
     disconnecting: Arc<AtomicBool>,
     screen: super::view::Screen,
-) {
-    let by = match until_closed(&client, &session).await {
-        Ok(by) => by,
-        // It ended while nobody was there to tell it.
-        Err(failure) if matches!(failure.code(), "session_closed" | "not_found") => failure.problem.message,
-        // A service that is gone is told by the next command.
-        Err(_) => return,
-    };
-    let before = closed.lock().unwrap_or_else(PoisonError::into_inner).replace(by.clone());
-    if before.is_none() && !disconnecting.load(Ordering::Relaxed) {
-        screen.announce(&format!("the session was ended: {by}"));
-    }
 }
 
-async fn until_closed(client: &super::client::Client, session: &SessionId) -> Outcome<String> {
-    let mut events = SessionEvents::open(client, session).await?;
-    loop {
-        if let SessionEventKind::Closed { by, reason } = events.next().await?.what {
-            return Ok(format!("by {by} ({reason})"));
+impl Watching {
+    async fn run(self) {
+        let by = match self.until_closed().await {
+            Ok(by) => by,
+            // It ended while nobody was there to tell it.
+            Err(failure) if matches!(failure.code(), "session_closed" | "not_found") => failure.problem.message,
+            // A service that is gone is told by the next command.
+            Err(_) => return,
+        };
+        let before = self.closed.lock().unwrap_or_else(PoisonError::into_inner).replace(by.clone());
+        if before.is_none() && !self.disconnecting.load(Ordering::Relaxed) {
+            self.screen.announce(&format!("the session was ended: {by}"));
+        }
+    }
+
+    async fn until_closed(&self) -> Outcome<String> {
+        let mut events = SessionEvents::open(&self.client, &self.session).await?;
+        loop {
+            match events.next().await?.what {
+                SessionEventKind::Closed { by, reason } => return Ok(format!("by {by} ({reason})")),
+                SessionEventKind::Isolation { isolated } => self.isolated.store(isolated, Ordering::Relaxed),
+                _ => {}
+            }
         }
     }
 }

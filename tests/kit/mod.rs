@@ -6,6 +6,7 @@ pub mod device;
 pub mod fleet;
 pub mod home;
 pub mod need;
+pub mod network;
 pub mod pty;
 pub mod puppet;
 pub mod scripted;

@@ -6,6 +6,7 @@
 mod evidence;
 mod file;
 mod image;
+mod isolation;
 mod process;
 mod recover;
 mod service;
@@ -32,6 +33,7 @@ use super::quarantine::{CAP, Quarantine};
 use crate::protocol::{CommandId, Effect, Problem};
 
 pub use file::remediate as remediate_file;
+pub use isolation::{isolate, release};
 pub use process::remediate as remediate_process;
 pub use service::remediate as remediate_service;
 pub use startup::remediate as remediate_startup;

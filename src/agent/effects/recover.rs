@@ -1,6 +1,6 @@
 //! What an agent does before it accepts anything: it looks what became of changes that were under way when the last one died.
 
-use super::{Effects, Entry, Outcome, StepState, evidence, process, service};
+use super::{Effects, Entry, Outcome, StepState, evidence, isolation, process, service};
 use crate::agent::journal::{State, Step};
 use crate::agent::platform::{Platform, Root};
 use crate::agent::quarantine::{look, look_put_back, look_put_over, look_restore, look_rewrite};
@@ -65,6 +65,8 @@ impl Effects {
             Step::Manage(managed) => Ok(service::look_managed(managed)),
             Step::Mask(masked) => Ok(service::look_masked(root, masked, true)),
             Step::Unmask(masked) => Ok(service::look_masked(root, masked, false)),
+            Step::Isolate(isolated) => Ok(isolation::look(on.platform, isolated, true)),
+            Step::Release(isolated) => Ok(isolation::look(on.platform, isolated, false)),
         };
         looked.unwrap_or_else(|error| Outcome::not_done(format!("what became of it cannot be told: {error}")))
     }

@@ -59,6 +59,8 @@ pub fn undo_session(ctx: &mut Context) -> VerbResult {
     let mut failed = Vec::new();
     for entry in entries.iter().rev().filter(|entry| entry.intent.session_id == session && entry.undoable() != "no") {
         match undo(ctx, entry) {
+            // An isolation that has ended by itself is as it was.
+            Err(VerbError::Failed(problem)) if problem.code == "nothing_to_do" => {}
             Err(VerbError::Failed(problem)) => failed.push(problem),
             other => other?,
         }
@@ -120,10 +122,10 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
 }
 
 /// The entity types that effects have.
-const ENTITIES: [&str; 5] = ["file", "process", "service", "scheduledtask", "startupfolder"];
+const ENTITIES: [&str; 6] = ["file", "process", "service", "scheduledtask", "startupfolder", super::isolation::ENTITY];
 
 /// What reverses a step.
-fn reverse(ctx: &mut Context, agent: &Shared, entry: &Entry, at: usize, step: &Step) -> Result<Box<dyn Act>, VerbError> {
+fn reverse(ctx: &mut Context, agent: &Arc<Shared>, entry: &Entry, at: usize, step: &Step) -> Result<Box<dyn Act>, VerbError> {
     match step {
         Step::Quarantine(kept) | Step::Disable(kept) => {
             let found = entry.outcome(at).map(|outcome| &outcome.found);
@@ -132,6 +134,7 @@ fn reverse(ctx: &mut Context, agent: &Shared, entry: &Entry, at: usize, step: &S
         }
         Step::Rewrite(rewritten) => line_back(ctx, agent, rewritten),
         Step::Mask(masked) => Ok(Box::new(Unmask::plan(agent, masked)?)),
+        Step::Isolate(isolated) => super::isolation::reverse(agent, isolated),
         _ => Err(VerbError::failed("not_undoable", "a step of it cannot be undone")),
     }
 }

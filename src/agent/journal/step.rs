@@ -32,6 +32,10 @@ pub enum Step {
     Rewrite(Rewritten),
     /// That file comes back.
     PutOver(Rewritten),
+    /// The device is cut off the network.
+    Isolate(Isolated),
+    /// That ends.
+    Release(Isolated),
 }
 
 /// A file, where it was and where it is kept.
@@ -113,6 +117,19 @@ pub struct Rewritten {
     pub new_sha256: String,
 }
 
+/// An isolation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolated {
+    /// What tells it from another.
+    pub token: String,
+    /// How long it was to last.
+    pub seconds: u64,
+    /// The addresses that stay reachable.
+    pub allow: Vec<String>,
+    /// The connections that stay.
+    pub keep: Vec<String>,
+}
+
 /// A link to /dev/null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Masked {
@@ -190,6 +207,8 @@ impl Step {
             Self::Unmask(_) => "unmasked",
             Self::Rewrite(_) => "line removed",
             Self::PutOver(_) => "line restored",
+            Self::Isolate(_) => "isolated",
+            Self::Release(_) => "released",
             Self::Evidence(_) | Self::Manage(_) => return None,
         })
     }
@@ -198,11 +217,15 @@ impl Step {
     #[must_use]
     pub fn is_undoable(&self) -> bool {
         match self {
-            Self::Quarantine(_) | Self::Disable(_) | Self::Mask(_) | Self::Rewrite(_) => true,
+            Self::Quarantine(_) | Self::Disable(_) | Self::Mask(_) | Self::Rewrite(_) | Self::Isolate(_) => true,
             Self::Manage(managed) => managed.what == Managing::Stop || managed.what == Managing::Reload,
-            Self::PutBack(_) | Self::Restore(_) | Self::Evidence(_) | Self::End(_) | Self::Unmask(_) | Self::PutOver(_) => {
-                false
-            }
+            Self::PutBack(_)
+            | Self::Restore(_)
+            | Self::Evidence(_)
+            | Self::End(_)
+            | Self::Unmask(_)
+            | Self::PutOver(_)
+            | Self::Release(_) => false,
         }
     }
 

@@ -14,6 +14,8 @@ pub struct Connections {
     pub processes: HashMap<u32, Process>,
     /// How many processes would not tell what they hold.
     pub closed: usize,
+    /// The network namespace that the agent is in.
+    pub namespace: u64,
 }
 
 /// A TCP or UDP socket.

@@ -4,6 +4,7 @@
 
 mod connection;
 mod driver;
+pub mod isolation;
 #[cfg(target_os = "linux")]
 mod linux;
 mod process;
@@ -19,7 +20,8 @@ use std::time::Duration;
 pub use linux::{
     Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, HeldProcess, Linux as Here, Mode, Names, Root, Time,
     capabilities, connections, dpkg, end_remains, is_mounted_read_only, is_virtual, is_volatile, modules, mount_of, mount_root,
-    open_content, own_program, persistence, room, services, set_times, startup, supervise, systemd, tasks, thread_cpu_time,
+    open_content, own_program, persistence, release_this_machine, room, services, set_times, startup, supervise, systemd,
+    tasks, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};
@@ -30,8 +32,9 @@ pub use startup_item::{Persistent, StartupItem, StartupKind};
 pub use task::{Task, Tasks};
 pub use trace::{Trace, TraceSource};
 
+use self::isolation::{Isolating, Isolation};
 use crate::agent::context::{Stop, VerbError};
-use crate::protocol::{Hello, PlatformName};
+use crate::protocol::{Hello, PlatformName, Problem};
 
 /// What a kind of device can tell and do. What it cannot says so: that is what the provided methods do.
 pub trait Platform: Send + Sync {
@@ -123,6 +126,35 @@ pub trait Platform: Send + Sync {
         Err(not_on_platform(self.name(), "scheduled tasks"))
     }
 
+    /// The isolation that the device is in, or its remains.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn isolation(&self) -> Result<Option<Isolation>, Problem> {
+        Err(no_isolation(self.name()))
+    }
+
+    /// Cuts the device off the network, in place of any isolation there is. Answers with what ought to be known of it.
+    ///
+    /// # Errors
+    /// When it cannot be: nothing has changed then.
+    fn isolate(&self, _isolating: &Isolating, _stop: &Stop) -> Result<Vec<String>, Problem> {
+        Err(no_isolation(self.name()))
+    }
+
+    /// Ends an isolation and takes away what is left of one; whether there was one.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    fn release(&self) -> Result<bool, Problem> {
+        Err(no_isolation(self.name()))
+    }
+
+    /// The environment of a process, each variable ended by a zero byte; `None` where it cannot be read.
+    fn environment(&self, _pid: u32) -> Option<Vec<u8>> {
+        None
+    }
+
     /// The process of that number, if there is one.
     ///
     /// # Errors
@@ -156,6 +188,10 @@ pub struct PackageOwner {
 #[must_use]
 pub fn not_on_platform(platform: PlatformName, what: &str) -> VerbError {
     VerbError::failed("not_on_platform", format!("{what} is not to be had on {platform} yet"))
+}
+
+fn no_isolation(platform: PlatformName) -> Problem {
+    Problem::new("not_on_platform", format!("isolation is not to be had on {platform} yet"))
 }
 
 /// How much processor time `since` an earlier reading on this thread.

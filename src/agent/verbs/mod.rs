@@ -11,9 +11,11 @@ mod drivers;
 mod fileinfo;
 mod findfile;
 mod getfile;
+mod isolate;
 mod persistence;
 mod processes;
 mod putfile;
+mod release;
 mod remediate;
 mod run;
 mod scheduledtasks;
@@ -35,9 +37,11 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("fileinfo", fileinfo::run),
     ("findfile", findfile::run),
     ("getfile", getfile::run),
+    ("isolate", isolate::run),
     ("persistence", persistence::run),
     ("processes", processes::run),
     ("putfile", putfile::run),
+    ("release", release::run),
     ("remediate", remediate::run),
     ("run", run::run),
     ("scheduledtasks", scheduledtasks::run),

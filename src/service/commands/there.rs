@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::outcome::{expired, failed, interrupted, stopped_early};
 use crate::grammar::Invocation;
 use crate::protocol::link::{DeviceCommand, ShellPeer, StopReason};
-use crate::protocol::{AgentEvent, Body, CommandId, Completed, Problem, Seen, Status};
+use crate::protocol::{AgentEvent, Body, CommandId, Completed, Problem, Seen, SessionEventKind, Status};
 use crate::service::error::Refusal;
 use crate::service::policy::{Analyst, size_limit};
 use crate::service::sessions::OpenSession;
@@ -80,6 +80,11 @@ impl Service {
                     Some(AgentEvent::Read(body)) => match *body {
                         Body::Completed(completed) => return completed,
                         Body::Seen(seen) => remember(session, seen),
+                        Body::Effect(effect) if effect.entity == "isolation" => {
+                            push(&command.stream, &Body::Effect(effect));
+                            let isolated = attached.link.isolation_left().is_some();
+                            session.tell(SessionEventKind::Isolation { isolated });
+                        }
                         body => { push(&command.stream, &body); }
                     },
                     Some(event) => { push_agent(&command.stream, &event); }

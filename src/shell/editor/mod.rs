@@ -56,6 +56,8 @@ pub struct PromptFacts {
     pub last: Option<LineOutcome>,
     /// How long until the session ends by itself, where that is short.
     pub idle_left: Option<Duration>,
+    /// How long the device stays cut off the network, while it is.
+    pub isolation_left: Option<Duration>,
 }
 
 /// How a line went.

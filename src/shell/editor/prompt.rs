@@ -36,6 +36,9 @@ pub(crate) fn left(facts: &PromptFacts) -> String {
     if let Some(role) = &facts.role {
         text.push_str(&format!(" ({role})"));
     }
+    if let Some(left) = facts.isolation_left {
+        text.push_str(&format!(" [isolated, {} left]", in_short(left)));
+    }
     match facts.jobs {
         0 => {}
         1 => text.push_str(" [1 job]"),
@@ -43,6 +46,17 @@ pub(crate) fn left(facts: &PromptFacts) -> String {
     }
     text.push_str(" > ");
     text
+}
+
+/// A duration in its largest two units or one: `23h 59m`, `4m`, `12s`.
+fn in_short(time: std::time::Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds}s"),
+        (0, minutes) => format!("{minutes}m"),
+        (hours, 0) => format!("{hours}h"),
+        (hours, minutes) => format!("{hours}h {minutes}m"),
+    }
 }
 
 fn right(facts: &PromptFacts) -> String {
@@ -105,6 +119,8 @@ mod tests {
         facts.directory = "/tmp/a\x1b[2J".into();
         facts.jobs = 2;
         assert_eq!(left(&facts), "eve@web01 /tmp/a\\x1b[2J [2 jobs] > ");
+        facts.isolation_left = Some(std::time::Duration::from_secs(7199));
+        assert_eq!(left(&facts), "eve@web01 /tmp/a\\x1b[2J [isolated, 1h 59m left] [2 jobs] > ");
         assert_eq!(right(&facts), "");
         facts.last = Some(LineOutcome {
             duration: std::time::Duration::from_millis(2500),

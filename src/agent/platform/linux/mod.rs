@@ -8,6 +8,7 @@ mod facts;
 mod folder;
 mod held;
 mod homes;
+pub mod isolation;
 pub mod modules;
 pub mod persistence;
 mod pidfd;
@@ -33,6 +34,7 @@ pub use accounts::{Accounts, Names};
 pub use facts::{Facts, Mode, Time};
 pub use folder::{Entries, Entry, EntryBuffer, Folder};
 pub use held::{Held, is_mounted_read_only, is_volatile, mount_of, mount_root, open_content, room, set_times};
+pub use isolation::release as release_this_machine;
 pub use pidfd::HeldProcess;
 pub use root::{Root, is_virtual};
 pub use supervise::{end_remains, supervise};
@@ -40,13 +42,17 @@ pub use supervise::{end_remains, supervise};
 use dpkg::Packages;
 use processes::ProcessReader;
 
+use super::isolation::{Isolating, Isolation};
 use super::{Connections, Driver, Origin, PackageOwner, Persistent, Platform, Process, Services, StartupItem, Tasks, Trace};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
-use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName};
+use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName, Problem};
 
 /// The largest image whose content is compared with what its package shipped.
 const MAX_IMAGE: u64 = 4 * 1024 * 1024 * 1024;
+
+/// How much of a process's environment is read.
+const MAX_ENVIRONMENT: u64 = 1024 * 1024;
 
 /// A Linux device.
 #[derive(Debug)]
@@ -74,6 +80,13 @@ impl Linux {
         let message =
             format!("{what}: only a running system tells this, and this device is the tree below {}", folder.display());
         Err(VerbError::failed("not_on_platform", message))
+    }
+
+    /// Refuses what needs a network.
+    fn network(&self, what: &str) -> Result<(), Problem> {
+        let Some(folder) = self.root.folder() else { return Ok(()) };
+        let message = format!("{what}: the tree below {} is no running system and has no network", folder.display());
+        Err(Problem::new("not_on_platform", message))
     }
 
     /// A small file of configuration as trimmed text.
@@ -188,6 +201,28 @@ impl Platform for Linux {
 
     fn tasks(&self, stop: &Stop) -> Result<Tasks, VerbError> {
         tasks::tasks(&self.root, stop)
+    }
+
+    fn isolation(&self) -> Result<Option<Isolation>, Problem> {
+        self.network("isolation")?;
+        isolation::isolation()
+    }
+
+    fn isolate(&self, isolating: &Isolating, stop: &Stop) -> Result<Vec<String>, Problem> {
+        self.network("isolate")?;
+        isolation::isolate(self, isolating, stop)
+    }
+
+    fn release(&self) -> Result<bool, Problem> {
+        self.network("release")?;
+        isolation::release()
+    }
+
+    fn environment(&self, pid: u32) -> Option<Vec<u8>> {
+        let file = std::fs::File::open(format!("/proc/{pid}/environ")).ok().filter(|_| self.root.is_live())?;
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_ENVIRONMENT), &mut all).ok()?;
+        Some(all)
     }
 
     fn process(&self, pid: u32) -> Result<Option<Process>, VerbError> {

@@ -40,8 +40,8 @@ pub fn connections(stop: &Stop) -> io::Result<Connections> {
     let proc =
         Folder::new(rustix::fs::openat(CWD, c"/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
     let pids = pids(&proc)?;
-    let mut found = Connections::default();
     let own = namespace(&proc, c"self").unwrap_or(0);
+    let mut found = Connections { namespace: own, ..Connections::default() };
     let mut namespaces: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
     for &pid in &pids {
         let Some(number) = CString::new(pid.to_string()).ok().and_then(|name| namespace(&proc, &name)) else { continue };
