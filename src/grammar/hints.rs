@@ -122,7 +122,15 @@ pub(super) fn missing_value(
         // Nothing else begins with a dash and is a value.
         match next {
             Some(next) => format!("`{next}` is a parameter or flag; a value that begins with a dash is written in quotes"),
-            None => format!("write `-{} {}`", parameter.name, parameter.name.to_uppercase()),
+            None => {
+                let what = match kind {
+                    Kind::Path | Kind::LocalPath => "PATH",
+                    Kind::Name => "NAME",
+                    Kind::Device => "DEVICE",
+                    _ => "TEXT",
+                };
+                format!("write `-{} {what}`", parameter.name)
+            }
         }
     } else {
         format!("write {}", values::expected(kind, row, form))
@@ -168,11 +176,42 @@ pub(super) fn too_many_values(row: &Row, before: Option<&Parameter>, typed: &str
     found(ErrorKind::TooManyValues, span, message, Some(hint))
 }
 
-pub(super) fn bad_value(parameter: &Parameter, typed: &str, expected: &Expected, span: Span) -> Diagnostic {
-    let near = nearest(typed, parameter.choices.iter().map(String::as_str));
+/// `by_place`: nobody named the parameter, so that another may have been meant.
+pub(super) fn bad_value(
+    row: &Row,
+    form: Option<&Form>,
+    parameter: &Parameter,
+    typed: &str,
+    expected: &Expected,
+    span: Span,
+    by_place: bool,
+) -> Diagnostic {
+    let hint = did_you_mean(&likely(row, form, parameter, typed)).or_else(|| {
+        let is_output = parameter.name == "output";
+        let by_name = || row.params.iter().find(|param| param.name == "name" && parameter.kind == Kind::Pid);
+        match by_place {
+            true if is_output => Some("a value with blanks is written in quotes".to_owned()),
+            true => by_name().map(|name| format!("by name: `{} -{} {}`", row.name, name.name, quoted(typed))),
+            false => None,
+        }
+    });
     let typed = if typed.is_empty() { "\"\"" } else { typed };
     let message = format!("`{typed}` does not fit {}: expected {}", parameter.name, expected.0);
-    found(ErrorKind::BadValue, span, message, did_you_mean(&near))
+    found(ErrorKind::BadValue, span, message, hint)
+}
+
+/// The values near to what was typed, of those that there are.
+fn likely<'t>(row: &'t Row, form: Option<&'t Form>, parameter: &'t Parameter, typed: &str) -> Vec<&'t str> {
+    let fields = || values::columns(row, form).iter().map(|column| column.key.as_str());
+    match parameter.kind {
+        Kind::Command => without_aliases_beside(&nearest(typed, table().names())),
+        Kind::Sort => nearest(typed.trim_start_matches('-'), fields()),
+        Kind::Fields => {
+            let wrong = typed.split(',').map(str::trim).find(|field| !fields().any(|known| known == *field));
+            nearest(wrong.unwrap_or(typed), fields())
+        }
+        _ => nearest(typed, parameter.choices.iter().map(String::as_str)),
+    }
 }
 
 pub(super) fn exclusive(first: &str, second: &str, span: Span) -> Diagnostic {
@@ -311,6 +350,14 @@ mod tests {
         check("processes -name=a b", "`-name a`");
         check("cls x", "`help cls` lists");
         check("dir /etc json more", "`help dir` lists");
+        check("help proceses", "did you mean processes?");
+        check("help -command connection", "did you mean connections?");
+        check("processes -sort -memory", "did you mean memory_k or memory_usage?");
+        check("processes -columns pid,nam", "did you mean name?");
+        check("processes -sort cpu_time", "did you mean cpu_time_ms?");
+        check("processes sshd", "by name: `processes -name sshd`");
+        check("fileinfo my file", "a value with blanks is written in quotes");
+        check("dir -output jso", "did you mean json");
         check("cd a b", "a value with blanks is written in quotes");
         check("undo 3 -type file", "-type goes with -type and -id");
     }

@@ -323,14 +323,16 @@ impl<'a> Binder<'a> {
         };
         let bound = std::mem::take(&mut self.values);
         for parameter in self.params() {
-            let Some(Bound { value, .. }) = bound.iter().find(|bound| bound.parameter.name == parameter.name) else { continue };
+            let Some(Bound { value, named, .. }) = bound.iter().find(|bound| bound.parameter.name == parameter.name) else {
+                continue;
+            };
             let kind = values::kind_of(parameter, |name| {
                 bound.iter().find(|other| other.parameter.name == name).map(|other| other.value.text.as_ref())
             });
             match values::canonical(parameter, kind, &value.text, self.row, self.form) {
                 Ok(text) if self.is_torn(parameter, &text) => {
                     let closed = values::Expected("parameters whose quotes are closed".into());
-                    self.complain(hints::bad_value(parameter, &text, &closed, value.span));
+                    self.complain(hints::bad_value(self.row, self.form, parameter, &text, &closed, value.span, false));
                 }
                 Ok(text) => {
                     if parameter.name == "output" {
@@ -341,7 +343,11 @@ impl<'a> Binder<'a> {
                         invocation.params.insert(parameter.name.clone(), text.into_owned());
                     }
                 }
-                Err(problem) => self.complain(hints::bad_value(parameter, &value.text, &problem, value.span)),
+                Err(problem) => {
+                    let by_place = named.is_none();
+                    let (row, form) = (self.row, self.form);
+                    self.complain(hints::bad_value(row, form, parameter, &value.text, &problem, value.span, by_place));
+                }
             }
         }
         if self.split.diagnostics.is_empty()
