@@ -351,7 +351,7 @@ mod tests {
         check("cls x", "`help cls` lists");
         check("dir /etc json more", "`help dir` lists");
         check("help proceses", "did you mean processes?");
-        check("help -command connection", "did you mean connections?");
+        check("help -command connection", "did you mean connections");
         check("processes -sort -memory", "did you mean memory_k or memory_usage?");
         check("processes -columns pid,nam", "did you mean name?");
         check("processes -sort cpu_time", "did you mean cpu_time_ms?");

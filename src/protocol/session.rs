@@ -148,6 +148,13 @@ pub enum SessionEventKind {
         /// Why: `disconnect`, `exit`, `idle`, `settings`.
         reason: String,
     },
+    /// Events that are not kept any more: whoever lists commands or shells has to ask for them anew.
+    Missed {
+        /// The number of the first.
+        first: u64,
+        /// The number of the last; absent where the service was started anew, and nobody knows how many there were.
+        last: Option<u64>,
+    },
     /// A kind that this version does not know.
     #[serde(other)]
     Unknown,

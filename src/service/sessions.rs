@@ -52,6 +52,20 @@ pub(super) struct SessionFacts {
     last_command: u64,
 }
 
+impl SessionFacts {
+    /// What a reader of the events behind `after` cannot be told any more.
+    fn missed_behind(&self, after: u64) -> Option<SessionEvent> {
+        let first = after.saturating_add(1);
+        let kept = self.recent.front().map_or(self.event_count + 1, |oldest| oldest.n);
+        let (n, last) = match after {
+            _ if after > self.event_count => (0, None),
+            _ if first < kept => (kept - 1, Some(kept - 1)),
+            _ => return None,
+        };
+        Some(SessionEvent { n, t: Timestamp::now(), what: SessionEventKind::Missed { first, last } })
+    }
+}
+
 impl OpenSession {
     fn new(stored: StoredSession) -> Self {
         Self {
@@ -94,11 +108,16 @@ impl OpenSession {
         let _ = self.events.send(event);
     }
 
-    /// The events behind `after` that are still known, the end in any case, and those to come.
+    /// The events behind `after` that are still known, the end in any case, and those to come. What is not known any more is
+    /// told by one event in its place, so that nothing is missing in silence.
     pub(super) fn listen(&self, after: Option<u64>) -> (Vec<SessionEvent>, broadcast::Receiver<SessionEvent>) {
         let state = locked(&self.state);
-        let wanted = |event: &&SessionEvent| after.is_some_and(|after| event.n > after) || event.what.is_end();
-        (state.recent.iter().filter(wanted).cloned().collect(), self.events.subscribe())
+        let missed = after.and_then(|after| state.missed_behind(after));
+        // Behind events of a service that is gone everything is new.
+        let is_gone = |after| after > state.event_count;
+        let wanted =
+            |event: &&SessionEvent| after.is_some_and(|after| event.n > after || is_gone(after)) || event.what.is_end();
+        (missed.into_iter().chain(state.recent.iter().filter(wanted).cloned()).collect(), self.events.subscribe())
     }
 
     /// A shell opens its event stream: it is attached until the guard is dropped.

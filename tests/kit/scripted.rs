@@ -17,12 +17,17 @@ pub struct Scripted {
 impl Scripted {
     /// A service that gives these answers, in order; behind the last one it closes connections without a word.
     pub fn new(answers: Vec<Vec<u8>>) -> Self {
+        let mut answers = answers.into_iter();
+        Self::answering(move |_| answers.next().unwrap_or_default())
+    }
+
+    /// A service whose answer hangs on what is asked: method, path, range and body.
+    pub fn answering(mut answers: impl FnMut(&str) -> Vec<u8> + Send + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("s")).unwrap();
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = requests.clone();
         std::thread::spawn(move || {
-            let mut answers = answers.into_iter();
             for connection in listener.incoming() {
                 let Ok(mut connection) = connection else { return };
                 let mut reader = BufReader::new(connection.try_clone().unwrap());
@@ -47,8 +52,9 @@ impl Scripted {
                 let mut body = vec![0; length];
                 reader.read_exact(&mut body).unwrap();
                 let call = first.split(" HTTP").next().unwrap().replace("/api/v1", "");
-                heard.lock().unwrap().push(format!("{call}{range}{}", String::from_utf8_lossy(&body)));
-                let _ = connection.write_all(&answers.next().unwrap_or_default());
+                let asked = format!("{call}{range}{}", String::from_utf8_lossy(&body));
+                heard.lock().unwrap().push(asked.clone());
+                let _ = connection.write_all(&answers(&asked));
             }
         });
         Self { folder, requests }
@@ -57,6 +63,11 @@ impl Scripted {
     /// How a shell finds it.
     pub fn starter(&self) -> Arc<dyn Starter> {
         Arc::new(There(self.folder.path().join("s")))
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("s")
     }
 
     /// What was asked so far: method, path, range and body.

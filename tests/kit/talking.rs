@@ -1,7 +1,7 @@
 //! The real program as a batch that is talked to over pipes, line by line, while it lives.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -40,6 +40,11 @@ impl Talking {
     pub fn hear(&mut self) -> Value {
         let line = self.line().expect("it ended without an answer");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Its standard error, where the command has it piped.
+    pub fn stderr(&mut self) -> ChildStderr {
+        self.child.stderr.take().unwrap()
     }
 
     /// Its process.

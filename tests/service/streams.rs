@@ -78,3 +78,35 @@ fn a_quiet_stream_says_that_it_is_alive_and_one_that_is_ended_is_gone_on_with() 
     let of_session = wire::call(&service.socket, "GET", &format!("/api/v1{path}"), &header, b"").events();
     assert_eq!(of_session.iter().map(|event| event["n"].as_u64().unwrap()).collect::<Vec<_>>(), [last + 1]);
 }
+
+#[test]
+fn a_reader_of_a_session_that_is_too_far_behind_is_told_what_it_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { stream_seconds: 1, ..Limits::default() };
+    let puppet = || Puppet::new("puppet", |_, _| Status::Completed);
+    let service = Served::start(folder.path(), limits.clone(), vec![puppet()]).unwrap();
+    let session = service.session();
+    let path = format!("/sessions/{session}/events");
+    let shells = |count: usize| {
+        for shell in 0..count {
+            let shell = [("lrsh-shell", &*format!("shell-{shell}"))];
+            // A stream that is opened and dropped attaches and leaves.
+            drop(wire::call(&service.socket, "GET", &format!("/api/v1{path}"), &shell, b""));
+        }
+    };
+    let after = |after: u64| wire::json(&service.socket, "GET", &format!("{path}?after={after}"), None).events();
+    let numbers = |events: &[Value]| events.iter().map(|event| event["n"].as_u64().unwrap()).collect::<Vec<_>>();
+    shells(10);
+    let known = after(0);
+    assert!(known.iter().all(|event| event["kind"] != "missed") && numbers(&known)[0] == 1, "all are still known");
+    shells(2100);
+    let told = after(5);
+    assert_eq!((&told[0]["kind"], &told[0]["first"]), (&json!("missed"), &json!(6)));
+    let last = told[0]["last"].as_u64().unwrap();
+    assert_eq!(told[0]["n"], last);
+    assert!(numbers(&told).windows(2).all(|pair| pair[1] == pair[0] + 1), "from there on none is missing");
+    // Who was told by a service that is gone may have missed anything.
+    let told = after(1 << 40);
+    assert_eq!((&told[0]["kind"], &told[0]["last"]), (&json!("missed"), &Value::Null));
+    assert!(told.len() > 4000, "and hears all that is known");
+}

@@ -5,5 +5,6 @@ mod client;
 mod fetch;
 mod jobs;
 mod pattern;
+mod reached;
 mod roots;
 mod transfer;
