@@ -128,6 +128,96 @@ fn a_text_is_shown_as_it_is_and_as_a_field() {
     assert_eq!(home.line("library show a.sh -output json").code(0).json()["content"], "echo \u{1b}[31m größe\n");
 }
 
+/// Everything that the service keeps of commands, in bytes.
+fn spooled(home: &Home) -> u64 {
+    fn below(folder: &std::path::Path) -> u64 {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| if entry.path().is_dir() { below(&entry.path()) } else { entry.metadata().unwrap().len() }).sum()
+    }
+    below(&home.path().join("service/spool"))
+}
+
+#[test]
+fn what_is_shown_is_not_kept_a_second_time_and_can_be_shown_again() {
+    let home = Home::new();
+    let bytes = content(5 * MIB + 3);
+    std::fs::write(home.work().join("tool"), &bytes).unwrap();
+    home.line("library add tool").code(0);
+    // In the background, shown later; shown twice; by another shell of the session.
+    let lines = "library show tool &\nlibrary show tool > out &\nfg 2 > /dev/null\nfg 2\nfg 2\n";
+    let ran = home.batch(lines).run().code(0);
+    assert!(ran.stdout == [bytes.clone(), bytes.clone()].concat(), "{} bytes", ran.stdout.len());
+    assert!(std::fs::read(home.work().join("out")).unwrap() == bytes);
+    let log = home.line("log -match show -output json").code(0).json();
+    assert_eq!((&log[0]["command_line"], &log[0]["status"]), (&"library show tool &".into(), &"completed".into()));
+    assert!(spooled(&home) < 1 << 20, "{}", spooled(&home));
+}
+
+#[test]
+fn what_was_overwritten_meanwhile_is_not_shown_for_what_it_was() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a"), "one").unwrap();
+    std::fs::write(home.work().join("b"), "two").unwrap();
+    home.line("library add a").code(0);
+    let ran = home.batch("library show a &\nlibrary add b -name a -overwrite > /dev/null\nfg 2\n").run().code(1);
+    assert!(ran.out().is_empty() && ran.err().contains("a was overwritten since"), "{}{}", ran.out(), ran.err());
+    home.batch("library show a &\nlibrary delete a > /dev/null\nfg 2\n").run().code(1);
+}
+
+#[test]
+fn content_is_served_from_any_byte_on_in_one_state() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a"), "0123456789").unwrap();
+    home.line("library add a").code(0);
+    let service = Service::of(&home);
+    let get = |headers: &str| {
+        let mut stream = service.begin("GET", "/library/a", headers);
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let whole = get("");
+    let etag = whole.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+    assert!(whole.ends_with("\r\n\r\n0123456789") && whole.contains("repr-digest: sha-256=:"), "{whole}");
+    let rest = get(&format!("range: bytes=4-\r\nif-match: {etag}\r\n"));
+    assert!(rest.starts_with("HTTP/1.1 206") && rest.contains("content-range: bytes 4-9/10\r\n"), "{rest}");
+    assert!(rest.ends_with("\r\n\r\n456789"), "{rest}");
+    assert!(get("range: bytes=10-\r\n").ends_with("\r\n\r\n"));
+    for (headers, status) in [("range: bytes=11-\r\n", 416), ("range: bytes=1-2\r\n", 416), ("if-match: \"1-0\"\r\n", 412)] {
+        assert!(get(headers).starts_with(&format!("HTTP/1.1 {status}")), "{headers}: {}", get(headers));
+    }
+}
+
+#[test]
+fn what_overwrites_keeps_the_words_that_are_not_said_anew() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a"), "one").unwrap();
+    std::fs::write(home.work().join("b"), "two").unwrap();
+    let texts = || {
+        let row = home.line("library -match a -output json").code(0).json()[0].clone();
+        [row["description"].clone(), row["parameters_description"].clone(), row["has_parameters"].clone()]
+    };
+    home.line("library add a -description first -parameters_description \"-v\"").code(0);
+    home.line("library add b -name a -overwrite").code(0);
+    assert_eq!(texts(), ["first".into(), "-v".into(), Value::from(true)]);
+    home.line("library add a -overwrite -description second").code(0);
+    assert_eq!(texts(), ["second".into(), "-v".into(), Value::from(true)]);
+    home.line("library add a -overwrite -parameters_description \"\"").code(0);
+    assert_eq!(texts(), ["second".into(), Value::Null, Value::from(false)]);
+}
+
+#[test]
+fn what_cannot_be_sent_as_it_was_read_says_so() {
+    let home = Home::new();
+    let refused = home.line("library add /proc/self/environ").code(1);
+    assert!(refused.err().contains("/proc/self/environ") && refused.err().contains("copy it to a file"), "{}", refused.err());
+    for odd in ["/dev/zero", "/tmp", "/nonexistent/x"] {
+        assert!(home.line(&format!("library add {odd}")).code(1).err().contains(odd));
+    }
+    assert_eq!(home.line("library -output json").code(0).json(), serde_json::json!([]));
+    assert!(contents(&home).is_empty());
+}
+
 #[test]
 fn names_are_refused_with_the_rule() {
     let home = Home::new();

@@ -121,7 +121,7 @@ fn tell_text(command: &Command, text: &str) {
     tell_bytes(command, text.as_bytes());
 }
 
-pub(super) fn tell_bytes(command: &Command, bytes: &[u8]) {
+fn tell_bytes(command: &Command, bytes: &[u8]) {
     if !bytes.is_empty() {
         let text = Text { stream: StreamName::Stdout, data: TextData::of(bytes) };
         push(&command.stream, &Body::Text(text));

@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
-use super::here::tell_bytes;
 use crate::grammar::Invocation;
-use crate::protocol::text::Pieces;
 use crate::protocol::{Body, Progress, ProgressUnit};
 use crate::service::error::{Answer, Refusal};
 use crate::service::library::{NewFile, etag};
@@ -78,25 +76,11 @@ impl Service {
         Ok(())
     }
 
-    async fn library_show(&self, command: &Arc<Command>, name: &str) -> Answer<()> {
+    /// Tells which file it is. The content is for whoever looks at the answer to ask for (`GET /library/{name}`): it would be
+    /// nothing but a second copy in the spool.
+    async fn library_show(&self, command: &Command, name: &str) -> Answer<()> {
         let file = self.library_file(name).await?.file;
-        let mut content = self.deliver(&file)?;
-        let stop = command.stop.clone();
-        let teller = Arc::clone(command);
-        let told = tokio::task::spawn_blocking(move || {
-            let mut pieces = Pieces::default();
-            while let Some(piece) = content.blocking_recv() {
-                if stop.is_cancelled() {
-                    return Err(Refusal::conflict("cancelled", "the rest of the content"));
-                }
-                for part in piece.map_err(Refusal::of)?.chunks(PIECE) {
-                    tell_bytes(&teller, &pieces.take(part));
-                }
-            }
-            tell_bytes(&teller, &pieces.end());
-            Ok(())
-        });
-        told.await.map_err(Refusal::internal)??;
+        self.open_content(&file)?;
         tell_object(command, &json!({ "file_name": file.file_name, "size": file.size, "sha256": file.sha256 }));
         Ok(())
     }
@@ -111,9 +95,6 @@ impl Service {
         Ok(())
     }
 }
-
-/// How much text is told at once.
-const PIECE: usize = 64 * 1024;
 
 /// Tells how many bytes of a file have come.
 pub(in crate::service) fn tell_progress(command: &Command, done: u64, total: Option<u64>) {

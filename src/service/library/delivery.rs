@@ -63,20 +63,36 @@ impl Service {
 
     /// The content of a file, piece by piece; the last item is an error when it is not what was uploaded.
     pub(in crate::service) fn deliver(&self, file: &LibraryFile) -> Answer<Delivery> {
-        let opened = self.inner.library.contents.read(&file.sha256).map_err(|error| {
-            tracing::error!(%error, file = file.file_name, "content is missing");
-            let message = format!("the content of {} is lost: {error}; add it again with -overwrite", file.file_name);
-            Refusal::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "content_lost", message).about(file.file_name.clone())
-        })?;
+        self.deliver_from(file, 0)
+    }
+
+    /// The same without the first bytes, which are read and hashed all the same.
+    pub(in crate::service) fn deliver_from(&self, file: &LibraryFile, offset: u64) -> Answer<Delivery> {
+        let opened = self.open_content(file)?;
         let (sender, pieces) = mpsc::channel(WAITING);
         let file = file.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(problem) = send(opened, &file, &sender) {
+            if let Err(problem) = send(opened, &file, offset, &sender) {
                 // Who does not take it any more need not know.
                 let _ = sender.blocking_send(Err(problem));
             }
         });
         Ok(pieces)
+    }
+
+    /// Opens the content of a file, which has to have the size of what was uploaded.
+    pub(in crate::service) fn open_content(&self, file: &LibraryFile) -> Answer<File> {
+        let lost = |error: std::io::Error| {
+            tracing::error!(%error, file = file.file_name, "content is missing");
+            let message = format!("the content of {} is lost: {error}; add it again with -overwrite", file.file_name);
+            Refusal::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "content_lost", message).about(file.file_name.clone())
+        };
+        let opened = self.inner.library.contents.read(&file.sha256).map_err(lost)?;
+        if opened.metadata().map_err(lost)?.len() == file.size {
+            Ok(opened)
+        } else {
+            Err(Refusal::of(altered(&file.file_name)))
+        }
     }
 }
 
@@ -93,10 +109,10 @@ fn check(signed: &Signed, mut content: Delivery) -> Result<(), Problem> {
     checking.end()
 }
 
-fn send(mut from: File, file: &LibraryFile, to: &mpsc::Sender<Result<Bytes, Problem>>) -> Result<(), Problem> {
+fn send(mut from: File, file: &LibraryFile, offset: u64, to: &mpsc::Sender<Result<Bytes, Problem>>) -> Result<(), Problem> {
     let name = &file.file_name;
     let mut hash = Sha256::new();
-    let mut left = file.size;
+    let (mut left, mut ahead) = (file.size, usize::try_from(offset).unwrap_or(usize::MAX));
     loop {
         let mut piece = Vec::with_capacity(PIECE);
         from.by_ref()
@@ -108,7 +124,10 @@ fn send(mut from: File, file: &LibraryFile, to: &mpsc::Sender<Result<Bytes, Prob
         }
         hash.update(&piece);
         left = left.checked_sub(piece.len() as u64).ok_or_else(|| altered(name))?;
-        if to.blocking_send(Ok(piece.into())).is_err() {
+        let passed = ahead.min(piece.len());
+        ahead -= passed;
+        let piece = Bytes::from(piece).slice(passed..);
+        if !piece.is_empty() && to.blocking_send(Ok(piece)).is_err() {
             return Ok(());
         }
     }

@@ -47,7 +47,9 @@ pub(super) struct Library {
 #[derive(Debug, Default)]
 pub(super) struct NewFile {
     pub(super) name: String,
+    /// Not said: as that of the one it takes the place of. Empty: none.
     pub(super) description: Option<String>,
+    /// As `description`.
     pub(super) parameters_description: Option<String>,
     pub(super) overwrite: bool,
     /// The one it takes the place of must be in this state ([`etag`]).
@@ -177,7 +179,14 @@ impl Service {
         } else if let (Some(existing), false) = (&existing, new.overwrite) {
             return Err(exists(existing));
         }
-        let replaces = existing.map(|existing| existing.updated);
+        let replaces = existing.as_ref().map(|existing| existing.updated);
+        let said = |text: Option<String>, before: Option<String>| text.or(before).filter(|text| !text.is_empty());
+        let (description, parameters) = existing.map_or((None, None), |file| (file.description, file.parameters_description));
+        let new = NewFile {
+            description: said(new.description, description),
+            parameters_description: said(new.parameters_description, parameters),
+            ..new
+        };
         Ok(Arrival { new, analyst: analyst.to_owned(), replaces, _name: taken })
     }
 
@@ -262,7 +271,10 @@ impl Service {
             Refusal::internal("an upload was lost")
         })??;
         if sent.sha256.as_ref().is_some_and(|told| !told.eq_ignore_ascii_case(&whole.sha256)) {
-            let message = format!("{}: it came with another SHA-256 than it was read with; nothing was kept", arrival.new.name);
+            let message = format!(
+                "{}: what came is not what its SHA-256 was taken of: the file changed meanwhile; nothing was kept, add it again",
+                arrival.new.name
+            );
             return Err(Refusal::bad("hash_differs", message).about(arrival.new.name.clone()));
         }
         let whole = match sent.signature.clone() {
@@ -355,7 +367,8 @@ fn check_name(name: &str) -> Answer<()> {
     check_library_name(name).map_err(|problem| Refusal::bad(&problem.code, problem.message).about("name"))
 }
 
-fn check_match(name: &str, wanted: &str, there: Option<&LibraryFile>) -> Answer<()> {
+/// Whether a file is in the state that somebody has seen; `*` is any.
+pub(super) fn check_match(name: &str, wanted: &str, there: Option<&LibraryFile>) -> Answer<()> {
     match there {
         Some(there) if wanted == "*" || wanted == etag(there) => Ok(()),
         there => Err(changed(name, there)),

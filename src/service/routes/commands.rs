@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::document::EventMessage;
 use super::events::sse;
-use super::{BasicCaller, Given, Posted, session_id};
+use super::{BasicCaller, Given, Posted, first_byte, session_id};
 use crate::protocol::link::{FileRefusal, FileRequest};
 use crate::protocol::{CommandId, CommandRecord, NewCommand};
 use crate::service::commands::pick;
@@ -234,10 +234,7 @@ pub(super) async fn file(
             .about("command"));
     };
     let header = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
-    let range = header(header::RANGE).and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-    if headers.contains_key(header::RANGE) && range.is_none() {
-        return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", "a range is `bytes=N-`").about("range"));
-    }
+    let range = first_byte(&headers)?;
     let if_match = header(header::IF_MATCH).map(|tag| tag.trim_matches('"').to_owned());
     let request = FileRequest { offset: range.unwrap_or(0), if_match };
     let answer = attached.link.read_file(record.command_id, request).await;

@@ -11,11 +11,11 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use super::Caller;
+use super::{Caller, first_byte};
 use crate::grammar::Role;
 use crate::protocol::{CommandId, LibraryFile};
 use crate::service::error::{Answer, Refusal};
-use crate::service::library::{NewFile, Sent, etag};
+use crate::service::library::{NewFile, Sent, check_match, etag};
 use crate::service::state::Service;
 
 /// What a `PUT` says beside the content.
@@ -26,9 +26,9 @@ pub(super) struct PutQuery {
     /// The `library add` that waits for this content; it says everything else of the file.
     #[param(value_type = Option<Uuid>)]
     command_id: Option<CommandId>,
-    /// What it is for.
+    /// What it is for; not given, that of the file it replaces.
     description: Option<String>,
-    /// What parameters it takes.
+    /// What parameters it takes; not given, as the file it replaces.
     parameters_description: Option<String>,
     /// Whether a file of this name is replaced.
     #[serde(default)]
@@ -49,21 +49,47 @@ pub(super) async fn list(State(service): State<Service>, caller: Caller) -> Answ
 
 /// The content of a library file; needs the role `advanced`.
 #[utoipa::path(get, path = "/library/{name}", operation_id = "get_library_file", tag = "library",
-    params(("name" = String, Path, description = "Letters, digits, `-`, `_` and `.`.")),
+    params(
+        ("name" = String, Path, description = "Letters, digits, `-`, `_` and `.`."),
+        ("range" = Option<String>, Header, description = "`bytes=N-`: from byte N on.", pattern = "^bytes=[0-9]{1,15}-$"),
+        ("if-match" = Option<String>, Header, description = "The `etag` of the state that was begun."),
+    ),
     responses(
-        (status = 200, description = "Its bytes; `etag` names its state.", content_type = "application/octet-stream"),
+        (status = 200, description = "Its bytes; `etag` names its state, `repr-digest` their SHA-256.", content_type = "application/octet-stream"),
+        (status = 206, description = "Its bytes from `range` on.", content_type = "application/octet-stream"),
         (status = 400, description = "No library file may be called so."),
         (status = 404, description = "There is no such file."),
+        (status = 412, description = "The file is in another state now."),
+        (status = 416, description = "The range is not understood, or begins behind the last byte."),
     ))]
-pub(super) async fn content(State(service): State<Service>, caller: Caller, Path(name): Path<String>) -> Answer<Response> {
+pub(super) async fn content(
+    State(service): State<Service>,
+    caller: Caller,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
     caller.analyst.check(Role::Advanced, "seeing the library")?;
     let file = service.library_file(&name).await?.file;
-    let pieces = ReceiverStream::new(service.deliver(&file)?);
+    if let Some(wanted) = header_text(&headers, header::IF_MATCH).map(unquoted) {
+        check_match(&name, &wanted, Some(&file))?;
+    }
+    let offset = first_byte(&headers)?.unwrap_or(0);
+    if offset > file.size {
+        let message = format!("{name} has {} bytes", file.size);
+        return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", message).about("range"));
+    }
+    let pieces = ReceiverStream::new(service.deliver_from(&file, offset)?);
     let bytes = pieces.map(|piece| piece.map_err(|problem| std::io::Error::other(problem.message)));
     let mut response = Response::builder()
         .header(header::ETAG, format!("\"{}\"", etag(&file)))
         .header(header::CONTENT_TYPE, "application/octet-stream")
-        .header(header::CONTENT_LENGTH, file.size);
+        .header(header::CONTENT_LENGTH, file.size - offset);
+    if offset > 0 {
+        let last = file.size.saturating_sub(1).max(offset);
+        response = response
+            .status(StatusCode::PARTIAL_CONTENT)
+            .header(header::CONTENT_RANGE, format!("bytes {offset}-{last}/{}", file.size));
+    }
     if let Some(digest) = digest(&file.sha256) {
         response = response.header("repr-digest", digest);
     }

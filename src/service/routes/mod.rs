@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use document::openapi;
-use request::{BasicCaller, Caller, Given, Posted};
+use request::{BasicCaller, Caller, Given, Posted, first_byte};
 
 use super::error::{Answer, Refusal};
 use super::state::Service;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::grammar::Role;
 use crate::protocol::{ErrorBody, PROTOCOL_HEADER, PROTOCOL_VERSION, Problem, REQUEST_HEADER, SHELL_HEADER};
-use crate::service::error::Refusal;
+use crate::service::error::{Answer, Refusal};
 use crate::service::policy::Analyst;
 use crate::service::serve::Peer;
 
@@ -103,6 +103,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
         let shell = shell.filter(|shell| (1..=64).contains(&shell.len())).map(str::to_owned);
         Ok(Self { analyst, shell })
     }
+}
+
+/// The byte that an answer is to begin with, where that is said: `range: bytes=N-`.
+pub(super) fn first_byte(headers: &HeaderMap) -> Answer<Option<u64>> {
+    let Some(range) = headers.get(header::RANGE) else { return Ok(None) };
+    let first = range.to_str().ok().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    let refusal = || Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", "a range is `bytes=N-`").about("range");
+    first.map(Some).ok_or_else(refusal)
 }
 
 /// A body that must be there, as JSON.

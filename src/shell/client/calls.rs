@@ -1,11 +1,14 @@
 //! The calls that are answered at once, each as a function.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, IF_MATCH, RANGE};
-use reqwest::{Method, Response};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::fetch::hex;
 use super::{Client, root_cause};
 use crate::error::{Failure, Outcome};
 use crate::protocol::{
@@ -149,17 +152,17 @@ impl Client {
     /// `changed` when the file is not the one that `etag` names any more; as every call.
     pub async fn file(&self, session: &SessionId, command: CommandId, offset: u64, etag: Option<&str>) -> Outcome<FilePart> {
         let path = format!("/sessions/{session}/commands/{command}/file");
-        let response = self
-            .send(Method::GET, &path, |mut request| {
-                if offset > 0 {
-                    request = request.header(RANGE, format!("bytes={offset}-"));
-                }
-                match etag {
-                    Some(etag) => request.header(IF_MATCH, etag),
-                    None => request,
-                }
-            })
-            .await?;
+        let response = self.send(Method::GET, &path, |request| from_offset(request, offset, etag)).await?;
+        FilePart::of(response, offset)
+    }
+
+    /// Asks for the content of a library file from `offset` on.
+    ///
+    /// # Errors
+    /// `changed` when the file is not in the state that `etag` names any more; as every call.
+    pub async fn library_content(&self, name: &str, offset: u64, etag: Option<&str>) -> Outcome<FilePart> {
+        let path = format!("/library/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        let response = self.send(Method::GET, &path, |request| from_offset(request, offset, etag)).await?;
         FilePart::of(response, offset)
     }
 
@@ -209,6 +212,17 @@ impl Client {
     }
 }
 
+/// A request for what is behind a file's first bytes, as long as it is in the state that they are of.
+fn from_offset(mut request: RequestBuilder, offset: u64, etag: Option<&str>) -> RequestBuilder {
+    if offset > 0 {
+        request = request.header(RANGE, format!("bytes={offset}-"));
+    }
+    match etag {
+        Some(etag) => request.header(IF_MATCH, etag),
+        None => request,
+    }
+}
+
 /// Bytes of a file on their way.
 pub struct FilePart {
     response: Response,
@@ -218,6 +232,8 @@ pub struct FilePart {
     pub offset: u64,
     /// How long the whole file is, where that is known.
     pub size: Option<u64>,
+    /// The SHA-256 of all its bytes, where that is known beforehand.
+    pub sha256: Option<String>,
 }
 
 impl FilePart {
@@ -236,7 +252,10 @@ impl FilePart {
         if offset != asked && offset != 0 {
             return Err(Failure::internal(format!("the service sent byte {offset} where {asked} was asked for")));
         }
-        Ok(Self { response, etag, offset, size })
+        // As RFC 9530 writes it.
+        let digest = text(headers, "repr-digest").and_then(|digest| digest.strip_prefix("sha-256=:")?.strip_suffix(':'));
+        let sha256 = digest.and_then(|digest| BASE64.decode(digest).ok()).map(|hash| hex(&hash));
+        Ok(Self { response, etag, offset, size, sha256 })
     }
 
     /// The next bytes; `None` at the end.

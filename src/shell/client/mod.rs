@@ -3,6 +3,7 @@
 //! when that takes longer than two seconds.
 
 mod calls;
+pub mod content;
 mod decode;
 pub mod fetch;
 pub mod send;

@@ -1,14 +1,19 @@
 //! Event streams: of a command, and of a session. A stream that breaks is read on from the last event that came, after
 //! the service was started again if need be.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use reqwest::{Method, Response};
 
+use super::content::Content;
 use super::decode::Decoder;
 use super::{Client, root_cause};
 use crate::error::{Exit, Failure, Outcome};
-use crate::protocol::{Body, CommandId, Event, NewCommand, SessionEvent, SessionId};
+use crate::protocol::{
+    Body, CommandId, Completed, Cost, Event, NewCommand, Receipt, SessionEvent, SessionId, Status, StreamName, Text, TextData,
+};
 
 /// A stream that breaks this often without an event between is given up.
 const BREAKS: u32 = 5;
@@ -28,6 +33,12 @@ pub struct CommandEvents {
     last: u64,
     breaks: u32,
     completed: bool,
+    /// Whether the command's object stands for the content of a library file.
+    with_content: bool,
+    /// That content, which is told as text before the object.
+    content: Option<(Content, Event)>,
+    /// What is told in the place of what the service would have said.
+    instead: VecDeque<Event>,
 }
 
 impl CommandEvents {
@@ -54,7 +65,35 @@ impl CommandEvents {
             last,
             breaks: 0,
             completed: false,
+            with_content: false,
+            content: None,
+            instead: VecDeque::new(),
         }
+    }
+
+    /// The same events, with the content of the library file that the command shows, if it does, as text in front of its
+    /// object.
+    #[must_use]
+    pub fn with_content(mut self, with_content: bool) -> Self {
+        self.with_content = with_content;
+        self
+    }
+
+    /// Whether such content is coming.
+    #[must_use]
+    pub fn is_in_content(&self) -> bool {
+        self.content.is_some()
+    }
+
+    /// Lets go of the content that is coming: the command has ended for the service, and here it ends as cancelled.
+    pub fn cut(&mut self) {
+        let Some((content, event)) = self.content.take() else { return };
+        let receipt = Receipt { confirmed: true, done: vec![content.so_far()], ..Receipt::default() };
+        let completed = Completed { status: Status::Cancelled, duration_ms: 0, cost: Cost::default(), errors: Vec::new() };
+        for (n, body) in (event.n..).zip([Body::Receipt(receipt), Body::Completed(completed)]) {
+            self.instead.push_back(Event { n, t: Timestamp::now(), body });
+        }
+        self.wire = None;
     }
 
     /// The number of the last event that came.
@@ -69,6 +108,12 @@ impl CommandEvents {
     /// When the service cannot be reached any more, or sends what is no event.
     pub async fn next(&mut self) -> Outcome<Option<Event>> {
         while !self.completed {
+            if let Some(event) = self.instead.pop_front() {
+                return Ok(Some(self.told(event)));
+            }
+            if let Some(event) = self.next_of_content().await? {
+                return Ok(Some(event));
+            }
             let Some(wire) = &mut self.wire else {
                 self.open().await?;
                 continue;
@@ -81,14 +126,18 @@ impl CommandEvents {
                     if event.n <= self.last {
                         continue;
                     }
-                    self.last = event.n;
                     self.breaks = 0;
+                    if let (true, Body::Object { value }) = (self.with_content, &event.body)
+                        && let Some(content) = Content::of(&self.client, value.get())
+                    {
+                        self.content = Some((content, event));
+                        continue;
+                    }
                     if matches!(event.body, Body::Completed(_)) {
-                        self.completed = true;
                         let _ = tokio::time::timeout(LAST_PIECE, wire.response.chunk()).await;
                         self.wire = None;
                     }
-                    return Ok(Some(event));
+                    return Ok(Some(self.told(event)));
                 }
                 None => {
                     self.breaks = if wire.opened.elapsed() < LASTED { self.breaks + 1 } else { 0 };
@@ -100,6 +149,23 @@ impl CommandEvents {
             }
         }
         Ok(None)
+    }
+
+    fn told(&mut self, event: Event) -> Event {
+        self.last = event.n;
+        self.completed = matches!(event.body, Body::Completed(_));
+        event
+    }
+
+    /// What is told while content comes: its pieces, then the object that it belongs to.
+    async fn next_of_content(&mut self) -> Outcome<Option<Event>> {
+        let Some((content, object)) = &mut self.content else { return Ok(None) };
+        if let Some(piece) = content.next().await? {
+            let text = Text { stream: StreamName::Stdout, data: TextData::of(&piece) };
+            return Ok(Some(Event { n: object.n, t: object.t, body: Body::Text(text) }));
+        }
+        let object = self.content.take().map(|(_, object)| object);
+        Ok(object.map(|object| self.told(object)))
     }
 
     /// Asks for the events behind the last one.

@@ -3,13 +3,14 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::task::is_bulk;
-use super::{End, HEARD, Heard, Job, Reader};
+use super::{End, Facts, HEARD, Heard, Job, Reader};
 use crate::error::Exit;
 use crate::protocol::{Body, Event};
 use crate::shell::client::CommandEvents;
+use crate::shell::client::content::is_shown;
 
 impl Job {
     /// Begins to read everything behind event `after`, instead of whoever read before.
@@ -20,7 +21,8 @@ impl Job {
         let (to, heard) = mpsc::channel(HEARD);
         if let Err(mpsc::error::SendError(reader)) = self.readers.send(Reader { after, to }).await {
             // The task is at its end: what it heard is asked for again.
-            tokio::spawn(tell(self.replayed(after), reader.to, self.facts().end, self.told()));
+            let (end, cancelled) = (self.facts().end, self.facts.subscribe());
+            tokio::spawn(tell(self.replayed(after), reader.to, end, self.told(), cancelled));
         }
         heard
     }
@@ -29,7 +31,7 @@ impl Job {
     pub(super) fn replayed(&self, after: u64) -> CommandEvents {
         // Of work that goes on as another command nothing was shown yet.
         let after = if self.result().is_some() { 0 } else { after };
-        CommandEvents::after(&self.client, &self.session, self.command(), after)
+        CommandEvents::after(&self.client, &self.session, self.command(), after).with_content(is_shown(&self.invocation))
     }
 
     /// What stands for the answer in a replay.
@@ -54,13 +56,28 @@ enum Told {
 
 /// Tells a reader the events of a job that ended so.
 pub(super) async fn replay(job: &Job, reader: Reader, end: End) {
-    tell(job.replayed(reader.after), reader.to, Some(end), job.told()).await;
+    tell(job.replayed(reader.after), reader.to, Some(end), job.told(), job.facts.subscribe()).await;
 }
 
-async fn tell(mut events: CommandEvents, to: mpsc::Sender<Heard>, end: Option<End>, answer: Told) {
+async fn tell(
+    mut events: CommandEvents,
+    to: mpsc::Sender<Heard>,
+    mut end: Option<End>,
+    answer: Told,
+    mut facts: watch::Receiver<Facts>,
+) {
     let mut told = None;
     loop {
-        match events.next().await {
+        let next = tokio::select! {
+            biased;
+            _ = facts.wait_for(|facts| facts.cancelled), if events.is_in_content() => {
+                events.cut();
+                end = None;
+                continue;
+            }
+            next = events.next() => next,
+        };
+        match next {
             Ok(Some(event)) => {
                 if !matches!(answer, Told::All) && is_bulk(&event.body) {
                     continue;
@@ -80,7 +97,8 @@ async fn tell(mut events: CommandEvents, to: mpsc::Sender<Heard>, end: Option<En
             }
             Ok(None) => break,
             Err(failure) => {
-                told = Some(End::Lost(failure));
+                // What cannot be told again, for one: a library file that is another one by now.
+                (told, end) = (Some(End::Lost(failure)), None);
                 break;
             }
         }

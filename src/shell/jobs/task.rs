@@ -12,6 +12,7 @@ use super::{End, Facts, HEARD, Heard, Job, Reader};
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
 use crate::protocol::{Body, CommandId, Completed, Event, NewCommand, SessionId, Status};
+use crate::shell::client::content::is_shown;
 use crate::shell::client::fetch::{Fetch, Fetched, Word};
 use crate::shell::client::send::Upload;
 use crate::shell::client::{Client, CommandEvents};
@@ -68,6 +69,7 @@ impl Start {
     /// When the service refuses it or cannot be reached.
     pub async fn post(self, command: NewCommand) -> Outcome<Arc<Job>> {
         let events = CommandEvents::post(&self.client, &self.session, command.clone()).await?;
+        let events = events.with_content(is_shown(&self.invocation));
         Ok(self.spawn(command.command_id, events, Some(command)))
     }
 
@@ -75,6 +77,7 @@ impl Start {
     #[must_use]
     pub fn attach(self, command: CommandId) -> Arc<Job> {
         let events = CommandEvents::after(&self.client, &self.session, command, 0);
+        let events = events.with_content(is_shown(&self.invocation));
         self.spawn(command, events, None)
     }
 
@@ -148,6 +151,7 @@ impl Task {
                         break End::Lost(failure);
                     }
                 },
+                () = self.job.cancelled(), if self.events.is_in_content() => self.events.cut(),
                 event = self.events.next() => match event {
                     Ok(Some(event)) => {
                         if let Some(end) = self.hear(event, &mut asked).await {
@@ -201,7 +205,7 @@ impl Task {
             _ => None,
         };
         if let Some(upload) = &mut self.upload {
-            upload.hear(&self.job.client, self.job.command(), &event.body);
+            upload.hear(&self.job.client, &self.job.session, self.job.command(), &event.body);
         }
         match &mut self.work {
             Work::Tell => {}

@@ -49,7 +49,7 @@ enum Came {
     /// With the last byte.
     All,
     /// The device has another state of the file there, which comes from its first byte.
-    Another(FilePart),
+    Another(Box<FilePart>),
     /// The sink does not take any more.
     Stuck,
 }
@@ -95,7 +95,7 @@ impl Transfer {
                     self.part.begin_again(Some(&bytes.etag))?;
                     (*resumed_from, *at) = (0, 0);
                     sink = Sink::begin(self.part.handle()?, 0, self.shape.clone())?;
-                    next = Some(bytes);
+                    next = Some(*bytes);
                     breaks += 1;
                 }
                 Ok(Came::Stuck) => {
@@ -121,7 +121,7 @@ impl Transfer {
             None => self.ask(*at).await?,
         };
         if bytes.offset != *at || bytes.etag != self.part.etag() {
-            return Ok(Came::Another(bytes));
+            return Ok(Came::Another(Box::new(bytes)));
         }
         while let Some(piece) = bytes.next().await? {
             *at += piece.len() as u64;
