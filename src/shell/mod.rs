@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod editor;
+mod feed;
 pub mod jobs;
 pub mod local;
 mod pattern;
@@ -244,6 +245,11 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
         if let Some(exit) = shell.leaving {
             return Ok(exit);
         }
+        if exit == Exit::BrokenPipe {
+            // Nothing that is typed would be answered where anybody sees it.
+            runtime.block_on(shell.cancel_and_leave());
+            return Ok(exit);
+        }
     }
 }
 
@@ -254,6 +260,7 @@ async fn end_at_the_prompt(mut signals: Signals, client: Client, session: Arc<Mu
         let exit = match signals.next().await {
             Asked::HangUp => Exit::HungUp,
             Asked::Terminate => {
+                jobs.send_no_more();
                 for job in jobs.running() {
                     let _ = job.cancel().await;
                 }

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::client::fetch::Matched;
+use super::feed::{Fed, Feed};
 use super::jobs::{End, GROUP, Group, Job, Seen};
-use super::run::Posted;
 use super::view::{RenderSpec, Rendering, Screen, Target};
 use super::{Shell, jobs};
 use crate::error::{Exit, Failure, Outcome};
-use crate::grammar::{Invocation, Reading, read};
+use crate::grammar::Invocation;
 use crate::protocol::{Body, Status};
 
 /// So many jobs are named when a line goes to the background.
@@ -85,56 +85,42 @@ impl Shell {
             answer.end(&screen)?;
             return Ok(exit);
         }
-        let group = self.post_each(invocation, text, &matched).await?;
-        let jobs: Vec<Arc<Job>> = group.jobs().cloned().collect();
+        // Whatever becomes of one in the background without a file is shown when somebody looks at it.
+        let outbox = self.outbox(!invocation.background || to_file).await?;
+        let bytes = matched.iter().map(|file| file.size).sum();
+        let group = Arc::new(Group::new(text.to_owned(), matched.len(), bytes));
+        let feed = Feed::begin(invocation.clone(), matched, outbox, group.clone(), &self.jobs);
         if invocation.background {
-            for job in &jobs {
-                let facts = job.numbered().await;
-                if facts.number.is_some() {
-                    self.screen.message(&jobs::line_of(job, "Just created"));
-                }
-            }
-            self.leave_each(&jobs, to_file.then_some(answer));
-            return Ok(Exit::Done);
+            let (left, exit) = self.name_new(feed).await;
+            self.leave_each(left, to_file.then_some(answer));
+            return Ok(exit);
         }
-        self.sight.group = Some(Arc::new(group));
-        let exit = self.look_at_each(&jobs, answer, to_file).await;
+        self.sight.group = Some(group);
+        let exit = self.look_at_each(feed, answer, to_file).await;
         self.sight.group = None;
         self.screen.progress_end(GROUP);
         exit
     }
 
-    /// A job for each file.
-    async fn post_each(&mut self, pattern: &Invocation, text: &str, matched: &[Matched]) -> Outcome<Group> {
-        let mut group = Group::new(text.to_owned());
-        for file in matched {
-            let text = line_for(pattern, file);
-            let Reading { invocation: Some(mut invocation), diagnostics } = read(&text, None) else { continue };
-            if let Some(problem) = diagnostics.first() {
-                return Err(Failure::internal(format!("{text}: {}", problem.message)));
-            }
-            invocation.output = pattern.output;
-            let Posted { job, .. } = Box::pin(self.post(&Arc::new(invocation), &text, true)).await?;
-            // Nobody reads it until it is its turn.
-            job.let_go();
-            self.jobs.add(&job);
-            group.add(job, file.size);
-        }
-        Ok(group)
-    }
-
-    async fn look_at_each(&mut self, jobs: &[Arc<Job>], mut answer: Answer, to_file: bool) -> Outcome<Exit> {
+    async fn look_at_each(&mut self, mut feed: Feed, mut answer: Answer, to_file: bool) -> Outcome<Exit> {
         let mut exit = Exit::Done;
-        let mut left = jobs;
-        while let Some((job, behind)) = left.split_first() {
-            let end = match self.see(job).await? {
+        while let Some(fed) = feed.next().await {
+            let job = match fed {
+                Fed::Job(job) => job,
+                unsent => {
+                    exit = exit.or(self.say_unsent(&unsent));
+                    answer.status = Status::Failed;
+                    continue;
+                }
+            };
+            let end = match self.see(&job).await? {
                 Seen::Ended(end) => end,
                 Seen::Left => {
                     if job.facts().cancelled {
-                        cancel_each(behind);
+                        cancel_each(&mut feed);
                     }
                     self.screen.progress_end(GROUP);
-                    return self.to_background(left, answer, to_file);
+                    return self.to_background(job, feed, answer, to_file);
                 }
                 Seen::Asked(asked) => {
                     exit = self.asked(asked);
@@ -142,13 +128,14 @@ impl Shell {
                     break;
                 }
             };
-            answer.add(job, end.exit())?;
+            answer.add(&job, end.exit())?;
             exit = exit.or(end.exit());
-            left = behind;
-            if end.exit() == Exit::Cancelled && !left.is_empty() {
-                cancel_each(left);
-                left.iter().for_each(|job| self.jobs.remove(job));
-                self.screen.message(&format!("the {} files behind it are cancelled too", left.len()));
+            if end.exit() == Exit::Cancelled {
+                let (cancelled, unsent) = cancel_each(&mut feed);
+                cancelled.iter().for_each(|job| self.jobs.remove(job));
+                if cancelled.len() + unsent > 0 {
+                    self.screen.message(&format!("the {} files behind it are cancelled too", cancelled.len() + unsent));
+                }
                 break;
             }
         }
@@ -156,49 +143,115 @@ impl Shell {
         Ok(exit)
     }
 
+    /// Says why there is no job for a file. What it means for the exit code.
+    fn say_unsent(&self, fed: &Fed) -> Exit {
+        let (failure, behind) = match fed {
+            Fed::Job(_) => return Exit::Done,
+            Fed::Lost(failure) => (failure, 0),
+            Fed::GivenUp(failure, behind) => (failure, *behind),
+        };
+        self.screen.error(&failure.problem);
+        if behind > 0 {
+            self.screen.message(&format!("the {behind} files behind it were not sent for"));
+        }
+        failure.exit
+    }
+
+    /// Tells the numbers of jobs that begin in the background: of the first few.
+    async fn name_new(&self, mut feed: Feed) -> (Left, Exit) {
+        let (mut jobs, mut exit) = (Vec::new(), Exit::Done);
+        while jobs.len() < NAMED
+            && let Some(fed) = feed.next().await
+        {
+            match fed {
+                Fed::Job(job) => {
+                    if job.numbered().await.number.is_some() {
+                        self.screen.message(&jobs::line_of(&job, "Just created"));
+                    }
+                    jobs.push(job);
+                }
+                unsent => exit = exit.or(self.say_unsent(&unsent)),
+            }
+        }
+        self.say_more(feed.left());
+        (Left { jobs, feed }, exit)
+    }
+
+    fn say_more(&self, count: usize) {
+        if count > 0 {
+            self.screen.message(&format!("and {count} more: jobs tells of them"));
+        }
+    }
+
     /// The rest of a line goes to the background.
-    fn to_background(&self, jobs: &[Arc<Job>], answer: Answer, to_file: bool) -> Outcome<Exit> {
-        let behind = jobs.get(1..).unwrap_or_default();
-        for job in behind.iter().take(NAMED) {
-            self.screen.message(&jobs::line_of(job, &jobs::state_of(job)));
+    fn to_background(&self, looked_at: Arc<Job>, mut feed: Feed, answer: Answer, to_file: bool) -> Outcome<Exit> {
+        let mut jobs = vec![looked_at];
+        while jobs.len() <= NAMED
+            && let Some(fed) = feed.ready()
+        {
+            match fed {
+                Fed::Job(job) => {
+                    self.screen.message(&jobs::line_of(&job, &jobs::state_of(&job)));
+                    jobs.push(job);
+                }
+                unsent => _ = self.say_unsent(&unsent),
+            }
         }
-        if behind.len() > NAMED {
-            self.screen.message(&format!("and {} more: jobs tells of them", behind.len() - NAMED));
-        }
+        self.say_more(feed.left());
+        let left = Left { jobs, feed };
         if to_file {
-            self.leave_each(jobs, Some(answer));
+            self.leave_each(left, Some(answer));
         } else {
-            self.leave_each(jobs, None);
+            self.leave_each(left, None);
             answer.end(&self.screen)?;
         }
         Ok(Exit::Done)
     }
 
     /// Lets jobs go on by themselves; what goes into a file is written once the last has ended.
-    fn leave_each(&self, jobs: &[Arc<Job>], answer: Option<Answer>) {
-        for job in jobs {
-            job.set_kept(answer.is_some());
+    fn leave_each(&self, left: Left, answer: Option<Answer>) {
+        let Left { jobs, mut feed } = left;
+        let (screen, to_file) = (self.screen.clone(), answer.is_some());
+        let leave = move |job: &Job, screen: &Screen| {
+            job.set_kept(to_file);
             job.set_background(true);
             if job.has_ended() && job.claim() {
-                self.screen.announce(&jobs::line_of(job, &jobs::state_of(job)));
+                screen.announce(&jobs::line_of(job, &jobs::state_of(job)));
             }
-        }
-        if let Some(mut answer) = answer {
-            let (jobs, screen) = (jobs.to_vec(), self.screen.clone());
-            let writing = tokio::spawn(async move {
-                for job in jobs {
-                    let end = job.ended().await.end;
-                    if let Err(failure) = answer.add(&job, end.as_ref().map_or(Exit::Internal, End::exit)) {
-                        screen.announce(&failure.problem.message);
-                        return;
+        };
+        jobs.iter().for_each(|job| leave(job, &screen));
+        let leaving = tokio::spawn(async move {
+            let (mut jobs, mut exit) = (jobs, Exit::Done);
+            while let Some(fed) = feed.next().await {
+                match fed {
+                    Fed::Job(job) => {
+                        leave(&job, &screen);
+                        if to_file {
+                            jobs.push(job);
+                        }
+                    }
+                    Fed::Lost(failure) => {
+                        exit = exit.or(failure.exit);
+                        screen.announce(&failure.problem.to_string());
+                    }
+                    Fed::GivenUp(failure, behind) => {
+                        exit = exit.or(failure.exit);
+                        screen.announce(&format!("{}; the {behind} files behind it were not sent for", failure.problem));
                     }
                 }
-                if let Err(failure) = answer.end(&screen) {
+            }
+            if let Some(mut answer) = answer {
+                if !exit.is_done() {
+                    answer.status = Status::Failed;
+                }
+                if let Err(failure) = written_of(answer, jobs, &screen).await {
+                    exit = exit.or(failure.exit);
                     screen.announce(&failure.problem.message);
                 }
-            });
-            self.jobs.add_answer(writing);
-        }
+            }
+            exit
+        });
+        self.jobs.add_answer(leaving);
     }
 
     /// Looks at a job whose result is shown elsewhere.
@@ -213,23 +266,29 @@ impl Shell {
     }
 }
 
-fn cancel_each(jobs: &[Arc<Job>]) {
+/// What of a line goes on in the background: jobs that were sent, and those that still are to be.
+struct Left {
+    jobs: Vec<Arc<Job>>,
+    feed: Feed,
+}
+
+/// Writes the answer of jobs, in their order, as they end.
+async fn written_of(mut answer: Answer, jobs: Vec<Arc<Job>>, screen: &Screen) -> Outcome<()> {
     for job in jobs {
+        let end = job.ended().await.end;
+        answer.add(&job, end.as_ref().map_or(Exit::Internal, End::exit))?;
+    }
+    answer.end(screen)
+}
+
+/// Cancels the jobs of a line that were sent, and sends no more. The former, and how many the latter are.
+fn cancel_each(feed: &mut Feed) -> (Vec<Arc<Job>>, usize) {
+    let unsent = feed.stop();
+    let sent: Vec<Arc<Job>> =
+        std::iter::from_fn(|| feed.ready()).filter_map(|fed| if let Fed::Job(job) = fed { Some(job) } else { None }).collect();
+    for job in &sent {
         let job = job.clone();
         tokio::spawn(async move { job.cancel().await });
     }
-}
-
-/// The line that fetches one of the files that a pattern matched, with everything else as the analyst said it. What had to
-/// be looked at first was looked at with the pattern.
-fn line_for(invocation: &Invocation, matched: &Matched) -> String {
-    let path = matched.path_uri.clone().unwrap_or_else(|| crate::protocol::text::file_uri(matched.path.as_bytes()));
-    let mut line = format!("{} {path}", invocation.row.name);
-    for flag in invocation.flags.iter().filter(|flag| *flag != "auto") {
-        line.push_str(&format!(" -{flag}"));
-    }
-    if let Some(to) = invocation.params.get("to") {
-        line.push_str(&format!(" -to \"{}\"", to.replace('"', "\"\"")));
-    }
-    line
+    (sent, unsent)
 }

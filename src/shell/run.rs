@@ -1,15 +1,17 @@
 //! One line, from its text to its exit code.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::client::Client;
 use super::client::fetch::{Destination, Fetch};
 use super::client::send::Upload;
 use super::jobs::{Job, Seen, Start};
 use super::pattern::Pattern;
-use super::view::{Origin, RedirectFile, RenderSpec, Rendering, Target};
+use super::view::{Origin, RedirectFile, RenderSpec, Rendering, Screen, Target};
 use super::{Shell, jobs, local};
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::{Invocation, Reading, read};
@@ -116,11 +118,15 @@ impl Shell {
         if let Some(local) = local::find(&invocation.row.name) {
             return local(self, &invocation).await;
         }
+        if invocation.redirect.is_none() && self.screen.is_unread() {
+            // Nobody would see what comes of it.
+            return Err(Failure::broken_pipe());
+        }
         if invocation.row.name == "disconnect" {
             self.attached().await?;
             self.set_disconnecting(true);
         }
-        let Posted { job, pattern } = match self.post(&invocation, text, false).await {
+        let Posted { job, pattern } = match self.post(&invocation, text).await {
             Err(failure) if invocation.row.name == "settings" && failure.code() == "policy" => {
                 return local::settings_without_session(self, &invocation).await;
             }
@@ -155,7 +161,7 @@ impl Shell {
     }
 
     /// Sends a command, its redirect tested before.
-    pub(super) async fn post(&mut self, invocation: &Arc<Invocation>, text: &str, kept: bool) -> Outcome<Posted> {
+    async fn post(&mut self, invocation: &Arc<Invocation>, text: &str) -> Outcome<Posted> {
         let not_understood = |problem| Failure { exit: Exit::NotUnderstood, problem };
         let spec = RenderSpec::of(invocation, self.zone()).map_err(not_understood)?;
         let redirect = invocation.redirect.as_ref().map(RedirectFile::test).transpose();
@@ -178,53 +184,35 @@ impl Shell {
             Some(fetch) if is_pattern => (None, Some(Pattern { matches: fetch.matches(), redirect })),
             _ => (redirect, None),
         };
-        let command = self.command(invocation, text);
-        let mut start = self.start(&session, invocation.clone(), text, redirect, fetch);
+        let mut start = self.start(&session, invocation.clone(), text);
+        start.redirect = redirect;
+        start.fetch = fetch;
         start.upload = upload;
-        start.kept = kept || pattern.is_some();
-        let job = start.post(command).await?;
+        start.kept = pattern.is_some();
+        let job = start.post(command(invocation, text, self.directory())).await?;
         Ok(Posted { job, pattern })
     }
 
-    fn command(&self, invocation: &Invocation, text: &str) -> NewCommand {
-        let params = invocation.params.iter();
-        NewCommand {
-            command_id: CommandId::new(),
-            raw_command_line: text.to_owned(),
-            command_definition_id: invocation.row.name.clone(),
-            params: params.map(|(name, value)| Param { param_id: name.clone(), value: value.clone() }).collect(),
-            flags: invocation.flags.iter().cloned().collect(),
-            current_directory: self.directory(),
-            background_mode: invocation.background,
-        }
+    /// What a job of this shell begins with.
+    pub(super) fn start(&self, session: &Session, invocation: Arc<Invocation>, text: &str) -> Start {
+        self.outbox_of(session.clone(), false).start(invocation, text)
     }
 
-    /// What a job of this shell begins with.
-    pub(super) fn start(
-        &self,
-        session: &Session,
-        invocation: Arc<Invocation>,
-        text: &str,
-        redirect: Option<Rendering>,
-        fetch: Option<Fetch>,
-    ) -> Start {
-        let screen = self.screen.clone();
-        let interactive = self.interactive;
-        Start {
+    /// What jobs of this shell are sent with from beside it.
+    pub(super) async fn outbox(&mut self, kept: bool) -> Outcome<Outbox> {
+        let session = self.attached().await?;
+        Ok(self.outbox_of(session, kept))
+    }
+
+    fn outbox_of(&self, session: Session, kept: bool) -> Outbox {
+        Outbox {
             client: self.client.clone(),
-            session: session.session_id.clone(),
-            line: text.to_owned(),
-            invocation,
-            directory: Some(self.directory.clone()),
-            redirect,
-            fetch,
-            upload: None,
-            kept: false,
-            announce: Arc::new(move |job| {
-                if interactive {
-                    screen.announce(&jobs::line_of(job, &jobs::state_of(job)));
-                }
-            }),
+            session,
+            directory: self.directory.clone(),
+            downloads: self.config.download_folder.clone(),
+            screen: self.screen.clone(),
+            interactive: self.interactive,
+            kept,
         }
     }
 
@@ -234,6 +222,11 @@ impl Shell {
 
     /// Shows a job until it ends or is left.
     pub(super) async fn look(&mut self, job: &Arc<Job>) -> Outcome<Exit> {
+        self.look_into(job, Target::Screen).await
+    }
+
+    /// Shows a job there until it ends or is left.
+    pub(super) async fn look_into(&mut self, job: &Arc<Job>, target: Target) -> Outcome<Exit> {
         let (screen, zone) = (self.screen.clone(), self.zone());
         let begin = || {
             let spec = if job.invocation.redirect.is_some() {
@@ -242,7 +235,7 @@ impl Shell {
             } else {
                 RenderSpec::of(&job.invocation, zone).map_err(|problem| Failure { exit: Exit::NotUnderstood, problem })?
             };
-            Rendering::begin(&screen, spec, Target::Screen).map_err(|error| jobs::written(&error))
+            Rendering::begin(&screen, spec, target).map_err(|error| jobs::written(&error))
         };
         match self.sight.look(job, begin).await {
             Ok(Seen::Ended(end)) => {
@@ -270,9 +263,68 @@ impl Shell {
     }
 }
 
+/// What jobs of a shell are sent with.
+pub(super) struct Outbox {
+    client: Client,
+    session: Session,
+    directory: Arc<Mutex<String>>,
+    downloads: Option<PathBuf>,
+    screen: Screen,
+    interactive: bool,
+    /// What becomes of them is shown together with others, by whoever sends them.
+    kept: bool,
+}
+
+impl Outbox {
+    fn start(&self, invocation: Arc<Invocation>, text: &str) -> Start {
+        let (screen, interactive) = (self.screen.clone(), self.interactive);
+        Start {
+            client: self.client.clone(),
+            session: self.session.session_id.clone(),
+            line: text.to_owned(),
+            invocation,
+            directory: Some(self.directory.clone()),
+            redirect: None,
+            fetch: None,
+            upload: None,
+            kept: self.kept,
+            announce: Arc::new(move |job| {
+                if interactive {
+                    screen.announce(&jobs::line_of(job, &jobs::state_of(job)));
+                }
+            }),
+        }
+    }
+
+    /// Sends for one file.
+    ///
+    /// # Errors
+    /// When its folder is not there, or the service refuses or cannot be reached.
+    pub(super) async fn fetch(&self, invocation: &Arc<Invocation>, text: &str) -> Outcome<Arc<Job>> {
+        let destination = Destination::of(invocation, self.downloads.as_deref())?;
+        let mut start = self.start(invocation.clone(), text);
+        start.fetch = Some(Fetch::new(destination, self.session.device.id.clone()));
+        let directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        start.post(command(invocation, text, directory)).await
+    }
+}
+
+fn command(invocation: &Invocation, text: &str, current_directory: String) -> NewCommand {
+    let params = invocation.params.iter();
+    NewCommand {
+        command_id: CommandId::new(),
+        raw_command_line: text.to_owned(),
+        command_definition_id: invocation.row.name.clone(),
+        params: params.map(|(name, value)| Param { param_id: name.clone(), value: value.clone() }).collect(),
+        flags: invocation.flags.iter().cloned().collect(),
+        current_directory,
+        background_mode: invocation.background,
+    }
+}
+
 /// A command that the service has accepted.
-pub(super) struct Posted {
-    pub(super) job: Arc<Job>,
+struct Posted {
+    job: Arc<Job>,
     /// The pattern, if it is a `getfile` with one.
     pattern: Option<Pattern>,
 }

@@ -220,11 +220,21 @@ fn goes_no_further(shell: &mut Shell, exit: Exit) -> bool {
 /// Shows what runs in the background, in order, and leaves the session.
 async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
     let mut exit = exit?;
-    for job in shell.jobs.all() {
+    loop {
         if shell.leaving.is_some() || exit == Exit::BrokenPipe {
-            let _ = job.cancel().await;
-            continue;
+            shell.jobs.send_no_more();
+            for job in shell.jobs.all() {
+                let _ = job.cancel().await;
+            }
+            break;
         }
+        let Some(job) = shell.jobs.first() else {
+            // Of a pattern with many files more jobs come as the first ones end.
+            if shell.jobs.sent().await {
+                continue;
+            }
+            break;
+        };
         shell.screen.message(&jobs::line_of(&job, &jobs::state_of(&job)));
         match shell.look(&job).await {
             Ok(now) => exit = exit.or(now),
@@ -235,9 +245,10 @@ async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
                 exit = exit.or(failure.exit);
             }
         }
+        shell.jobs.remove(&job);
     }
     if shell.leaving.is_none() {
-        shell.jobs.answered().await;
+        exit = exit.or(shell.jobs.answered().await);
     }
     shell.leave().await;
     Ok(shell.leaving.unwrap_or(exit))

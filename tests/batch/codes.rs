@@ -159,6 +159,29 @@ fn a_closed_standard_output_cancels_on_the_device_and_ends_silently() {
 }
 
 #[test]
+fn a_closed_standard_output_is_noticed_before_anything_is_written() {
+    let home = Home::new();
+    let mut beside = Beside::new(&home);
+    let line = format!("fileinfo {}", endless(&home));
+    let mut child = piped(home.command().args(["-c", &line, "-c", "dir /"]));
+    home.until_running(&line);
+    drop(child.stdout.take());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(141), "{err}");
+    assert!(err.starts_with("attached to your session on ") && err.lines().count() == 1, "{err}");
+    assert_eq!(beside.ended(&line)["status"], "cancelled");
+    // An answer in a file needs no reader; one that nobody would see is not asked for.
+    let mut child = piped(home.command().args(["-c", "dir / > kept", "-c", "dir /tmp", "-c", "dir /"]));
+    drop(child.stdout.take());
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(141));
+    assert!(std::fs::read_to_string(home.work().join("kept")).unwrap().contains("etc"));
+    let log = beside.ask("log");
+    let lines: Vec<&str> = log.as_array().unwrap().iter().map(|row| row["command_line"].as_str().unwrap()).collect();
+    assert_eq!(lines, ["connect", line.as_str(), "dir / > kept"]);
+}
+
+#[test]
 fn a_batch_that_nobody_reads_ends_at_a_signal_all_the_same() {
     let home = Home::new();
     let mut beside = Beside::new(&home);

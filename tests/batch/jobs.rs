@@ -50,3 +50,13 @@ fn a_job_is_fetched_by_its_number() {
     // `fg` ends with the job's code, `status` does not.
     home.batch("cat /nonexistent &\nfg 2\n").run().code(1);
 }
+
+#[test]
+fn a_job_is_fetched_into_a_file() {
+    let home = Home::new();
+    let ran = home.batch("dir / -output jsonl &\nfg 2 > rows\nfg 2 >> rows\nfg 2 > /nonexistent/x\n").run().code(1);
+    assert!(ran.out().is_empty() && ran.err().contains("/nonexistent/x"), "{}{}", ran.out(), ran.err());
+    let rows = std::fs::read_to_string(home.work().join("rows")).unwrap();
+    let (first, second) = rows.split_at(rows.len() / 2);
+    assert!(first.contains("\"etc\"") && first == second, "{rows}");
+}

@@ -17,6 +17,7 @@ use crate::error::{Failure, Outcome};
 use crate::host::signals::{Asked, Signals};
 use crate::host::terminal::Quiet;
 use crate::protocol::{Body, Event, Progress, Status};
+use crate::shell::client::content::is_shown;
 use crate::shell::view::{Next, Rendering, Screen};
 
 /// How long a receipt is waited for.
@@ -144,6 +145,8 @@ impl Sight {
                 look.end(&end)?;
                 Ok(Seen::Ended(end))
             }
+            // Content that is let go is asked for again from its beginning.
+            Ok(Seen::Left) if is_shown(&job.invocation) => Ok(Seen::Left),
             Ok(Seen::Left) => {
                 let parked = Parked { rendering: look.rendering, last: look.last, prior: look.prior };
                 *job.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(parked);
@@ -185,6 +188,10 @@ impl Look<'_> {
         let (mut patience, mut silence): (Option<Instant>, Option<Instant>) = (None, None);
         let mut tick = Instant::now() + TICK;
         let mut cancelling: Option<JoinHandle<Outcome<()>>> = None;
+        // An answer in a file needs no reader.
+        let (screen, shown) = (self.screen.clone(), self.job.invocation.redirect.is_none());
+        let unread = screen.until_unread();
+        tokio::pin!(unread);
         loop {
             tokio::select! {
                 biased;
@@ -220,6 +227,11 @@ impl Look<'_> {
                         }
                     }
                 },
+                () = &mut unread, if shown => {
+                    // The device need not go on, and nobody is there to be told.
+                    let _ = self.job.cancel().await;
+                    return Err(Failure::broken_pipe());
+                }
                 Some(asked) = answered(&mut cancelling) => {
                     cancelling = None;
                     asked?;

@@ -9,6 +9,7 @@ mod foreground;
 mod group;
 mod prior;
 mod replay;
+mod sending;
 mod task;
 mod words;
 
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 pub use foreground::{Attention, Seen, Sight};
 pub(super) use foreground::{GROUP, written};
 pub use group::Group;
+pub(super) use sending::Sending;
 pub use task::Start;
 pub(super) use words::{line_of, state_of};
 
@@ -167,6 +169,11 @@ impl Job {
         self.until(|facts| facts.end.is_some()).await
     }
 
+    /// Waits until its cancellation was asked for.
+    async fn cancelled(&self) {
+        self.until(|facts| facts.cancelled).await;
+    }
+
     async fn until(&self, is_so: impl FnMut(&Facts) -> bool) -> Facts {
         let mut facts = self.facts.subscribe();
         match facts.wait_for(is_so).await {
@@ -192,8 +199,13 @@ impl Job {
         self.is_kept.store(kept, Ordering::SeqCst);
         if !kept {
             // What was shown so far was without it.
-            drop(self.parked.lock().unwrap_or_else(PoisonError::into_inner).take());
+            self.unpark();
         }
+    }
+
+    /// Forgets what was shown so far: whoever looks next begins anew.
+    pub fn unpark(&self) {
+        drop(self.parked.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Goes on without a reader, until somebody begins to read.
@@ -230,12 +242,17 @@ impl Job {
     }
 }
 
+/// A task that sends jobs one after the other.
+type SendingTask = (Sending, JoinHandle<()>);
+
 /// The jobs of this shell, in the order they were sent.
 #[derive(Clone, Default)]
 pub struct Jobs {
     list: Arc<Mutex<Vec<Arc<Job>>>>,
-    /// Answers that are written once several jobs have ended.
-    answers: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// What looks after several jobs in the background, up to the last one's end.
+    answers: Arc<Mutex<Vec<JoinHandle<Exit>>>>,
+    /// Jobs that are still to be sent.
+    sendings: Arc<Mutex<Vec<SendingTask>>>,
 }
 
 impl Jobs {
@@ -243,6 +260,12 @@ impl Jobs {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Job>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The oldest one.
+    #[must_use]
+    pub fn first(&self) -> Option<Arc<Job>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
     }
 
     /// Those that have not ended.
@@ -268,17 +291,44 @@ impl Jobs {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone());
     }
 
-    /// Takes in what is written once several jobs have ended.
-    pub fn add_answer(&self, writing: JoinHandle<()>) {
+    /// Takes in what looks after several jobs in the background, and may write their answer into a file.
+    pub fn add_answer(&self, writing: JoinHandle<Exit>) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(writing);
     }
 
-    /// Waits until all that is written.
-    pub async fn answered(&self) {
+    /// Waits until all that is written; what went wrong with it first.
+    pub async fn answered(&self) -> Exit {
         let answers = std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut exit = Exit::Done;
         for answer in answers {
-            // One that panicked has nothing more to write.
-            let _ = answer.await;
+            exit = exit.or(answer.await.unwrap_or(Exit::Internal));
+        }
+        exit
+    }
+
+    /// Takes in a task that sends further jobs.
+    pub(super) fn add_sending(&self, sending: Sending, task: JoinHandle<()>) {
+        self.sendings.lock().unwrap_or_else(PoisonError::into_inner).push((sending, task));
+    }
+
+    /// Waits until such a task has ended; `false` when there is none.
+    pub(super) async fn sent(&self) -> bool {
+        let sending = self.sendings.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some((_, task)) = sending else { return false };
+        // One that panicked sends nothing more either.
+        let _ = task.await;
+        true
+    }
+
+    /// How many jobs are still to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.sendings.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(sending, _)| sending.left()).sum()
+    }
+
+    /// Sends none of those any more.
+    pub(super) fn send_no_more(&self) {
+        for (sending, _) in self.sendings.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            sending.stop();
         }
     }
 

@@ -13,17 +13,29 @@ pub(super) async fn run(shell: &mut Shell, _invocation: &Invocation) -> Outcome<
             for job in &running {
                 shell.screen.message(&jobs::line_of(job, &jobs::state_of(job)));
             }
+            let unsent = shell.jobs.unsent();
+            if unsent > 0 {
+                shell.screen.message(&format!("and {unsent} more that are still to be sent"));
+            }
             shell.screen.message("these still run: exit again cancels them and leaves");
             return Ok(Exit::Done);
         }
-        for job in running {
-            if let Err(failure) = job.cancel().await {
-                shell.screen.error(&failure.problem);
-            }
-        }
-        shell.leave().await;
+        shell.cancel_and_leave().await;
     }
     // A batch waits for its jobs and leaves the session at its end.
     shell.leaving = Some(Exit::Done);
     Ok(Exit::Done)
+}
+
+impl Shell {
+    /// Cancels what this shell has running, and leaves the session.
+    pub(in crate::shell) async fn cancel_and_leave(&mut self) {
+        self.jobs.send_no_more();
+        for job in self.jobs.running() {
+            if let Err(failure) = job.cancel().await {
+                self.screen.error(&failure.problem);
+            }
+        }
+        self.leave().await;
+    }
 }

@@ -6,14 +6,24 @@ use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::{Invocation, Reading, read};
 use crate::shell::Shell;
 use crate::shell::jobs::Job;
+use crate::shell::view::{RedirectFile, Target};
 
 pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
     let job = match invocation.params.get("command_id") {
         Some(which) => shell.job(which).await?,
         None => shell.jobs.latest().ok_or_else(|| Failure::here("no_job", "no job of this shell runs"))?,
     };
+    let redirect = invocation.redirect.as_ref().map(RedirectFile::test).transpose();
+    let redirect = redirect.map_err(|problem| Failure { exit: Exit::Failed, problem })?;
     shell.screen.message(&job.line);
-    shell.look(&job).await
+    match redirect {
+        // The whole answer, also of one that was half shown.
+        Some(file) => {
+            job.unpark();
+            shell.look_into(&job, Target::File(file)).await
+        }
+        None => shell.look(&job).await,
+    }
 }
 
 impl Shell {
@@ -33,7 +43,7 @@ impl Shell {
         };
         // A redirect and the bytes of a file belong to the shell that typed the line.
         read.redirect = None;
-        let mut start = self.start(&session, Arc::new(read), &record.raw_command_line, None, None);
+        let mut start = self.start(&session, Arc::new(read), &record.raw_command_line);
         start.directory = None;
         start.announce = Arc::new(|_| {});
         Ok(start.attach(record.command_id))

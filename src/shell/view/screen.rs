@@ -3,7 +3,10 @@
 #![allow(clippy::disallowed_methods)] // This is the one place that holds the two streams.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tokio_util::sync::CancellationToken;
 
 use crate::grammar::Diagnostic;
 use crate::protocol::{Problem, Progress};
@@ -36,6 +39,8 @@ struct Inner {
     turn: Mutex<()>,
     bars: Bars,
     above: Above,
+    /// Said once nobody can read standard output any more; watched from the first time that somebody wants to know.
+    unread: OnceLock<CancellationToken>,
 }
 
 impl Screen {
@@ -52,6 +57,7 @@ impl Screen {
             turn: Mutex::default(),
             bars,
             above: Above::default(),
+            unread: OnceLock::new(),
         }))
     }
 
@@ -116,6 +122,30 @@ impl Screen {
             out.write_all(bytes)?;
             out.flush()
         })
+    }
+
+    /// Whether nobody can read standard output any more: the other end of its pipe is closed. A terminal's end is told by
+    /// a signal.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        !self.0.out_is_terminal && is_broken(Some(&Timespec::default()))
+    }
+
+    /// Waits until nobody can read standard output any more; for ever where it is a terminal or a file.
+    pub async fn until_unread(&self) {
+        let unread = self.0.unread.get_or_init(|| {
+            let unread = CancellationToken::new();
+            if is_pipe() {
+                let told = unread.clone();
+                // A thread: a runtime could only watch what it owns. It ends with the process.
+                std::thread::spawn(move || {
+                    while !is_broken(None) {}
+                    told.cancel();
+                });
+            }
+            unread
+        });
+        unread.cancelled().await;
     }
 
     /// Writes a piece of a script's standard error to standard error.
@@ -203,6 +233,22 @@ impl Screen {
         let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.bars.suspend(write)
     }
+}
+
+/// Whether standard output is one end of something whose other end can be closed.
+fn is_pipe() -> bool {
+    use rustix::fs::FileType;
+    let kind = rustix::fs::fstat(io::stdout()).map(|facts| FileType::from_raw_mode(facts.st_mode));
+    matches!(kind, Ok(FileType::Fifo | FileType::Socket))
+}
+
+/// Whether the other end of standard output is closed, once it is or the patience is at its end.
+fn is_broken(patience: Option<&Timespec>) -> bool {
+    let out = io::stdout();
+    let mut watched = [PollFd::new(&out, PollFlags::empty())];
+    // Interrupted, it is asked again.
+    let polled = rustix::event::poll(&mut watched, patience);
+    polled.is_ok() && watched.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL))
 }
 
 /// The order in which colour is decided.
