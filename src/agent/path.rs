@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::platform::LinkOnTheWay;
 use crate::protocol::Problem;
 use crate::protocol::text::{file_uri, from_file_uri, is_plain};
 
@@ -56,6 +57,9 @@ pub fn problem(path: &Path, error: &io::Error) -> Problem {
 #[must_use]
 pub fn reason(error: &io::Error) -> (&'static str, String) {
     let plain = |code, what: &str| (code, what.to_owned());
+    if error.get_ref().is_some_and(|inner| inner.is::<LinkOnTheWay>()) {
+        return ("is_a_link", LinkOnTheWay.to_string());
+    }
     match Errno::from_io_error(error) {
         Some(Errno::NOENT) => plain("not_found", "there is no such file or folder"),
         Some(Errno::ACCESS | Errno::PERM) => plain("permission_denied", "the agent has no permission for it"),

@@ -26,11 +26,14 @@ pub fn of_file(agent: &Shared, held: &Held) -> Option<String> {
     if held.facts.mount_root {
         return Some("something is mounted there".to_owned());
     }
+    if agent.root.is_live() && own_folders(&agent.folder).iter().any(|folder| folder.starts_with(path)) {
+        return Some("lrsh itself lives in it".to_owned());
+    }
     if agent.root.is_live() && own_folders(&agent.folder).iter().any(|folder| below(folder)) {
         return Some("it belongs to lrsh: journal, quarantine, store or log".to_owned());
     }
-    let foreign = agent.effects.quarantine.foreign_name();
-    if path.components().any(|part| part.as_os_str() == OsStr::new(&foreign)) {
+    // By the journal, not by the name: anybody can give a folder that.
+    if agent.effects.shelves().iter().any(|shelf| below(shelf)) {
         return Some("it is in quarantine already".to_owned());
     }
     if is_in_use_here(&held.facts) {

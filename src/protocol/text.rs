@@ -78,6 +78,24 @@ pub fn file_uri(path: &[u8]) -> String {
     format!("file://{}", percent_encode(path, URI))
 }
 
+/// A typed path that means one thing alone, whatever patterns it could be read as: its `file:///` form where it has any of their
+/// characters and can be made absolute in that directory; else as it is.
+#[must_use]
+pub fn exact(typed: &str, directory: &str) -> String {
+    if !typed.contains(['*', '?', '[']) || from_file_uri(typed).is_some() || typed.starts_with('~') {
+        return typed.to_owned();
+    }
+    if typed.starts_with('/') {
+        return file_uri(typed.as_bytes());
+    }
+    let directory = from_file_uri(directory).unwrap_or_else(|| directory.as_bytes().to_vec());
+    if directory.starts_with(b"/") {
+        file_uri(&[directory.as_slice(), b"/", typed.as_bytes()].concat())
+    } else {
+        typed.to_owned()
+    }
+}
+
 /// The bytes that a `file:///` form stands for; `None` for any other text.
 #[must_use]
 pub fn from_file_uri(text: &str) -> Option<Vec<u8>> {
@@ -169,6 +187,18 @@ mod tests {
         check("/srv/\u{301}\u{302}x", false);
         check("/srv/a \u{20dd}", false);
         assert_eq!(visible("a\0\n\u{85}\u{fe0f}"), "a\\x00␊\\u{85}\\u{fe0f}");
+    }
+
+    #[test]
+    fn what_could_be_a_pattern_is_made_exact() {
+        let check = |typed: &str, directory: &str, exactly: &str| assert_eq!(exact(typed, directory), exactly, "{typed}");
+        check("/tmp/evil", "/", "/tmp/evil");
+        check("/tmp/[x]*", "/", "file:///tmp/%5Bx%5D%2A");
+        check("[x]*", "/tmp", "file:///tmp/%5Bx%5D%2A");
+        check("[x]*", "file:///tmp/a%20b", "file:///tmp/a%20b/%5Bx%5D%2A");
+        check("~/[x]", "/tmp", "~/[x]");
+        check("C:\\[x]", "C:\\", "C:\\[x]");
+        check("file:///tmp/%5B", "/", "file:///tmp/%5B");
     }
 
     #[test]

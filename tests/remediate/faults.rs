@@ -39,11 +39,13 @@ pub const REWRITE: [&str; 5] =
 pub const SERVICE: [&str; 3] = ["service.after_manage", "service.after_disable", "service.after_mask"];
 /// Only where the file system forgets.
 const COPY: [&str; 3] = ["quarantine.after_copy", "putback.after_write", "putback.after_copy"];
+/// Only of a file that has other names: see `other_names`.
+pub const LINKED: [&str; 2] = ["quarantine.after_unlink", "putback.after_link"];
 /// Of whatever change.
 const TOLD: &str = "effect.before_told";
 
 /// Whether the program has the points; without the feature there are none.
-fn has_points() -> bool {
+pub fn has_points() -> bool {
     cfg!(feature = "faults") || skip("built without the feature `faults`")
 }
 
@@ -58,14 +60,14 @@ fn each(points: impl IntoIterator<Item = &'static str>, round: impl Fn(&'static 
 }
 
 /// A home with a file to be removed.
-struct Scene {
-    home: Home,
-    folder: PathBuf,
-    path: PathBuf,
+pub struct Scene {
+    pub home: Home,
+    pub folder: PathBuf,
+    pub path: PathBuf,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let home = Home::new();
         let folder = home.path().join("device");
         std::fs::create_dir(&folder).unwrap();
@@ -74,7 +76,7 @@ impl Scene {
     }
 
     /// Runs a line whose agent is ended at a point.
-    fn die(&self, line: &str, point: &str) -> Ran {
+    pub fn die(&self, line: &str, point: &str) -> Ran {
         // One that still runs does not have the point, and the one after it must not have it.
         self.wait();
         let ran = self.home.batch("").args(&["-c", line]).env("LRSH_FAULT", &format!("{point}:1:abort")).run();
@@ -105,7 +107,7 @@ impl Scene {
     }
 
     /// The states of all effects, as the next shell finds them.
-    fn states(&self) -> Vec<String> {
+    pub fn states(&self) -> Vec<String> {
         let rows = self.home.line("remediate list jsonl").code(0).jsonl();
         rows.iter().map(|row| row["state"].as_str().unwrap().to_owned()).collect()
     }
@@ -238,6 +240,7 @@ fn every_point_is_ended_at_and_every_point_is_listed() {
         .chain(&SERVICE)
         .chain(&REWRITE)
         .chain(&COPY)
+        .chain(&LINKED)
         .copied()
         .chain([TOLD])
         .collect();

@@ -91,7 +91,7 @@ fn other_names_of_a_file_stay_and_work() {
     let before = dump(folder.path());
     look(&mut device, &path);
     let effect = done(&remediate(&device, &path, &[]));
-    assert!(effect.reason.unwrap().contains("1 other names"));
+    assert!(effect.reason.unwrap().contains("it has another name, which stay"), "says so");
     assert_eq!(effect.after["other_names"], 1);
     assert_eq!(other.metadata().unwrap().mode() & 0o7777, 0o6755, "what has another name is not made unusable by it");
     done(&device.run("undo", &[("number", "1")], &[]));
@@ -173,7 +173,9 @@ fn what_a_forgetful_file_system_holds_is_copied_and_can_be_made_anew() {
     let path = folder.path().join("deep/evil");
     std::fs::create_dir(folder.path().join("deep")).unwrap();
     rich(&path);
-    symlink("/etc/passwd", folder.path().join("deep/link")).unwrap();
+    let link = folder.path().join("deep/link");
+    symlink("/etc/passwd", &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(1234), Some(4321)).unwrap();
     let without_inode = |dump: std::collections::BTreeMap<PathBuf, String>| -> Vec<(PathBuf, String)> {
         let deep = dump
             .into_iter()
@@ -293,6 +295,11 @@ impl Mounted {
             return None;
         }
         Some(Self(folder.to_path_buf()))
+    }
+
+    /// What is mounted over a folder already.
+    pub fn here(folder: &Path) -> Self {
+        Self(folder.to_path_buf())
     }
 
     /// From now on nothing can be written to it.

@@ -2,6 +2,8 @@
 
 mod faults;
 mod file;
+mod other_names;
+mod places;
 mod power;
 mod process;
 mod refused;

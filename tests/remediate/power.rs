@@ -40,6 +40,8 @@ enum Pending {
     Swapped { one: Name, other: Name },
     /// A name that was removed, and where its file lives on.
     Removed { name: Name, grave: CString },
+    /// A folder that was removed.
+    RemovedFolder(Name),
     /// The end of a file, and how much of it is on the disk.
     Length { file: File, synced: u64 },
     /// Permissions, and those that are on the disk.
@@ -118,7 +120,9 @@ impl Cutting {
                 Pending::Removed { name, grave } => {
                     let graves = File::open(self.graves.path()).unwrap().into();
                     link(&graves, &grave, &name.folder, &name.name).unwrap();
+                    rustix::fs::unlinkat(&graves, &grave, no_flags).unwrap();
                 }
+                Pending::RemovedFolder(at) => rustix::fs::mkdirat(&at.folder, &at.name, Mode::RWXU).unwrap(),
                 Pending::Length { file, synced } => file.set_len(synced).unwrap(),
                 Pending::Mode { file, synced } => rustix::fs::fchmod(&file, Mode::from_raw_mode(synced)).unwrap(),
             }
@@ -184,7 +188,15 @@ impl Disk for Cutting {
     fn sync_folder(&self, folder: BorrowedFd<'_>) -> io::Result<()> {
         self.call(|pending| {
             pending.retain_mut(|one| match one {
-                Pending::Added(at) | Pending::Removed { name: at, .. } | Pending::Swapped { one: at, .. } => !at.is_in(folder),
+                Pending::Removed { name, grave } => {
+                    let stays = !name.is_in(folder);
+                    if !stays {
+                        // A grave is a name too: files that are gone do not count it.
+                        std::fs::remove_file(self.graves.path().join(grave.to_str().unwrap())).unwrap();
+                    }
+                    stays
+                }
+                Pending::Added(at) | Pending::RemovedFolder(at) | Pending::Swapped { one: at, .. } => !at.is_in(folder),
                 Pending::Moved { from, to, from_synced, to_synced } => {
                     *from_synced |= from.is_in(folder);
                     *to_synced |= to.is_in(folder);
@@ -221,6 +233,30 @@ impl Disk for Cutting {
             if kept {
                 pending.push(Pending::Removed { name: Name::of(at), grave });
             }
+            Ok(())
+        })
+    }
+
+    fn remove_folder(&self, at: Place<'_>) -> io::Result<()> {
+        self.call(|pending| {
+            RealDisk.remove_folder(at)?;
+            pending.push(Pending::RemovedFolder(Name::of(at)));
+            Ok(())
+        })
+    }
+
+    fn link_to(&self, target: &Path, at: Place<'_>) -> io::Result<()> {
+        self.call(|pending| {
+            RealDisk.link_to(target, at)?;
+            pending.push(Pending::Added(Name::of(at)));
+            Ok(())
+        })
+    }
+
+    fn name_again(&self, file: BorrowedFd<'_>, at: Place<'_>) -> io::Result<()> {
+        self.call(|pending| {
+            RealDisk.name_again(file, at)?;
+            pending.push(Pending::Added(Name::of(at)));
             Ok(())
         })
     }
@@ -320,4 +356,13 @@ fn every_cut_on_a_file_system_of_its_own() {
     let path = sub.join("evil");
     rich(&path);
     every_cut(&sub, &path);
+}
+
+#[test]
+fn every_cut_on_one_of_several_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evil");
+    rich(&path);
+    std::fs::hard_link(&path, folder.path().join("other")).unwrap();
+    every_cut(folder.path(), &path);
 }

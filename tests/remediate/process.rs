@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{done, dump, effects, refused};
 use crate::kit::device::{Answer, Device};
-use crate::kit::need::skip;
+use crate::kit::need::{need, skip};
 use crate::kit::shell::Home;
 
 /// A process that is ended with its test.
@@ -356,4 +356,49 @@ fn the_whole_way_of_a_process_on_the_real_program() {
     // The shell that asks is never ended.
     let shell = home.batch(&format!("remediate process {} -auto\n", std::process::id())).run().code(1);
     assert!(shell.err().contains("the shell of an analyst hangs below it"), "{}", shell.err());
+}
+
+#[test]
+fn every_process_of_a_tree_says_what_it_ran_and_where_its_image_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut device = Device::live();
+    let [outer, inner] = ["outer.sh", "inner.sh"].map(|name| folder.path().join(name));
+    std::fs::write(&inner, "echo ready; read line; :\n").unwrap();
+    std::fs::write(&outer, format!("sh {}; :\n", inner.display())).unwrap();
+    let mut sleeper = Sleeper::start(Command::new("sh").arg(&outer));
+    let pid = sleeper.pid();
+    look(&mut device, &pid);
+    let answer = remediate(&device, &pid, &["tree"]);
+    assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);
+    let effects = effects(&answer);
+    let reasons: Vec<&str> = effects.iter().map(|effect| effect.reason.as_deref().unwrap_or_default()).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons[0].contains(&format!("it ran {}", outer.display())), "{reasons:?}");
+    assert!(reasons[0].contains(&format!("its image is that of process {} too", effects[1].target)), "{reasons:?}");
+    assert!(reasons[1].contains(&format!("it ran {}", inner.display())) && reasons[1].contains("stays"), "{reasons:?}");
+    assert_eq!(sleeper.signal(), Some(9));
+}
+
+#[test]
+fn the_sockets_of_a_process_are_kept_with_their_ends() {
+    if !need(&["python3"]) {
+        return;
+    }
+    let mut device = Device::live();
+    let program = "import socket,sys\ns=socket.socket()\ns.bind(('127.0.0.1',0))\ns.listen()\nc=socket.create_connection(s.getsockname())\n\
+                   u=socket.socket(socket.AF_UNIX)\nu.bind('\\0lrsh-test-%d'%s.getsockname()[1])\n\
+                   print('ready',flush=True)\nsys.stdin.readline()\nprint(s.getsockname()[1],c.getsockname()[1],flush=True)\nsys.stdin.readline()";
+    let mut sleeper = Sleeper::start(Command::new("python3").args(["-u", "-c", program]));
+    let mut line = String::new();
+    sleeper.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    BufReader::new(sleeper.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let pid = sleeper.pid();
+    look(&mut device, &pid);
+    let effect = done(&remediate(&device, &pid, &[]));
+    let kept = String::from_utf8(evidence(&effect, "sockets")).unwrap();
+    let [listens, connects] = [0, 1].map(|at| line.split_whitespace().nth(at).unwrap().to_owned());
+    assert!(kept.contains(&format!("tcp\t127.0.0.1:{listens}\t0.0.0.0:0\tLISTEN")), "{kept}");
+    assert!(kept.contains(&format!("tcp\t127.0.0.1:{connects}\t127.0.0.1:{listens}\tESTABLISHED")), "{kept}");
+    assert!(kept.contains(&format!("unix\t@lrsh-test-{listens}")), "{kept}");
+    assert_eq!(sleeper.signal(), Some(9));
 }

@@ -6,11 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{Act, Acting};
-use crate::agent::digest::hex;
+use crate::agent::digest::Hashing;
 use crate::agent::faults;
 use crate::agent::journal::{Evidence, Outcome, Place, Step, StepState, private_folder};
 use crate::agent::path::key;
@@ -83,24 +82,11 @@ fn found(quarantine: &Quarantine, step: &Evidence, bytes: u64, kept: &[Kept]) ->
 
 fn keep(quarantine: &Quarantine, folder: &OwnedFd, trace: &mut Trace) -> io::Result<Kept> {
     let whole = trace.size();
-    let mut reader = Hashing { inner: trace.reader(), hash: Sha256::new() };
+    let mut reader = Hashing::new(trace.reader());
     let size = quarantine.store_in(folder, &trace.name, &mut (&mut reader).take(MAX_FILE))?;
-    let sha256 = hex(&reader.hash.finalize());
+    let sha256 = reader.sha256();
     let cut_from = (size < whole).then_some(whole);
     Ok(Kept { name: trace.name.clone(), about: trace.about.clone(), size, sha256, cut_from })
-}
-
-struct Hashing<'a> {
-    inner: Box<dyn Read + 'a>,
-    hash: Sha256,
-}
-
-impl Read for Hashing<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hash.update(buffer.get(..read).unwrap_or_default());
-        Ok(read)
-    }
 }
 
 impl Act for Keep {

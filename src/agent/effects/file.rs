@@ -9,8 +9,8 @@ use super::{Change, seen};
 use crate::agent::context::{Context, VerbResult};
 use crate::agent::dispatch::Shared;
 use crate::agent::identity::FileIdentity;
-use crate::agent::journal::Quarantined;
-use crate::agent::path::{key, lossy, problem, uri};
+use crate::agent::journal::{Kind, Quarantined, Shelf};
+use crate::agent::path::{key, lossy, problem, shown, uri};
 use crate::agent::platform::Held;
 use crate::agent::protection;
 use crate::agent::quarantine::{Asked, Take, plan};
@@ -25,6 +25,9 @@ pub fn remediate(ctx: &mut Context) -> VerbResult {
     let target = key(&path);
     let agent = Arc::clone(&ctx.agent);
     let _one = agent.effects.one_at_a_time();
+    if path.parent().is_none() {
+        return Err(Problem::new("protected", "/: it is never removed: it is the root of all files").at("/").into());
+    }
     let held = agent.root.hold(&path).map_err(|error| problem(&path, &error))?;
     refuse_protected(&agent, &held)?;
     let identity: FileIdentity = seen(ctx, "file", &target)?;
@@ -52,16 +55,23 @@ pub fn refuse_protected(agent: &Shared, held: &Held) -> Result<(), Problem> {
 pub fn change(agent: &Shared, entity: &'static str, target: String, take: Take) -> Change {
     let mut notes = Vec::new();
     let kept = take.quarantined();
-    if kept.identity.sha256.is_none() {
-        notes.push("no hash of it was seen, so that none was compared".to_owned());
-    } else if !kept.hashed {
-        notes.push("it is over 1 GB, so that its hash was not compared (-hash does)".to_owned());
+    match (kept.facts.kind, &kept.identity.sha256) {
+        (Kind::Link, _) => notes.push(match kept.link_target() {
+            Some(target) => format!("it is a link; what it leads to stays: {}", shown(&target)),
+            None => "it is a link; what it leads to stays".to_owned(),
+        }),
+        (Kind::File, None) => notes.push("no hash of it was seen, so that none was compared".to_owned()),
+        (Kind::File, Some(_)) if !kept.hashed => {
+            notes.push("it is over 1 GB, so that its hash was not compared (-hash does)".to_owned());
+        }
+        _ => {}
     }
     if kept.facts.links > 1 {
-        notes.push(format!(
-            "{} other names of the same file stay where they are, and so do its permissions",
-            kept.facts.links - 1
-        ));
+        let names =
+            if kept.facts.links == 2 { "another name".to_owned() } else { format!("{} other names", kept.facts.links - 1) };
+        notes.push(format!("it has {names}, which stay as they are; a sealed copy is kept"));
+    } else if kept.copied && kept.facts.kind == Kind::File && kept.shelf == Shelf::Own {
+        notes.push("somebody has it open for writing, so that a sealed copy is kept too".to_owned());
     }
     let before = before(agent, kept);
     Change { entity, target, undoes: None, before, acts: vec![Box::new(take)], notes }

@@ -26,10 +26,11 @@ use serde_json::Value;
 
 use super::context::{Context, Meter, Stop, VerbError, VerbResult};
 use super::faults;
-use super::journal::{Close, Disk, Entry, Intent, Journal, Outcome, Record, State, Step, StepState, agent_folder};
+use super::journal::{Close, Disk, Entry, Intent, Journal, Outcome, Record, Shelf, State, Step, StepState, agent_folder};
 use super::path::problem;
 use super::platform::Root;
 use super::quarantine::{CAP, Quarantine};
+use crate::protocol::text::exact;
 use crate::protocol::{CommandId, Effect, Problem};
 
 pub use file::remediate as remediate_file;
@@ -149,6 +150,14 @@ impl Effects {
         Ok(self.journal(false)?.iter().flat_map(Journal::entries).cloned().collect())
     }
 
+    /// The quarantine folders on other file systems that hold something.
+    #[must_use]
+    pub fn shelves(&self) -> Vec<PathBuf> {
+        let entries = self.entries().unwrap_or_default();
+        let shelves = entries.iter().flat_map(Entry::kept).map(|kept| &kept.shelf);
+        shelves.filter(|shelf| **shelf != Shelf::Own).map(|shelf| self.quarantine.path(shelf)).collect()
+    }
+
     /// How many bytes the quarantine holds.
     fn used(&self) -> Result<u64, Problem> {
         let kept = |entry: &Entry| -> u64 { entry.kept().map(|kept| kept.identity.size).sum::<u64>() + entry.evidence_bytes() };
@@ -213,6 +222,7 @@ impl Effects {
             outcomes.push(outcome);
         }
         let entry = self.close(id, outcomes, None)?;
+        entry.intent.steps.iter().filter_map(Step::shelf).for_each(|shelf| self.quarantine.tidy(&agent.root, shelf));
         faults::point("effect.before_told");
         let effect = entry.told();
         let state = entry.state();
@@ -256,6 +266,7 @@ pub fn seen<T: DeserializeOwned>(ctx: &Context, entity: &str, key: &str) -> Resu
     }
     let row = crate::grammar::table().find("remediate");
     let first = row.and_then(|row| row.prerequisites.get(entity)).map(|first| match &first.param {
+        Some(param) if param == "path" => format!("{} {}", first.command, crate::grammar::quoted(&exact(key, "/"))),
         Some(_) => format!("{} {}", first.command, crate::grammar::quoted(key)),
         None => first.command.clone(),
     });

@@ -195,19 +195,22 @@ fn changes(ctx: &Context, agent: &Arc<Shared>, victims: &[Victim]) -> Result<Vec
         };
         let mut acts: Vec<Box<dyn Act>> = vec![Box::new(keep), Box::new(end)];
         let mut notes = Vec::new();
-        if let Some(facts) = image_of(process.pid)
-            && last.get(&(facts.dev, facts.inode)) == Some(&process.pid)
-        {
-            let script = script(agent, process);
-            match image(ctx, agent, process, &facts, &ending)? {
-                Image::Stays(why) => notes.push(why),
-                Image::Goes(_) if script.is_some() && is_interpreter(process) && !ctx.flag("image") => {
-                    notes.push("its image stays: it is an interpreter (-image removes it all the same)".to_owned());
+        let script = script(agent, process);
+        if let Some(facts) = image_of(process.pid) {
+            match last.get(&(facts.dev, facts.inode)) {
+                Some(pid) if *pid != process.pid => {
+                    notes.push(format!("its image is that of process {pid} too, which ends as well: see there"));
                 }
-                Image::Goes(take) => acts.push(take),
+                _ => match image(ctx, agent, process, &facts, &ending)? {
+                    Image::Stays(why) => notes.push(why),
+                    Image::Goes(_) if script.is_some() && is_interpreter(process) && !ctx.flag("image") => {
+                        notes.push("its image stays: it is an interpreter (-image removes it all the same)".to_owned());
+                    }
+                    Image::Goes(take) => acts.push(take),
+                },
             }
-            notes.extend(script);
         }
+        notes.extend(script);
         let (target, before) = (process.pid.to_string(), before(agent, process));
         changes.push(Change { entity: "process", target, undoes: None, before, acts, notes });
     }

@@ -3,7 +3,7 @@
 use super::{Effects, Entry, Outcome, StepState, evidence, isolation, process, service};
 use crate::agent::journal::{State, Step};
 use crate::agent::platform::{Platform, Root};
-use crate::agent::quarantine::{look, look_put_back, look_put_over, look_restore, look_rewrite};
+use crate::agent::quarantine::{look, look_put_back, look_put_over, look_relink, look_restore, look_rewrite};
 
 /// What is looked at.
 struct Looking<'a> {
@@ -27,7 +27,8 @@ impl Effects {
             }
         };
         for entry in entries.iter().filter(|entry| entry.state() == State::Open) {
-            let outcomes = self.look(on, entry);
+            let Some(outcomes) = self.look(on, entry) else { continue };
+            entry.intent.steps.iter().filter_map(Step::shelf).for_each(|shelf| self.quarantine.tidy(root, shelf));
             if let Err(problem) = self.close(entry.intent.id, outcomes, None) {
                 tracing::error!(%problem, effect = entry.intent.id, "an effect cannot be closed");
             }
@@ -37,24 +38,36 @@ impl Effects {
         *self.recovered.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = newest.collect();
     }
 
-    fn look(&self, on: &Looking<'_>, entry: &Entry) -> Vec<Outcome> {
+    /// What became of each step; `None` while that cannot be told, since the file system that it was on is not there: the change
+    /// stays open until the next start.
+    fn look(&self, on: &Looking<'_>, entry: &Entry) -> Option<Vec<Outcome>> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         for (at, step) in entry.intent.steps.iter().enumerate() {
             let known = entry.outcomes.get(&at).cloned();
             let begun = outcomes.iter().all(|outcome| outcome.state == StepState::Done);
-            let outcome =
-                known.unwrap_or_else(|| if begun { self.look_at(on, step) } else { Outcome::not_done("it was not begun") });
+            let outcome = match known {
+                Some(known) => known,
+                None if !begun => Outcome::not_done("it was not begun"),
+                None => match self.look_at(on, step) {
+                    Ok(outcome) => outcome,
+                    Err(error) => {
+                        tracing::error!(%error, effect = entry.intent.id, "what became of a change cannot be told");
+                        return None;
+                    }
+                },
+            };
             outcomes.push(outcome);
         }
-        outcomes
+        Some(outcomes)
     }
 
-    fn look_at(&self, on: &Looking<'_>, step: &Step) -> Outcome {
+    fn look_at(&self, on: &Looking<'_>, step: &Step) -> std::io::Result<Outcome> {
         let (quarantine, root) = (&self.quarantine, on.root);
-        let looked = match step {
+        match step {
             Step::Quarantine(kept) | Step::Disable(kept) => look(quarantine, root, kept),
             Step::PutBack(kept) => look_put_back(quarantine, root, kept),
             Step::Restore(kept) => look_restore(quarantine, root, kept),
+            Step::Relink(kept) => Ok(look_relink(root, kept)),
             Step::Evidence(evidence) => Ok(evidence::look(quarantine, evidence)),
             Step::End(ended) => Ok(match on.platform.process(ended.pid) {
                 Ok(process) => process::look(on.boot_id, process.as_ref(), ended),
@@ -67,7 +80,6 @@ impl Effects {
             Step::Unmask(masked) => Ok(service::look_masked(root, masked, false)),
             Step::Isolate(isolated) => Ok(isolation::look(on.platform, isolated, true)),
             Step::Release(isolated) => Ok(isolation::look(on.platform, isolated, false)),
-        };
-        looked.unwrap_or_else(|error| Outcome::not_done(format!("what became of it cannot be told: {error}")))
+        }
     }
 }

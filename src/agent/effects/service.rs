@@ -270,8 +270,9 @@ impl Act for Mask {
 
     fn run(&mut self, on: &Acting<'_>) -> Outcome {
         let made = place(on.root, &self.path).and_then(|(folder, name)| {
-            rustix::fs::symlinkat("/dev/null", &folder, &name)?;
-            on.effects.quarantine.disk.sync_folder(folder.as_fd())
+            let disk = &on.effects.quarantine.disk;
+            disk.link_to(Path::new("/dev/null"), Place { folder: folder.as_fd(), name: &name })?;
+            disk.sync_folder(folder.as_fd())
         });
         faults::point("service.after_mask");
         match made {

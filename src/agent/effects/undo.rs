@@ -9,7 +9,7 @@ use crate::agent::dispatch::Shared;
 use crate::agent::identity::FileIdentity;
 use crate::agent::journal::{Entry, Quarantined, Rewritten, State, Step, StepState};
 use crate::agent::path::{key, lossy, of_key, problem};
-use crate::agent::quarantine::{Asked, PutBack, PutOver, Restore, Return, plan};
+use crate::agent::quarantine::{Asked, PutBack, PutOver, Relink, Restore, SEALED, plan};
 use crate::protocol::Problem;
 
 /// `undo N`.
@@ -85,7 +85,10 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
     }
     match (entry.state(), entry.undone_by) {
         (State::Undone, Some(by)) => return refuse(format!("effect {id} was undone already, by effect {by}")),
-        (State::Open, _) => return refuse(format!("effect {id} is under way")),
+        (State::Open, _) => {
+            let why = "it is under way, or its file system is not there: then mount that and start lrsh again";
+            return refuse(format!("what became of effect {id} is not known yet: {why}"));
+        }
         (State::NotDone, _) => return refuse(format!("of effect {id} nothing was done")),
         _ if entry.undoable() == "no" && entry.intent.entity == "process" => {
             return refuse(format!("of effect {id} nothing can be put back: a process that was ended is not started again"));
@@ -96,13 +99,14 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
     let agent = Arc::clone(&ctx.agent);
     let _one = agent.effects.one_at_a_time();
     let mut acts: Vec<Box<dyn Act>> = Vec::new();
+    let mut notes = vec![format!("the undo of effect {id}")];
     let mut resume = None;
     for (at, step) in entry.intent.steps.iter().enumerate().rev() {
         let done = matches!(entry.outcome(at).map(|outcome| outcome.state), Some(StepState::Done | StepState::Kept));
         match step {
             // Only when every link is back can it start: what stopped it stands first.
             Step::Manage(managed) if done => resume = Some(managed),
-            _ if done && step.is_undoable() => acts.push(reverse(ctx, &agent, entry, at, step)?),
+            _ if done && step.is_undoable() => acts.push(reverse(ctx, &agent, entry, at, step, &mut notes)?),
             _ => {}
         }
     }
@@ -110,14 +114,7 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
         acts.push(Box::new(Manage::reverse(managed)));
     }
     let entity = ENTITIES.iter().find(|entity| **entity == entry.intent.entity).copied().unwrap_or("file");
-    let change = Change {
-        entity,
-        target: entry.intent.target.clone(),
-        undoes: Some(id),
-        before: entry.after(),
-        acts,
-        notes: vec![format!("the undo of effect {id}")],
-    };
+    let change = Change { entity, target: entry.intent.target.clone(), undoes: Some(id), before: entry.after(), acts, notes };
     agent.effects.carry_out(ctx, change)
 }
 
@@ -125,14 +122,21 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
 const ENTITIES: [&str; 6] = ["file", "process", "service", "scheduledtask", "startupfolder", super::isolation::ENTITY];
 
 /// What reverses a step.
-fn reverse(ctx: &mut Context, agent: &Arc<Shared>, entry: &Entry, at: usize, step: &Step) -> Result<Box<dyn Act>, VerbError> {
+fn reverse(
+    ctx: &mut Context,
+    agent: &Arc<Shared>,
+    entry: &Entry,
+    at: usize,
+    step: &Step,
+    notes: &mut Vec<String>,
+) -> Result<Box<dyn Act>, VerbError> {
     match step {
         Step::Quarantine(kept) | Step::Disable(kept) => {
             let found = entry.outcome(at).map(|outcome| &outcome.found);
             let folder_mtime = found.and_then(|found| found.get("folder_mtime_ns")?.as_i64());
-            put_back(ctx, agent, entry.state(), kept, folder_mtime)
+            put_back(ctx, agent, entry.state(), kept, folder_mtime, notes)
         }
-        Step::Rewrite(rewritten) => line_back(ctx, agent, rewritten),
+        Step::Rewrite(rewritten) => line_back(ctx, agent, rewritten, notes),
         Step::Mask(masked) => Ok(Box::new(Unmask::plan(agent, masked)?)),
         Step::Isolate(isolated) => super::isolation::reverse(agent, isolated),
         _ => Err(VerbError::failed("not_undoable", "a step of it cannot be undone")),
@@ -140,14 +144,13 @@ fn reverse(ctx: &mut Context, agent: &Arc<Shared>, entry: &Entry, at: usize, ste
 }
 
 /// A file with one line less becomes the one that was seen again; with `-overwrite` whatever is there now.
-fn line_back(ctx: &mut Context, agent: &Shared, step: &Rewritten) -> Result<Box<dyn Act>, VerbError> {
-    let quarantine = &agent.effects.quarantine;
-    match PutOver::plan(quarantine, &agent.root, step) {
-        Ok(Return::Over(act)) => Ok(act),
-        Ok(Return::Back(act)) => Ok(act),
-        Err(problem) if problem.code == "conflict" && ctx.flag("overwrite") => {
-            make_room(ctx, agent, &step.file)?;
-            Ok(Box::new(PutBack::plan(quarantine, &agent.root, &step.file, None)?))
+fn line_back(ctx: &mut Context, agent: &Shared, step: &Rewritten, notes: &mut Vec<String>) -> Result<Box<dyn Act>, VerbError> {
+    match PutOver::plan(&agent.effects.quarantine, &agent.root, step) {
+        Ok(Some(act)) => Ok(Box::new(act)),
+        // The file is gone: the one in quarantine takes its place.
+        Ok(None) => put_back(ctx, agent, State::Done, &step.file, None, notes),
+        Err(problem) if matches!(problem.code.as_str(), "conflict" | "changed") && ctx.flag("overwrite") => {
+            put_back(ctx, agent, State::Done, &step.file, None, notes)
         }
         Err(problem) => Err(problem.into()),
     }
@@ -159,8 +162,9 @@ fn put_back(
     state: State,
     kept: &Quarantined,
     folder_mtime: Option<i64>,
+    notes: &mut Vec<String>,
 ) -> Result<Box<dyn Act>, VerbError> {
-    let quarantine = &agent.effects.quarantine;
+    let (quarantine, root) = (&agent.effects.quarantine, &agent.root);
     if ctx.flag("overwrite") {
         make_room(ctx, agent, kept)?;
     }
@@ -169,12 +173,39 @@ fn put_back(
         State::Kept => as_it_is(agent, kept)?,
         _ => kept.clone(),
     };
-    match PutBack::plan(quarantine, &agent.root, &kept, folder_mtime) {
-        Ok(act) => Ok(Box::new(act)),
-        Err(problem) if kept.copied && problem.code == "not_found" => {
-            Ok(Box::new(Restore::plan(quarantine, &agent.root, &kept)?))
+    let failed = if kept.linked.is_some() {
+        match Relink::plan(quarantine, root, &kept, folder_mtime) {
+            Ok(act) => {
+                notes.push("it is again the file that its other names mean".to_owned());
+                return Ok(Box::new(act));
+            }
+            Err(problem) => problem,
         }
-        Err(problem) => Err(problem.into()),
+    } else {
+        match PutBack::plan(quarantine, root, &kept, folder_mtime) {
+            Ok(act) => return Ok(Box::new(act)),
+            Err(problem) => problem,
+        }
+    };
+    match failed.code.as_str() {
+        "not_found" | "changed" | "gone" if kept.copied => {
+            let act = Restore::plan(quarantine, root, &kept, folder_mtime)?;
+            if failed.code != "not_found" {
+                let why = failed.message;
+                notes.push(format!("it is a file of its own, made from the sealed copy: {why}"));
+            }
+            Ok(Box::new(act))
+        }
+        "changed" if ctx.flag("overwrite") => {
+            notes.push(format!("as it is in quarantine: {}", failed.message));
+            let now = as_it_is(agent, &kept)?;
+            Ok(Box::new(PutBack::plan(quarantine, root, &now, folder_mtime)?))
+        }
+        "changed" => {
+            let message = format!("{}; -overwrite puts it back as it is now", failed.message);
+            Err(Problem { message, ..failed }.into())
+        }
+        _ => Err(failed.into()),
     }
 }
 
@@ -182,8 +213,10 @@ fn as_it_is(agent: &Shared, kept: &Quarantined) -> Result<Quarantined, Problem> 
     let place = agent.effects.quarantine.place(kept);
     let now = agent.root.link_facts(&place).map_err(|error| problem(&place, &error))?;
     let mut facts = kept.facts.clone();
-    facts.sealed = false;
-    Ok(Quarantined { identity: FileIdentity::new(&now, None), hashed: false, facts, ..kept.clone() })
+    // One that was kept since it was another than was seen was never sealed.
+    facts.sealed &= now.permissions == SEALED;
+    let identity = FileIdentity::new(&now, None);
+    Ok(Quarantined { identity, hashed: false, copied: false, linked: None, facts, ..kept.clone() })
 }
 
 /// With `-overwrite`: what is there now goes to quarantine, as an effect of its own.

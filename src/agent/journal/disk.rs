@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
@@ -53,6 +54,15 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
     /// Removes a name that is no folder's.
     fn remove(&self, at: Place<'_>) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    fn remove_folder(&self, at: Place<'_>) -> io::Result<()>;
+
+    /// Makes a link that leads somewhere, never over something else.
+    fn link_to(&self, target: &Path, at: Place<'_>) -> io::Result<()>;
+
+    /// Gives an open file one more name, never over something else.
+    fn name_again(&self, file: BorrowedFd<'_>, at: Place<'_>) -> io::Result<()>;
 }
 
 /// The disk that is really there.
@@ -103,5 +113,17 @@ impl Disk for RealDisk {
 
     fn remove(&self, at: Place<'_>) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(at.folder, at.name, AtFlags::empty())?)
+    }
+
+    fn remove_folder(&self, at: Place<'_>) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(at.folder, at.name, AtFlags::REMOVEDIR)?)
+    }
+
+    fn link_to(&self, target: &Path, at: Place<'_>) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target, at.folder, at.name)?)
+    }
+
+    fn name_again(&self, file: BorrowedFd<'_>, at: Place<'_>) -> io::Result<()> {
+        Ok(rustix::fs::linkat(file, c"", at.folder, at.name, AtFlags::EMPTY_PATH)?)
     }
 }

@@ -19,7 +19,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 pub use disk::{Disk, Place, RealDisk};
 pub use record::{Close, Intent, Outcome, Record, State, StepState};
-pub use step::{Ended, Evidence, Isolated, Kept, Kind, Managed, Managing, Masked, Quarantined, Rewritten, Shelf, Step};
+pub use step::{Ended, Evidence, Isolated, Kept, Kind, Linked, Managed, Managing, Masked, Quarantined, Rewritten, Shelf, Step};
 
 use crate::agent::faults;
 

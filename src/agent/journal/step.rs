@@ -1,7 +1,12 @@
 //! The steps that effects are made of, each with what it takes to look whether it was done, and to undo it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::identity::FileIdentity;
@@ -14,8 +19,10 @@ pub enum Step {
     Quarantine(Quarantined),
     /// A file comes back from quarantine.
     PutBack(Quarantined),
-    /// A file that its file system has forgotten is made anew from its copy.
+    /// A file that its file system has forgotten, or that was changed through another name, is made anew from its copy.
     Restore(Quarantined),
+    /// A file that has other names gets back the one that was taken from it.
+    Relink(Quarantined),
     /// What of a process exists nowhere else is kept.
     Evidence(Evidence),
     /// A process is ended.
@@ -47,14 +54,28 @@ pub struct Quarantined {
     pub shelf: Shelf,
     /// Its name there.
     pub name: String,
-    /// Its bytes are in the agent's own quarantine too, since its file system forgets.
+    /// Where the file system is mounted that its folder lies on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<String>,
+    /// Its bytes are in the agent's own quarantine too, since its file system forgets, or since it has other names through
+    /// which it could be changed.
     pub copied: bool,
+    /// It has other names: what is kept is the copy alone. The file itself would stay executable, since its other names must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linked: Option<Linked>,
     /// Which file it is.
     pub identity: FileIdentity,
     /// Whether the hash is compared: not over 1 GB without `-hash`.
     pub hashed: bool,
     /// All that hangs on it.
     pub facts: Kept,
+}
+
+/// A file that goes on under other names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linked {
+    /// What its file system finds it by whatever it is called; `None` where that does not tell.
+    pub handle: Option<String>,
 }
 
 /// What is kept of a process.
@@ -154,7 +175,7 @@ pub struct Kept {
     pub kind: Kind,
     /// Permissions with setuid, setgid and sticky.
     pub mode: u32,
-    /// Whether its permissions are taken away in quarantine: not when it has other names, which would lose them too.
+    /// Whether its permissions are taken away in quarantine: not while it has other names, which would lose them too.
     pub sealed: bool,
     /// The owner's number.
     pub uid: u32,
@@ -191,6 +212,21 @@ pub enum Kind {
     Device,
 }
 
+impl Quarantined {
+    /// The name of its copy in the agent's own quarantine.
+    #[must_use]
+    pub fn copy_name(&self) -> String {
+        format!("{}.copy", self.name)
+    }
+
+    /// Where it leads, if it is a link.
+    #[must_use]
+    pub fn link_target(&self) -> Option<PathBuf> {
+        let target = BASE64.decode(self.facts.link_target.as_deref()?).ok()?;
+        Some(PathBuf::from(OsString::from_vec(target)))
+    }
+}
+
 impl Step {
     /// The word for it once it is done to an entity of that type; none for what is only needed on the way.
     #[must_use]
@@ -198,7 +234,7 @@ impl Step {
         Some(match self {
             Self::Quarantine(_) if matches!(entity, "process" | "service") => "image quarantined",
             Self::Quarantine(_) => "quarantined",
-            Self::PutBack(_) | Self::Restore(_) => "restored",
+            Self::PutBack(_) | Self::Restore(_) | Self::Relink(_) => "restored",
             Self::End(_) => "ended",
             Self::Disable(_) => "disabled",
             Self::Manage(Managed { what: Managing::Stop, .. }) => "stopped",
@@ -221,11 +257,24 @@ impl Step {
             Self::Manage(managed) => managed.what == Managing::Stop || managed.what == Managing::Reload,
             Self::PutBack(_)
             | Self::Restore(_)
+            | Self::Relink(_)
             | Self::Evidence(_)
             | Self::End(_)
             | Self::Unmask(_)
             | Self::PutOver(_)
             | Self::Release(_) => false,
+        }
+    }
+
+    /// The quarantine folder that it uses.
+    #[must_use]
+    pub fn shelf(&self) -> Option<&Shelf> {
+        match self {
+            Self::Quarantine(kept) | Self::PutBack(kept) | Self::Restore(kept) | Self::Relink(kept) | Self::Disable(kept) => {
+                Some(&kept.shelf)
+            }
+            Self::Rewrite(rewritten) | Self::PutOver(rewritten) => Some(&rewritten.file.shelf),
+            _ => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where removed things are kept: private, never executable, on the file system they come from, so that they are moved and not
 //! copied, and keep everything that hangs on them.
 
+mod copy;
 mod put_back;
 mod rewrite;
 mod take;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::digest::hex;
 use super::journal::{Disk, Place, Quarantined, Shelf, agent_folder, private_folder};
@@ -22,8 +24,9 @@ use super::path::{key, of_key, problem};
 use super::platform::{Root, mount_of, mount_root};
 use crate::protocol::Problem;
 
-pub use put_back::{PutBack, Restore, look_put_back, look_restore};
-pub use rewrite::{PutOver, Return, Rewrite, look_put_over, look_rewrite};
+pub use copy::{Relink, Restore, look_relink, look_restore};
+pub use put_back::{PutBack, look_put_back};
+pub use rewrite::{PutOver, Rewrite, look_put_over, look_rewrite};
 pub use take::{Asked, Take, look, plan};
 
 /// How much is kept at most, in bytes, unless `agent.toml` says otherwise.
@@ -31,7 +34,7 @@ pub const CAP: u64 = 10 * 1024 * 1024 * 1024;
 /// What is copied at once.
 const BLOCK: usize = 256 * 1024;
 /// The mode of what is kept: to be read by its owner alone, and by nobody run.
-const SEALED: u32 = 0o400;
+pub const SEALED: u32 = 0o400;
 
 /// The quarantine of one agent.
 #[derive(Debug)]
@@ -73,10 +76,43 @@ impl Quarantine {
     }
 
     /// The name of quarantine folders on other file systems: each home has one of its own.
-    #[must_use]
-    pub fn foreign_name(&self) -> String {
+    fn foreign_name(&self) -> String {
         let digest = Sha256::digest(self.folder.as_os_str().as_bytes());
         format!(".lrsh-quarantine-{}", hex(digest.get(..6).unwrap_or_default()))
+    }
+
+    /// A private folder at the top of another file system. Where the name that it has by right is another's, or no folder's, it
+    /// gets one that nobody can have thought of: the journal keeps which. Only where `make` says so one is made.
+    fn foreign(&self, top: &OwnedFd, make: bool) -> io::Result<(String, Option<OwnedFd>)> {
+        let name = self.foreign_name();
+        let at = |name: &str| Ok::<_, io::Error>(CString::new(name)?);
+        if !make {
+            return Ok((name, None));
+        }
+        let own = at(&name)?;
+        match private_folder(self.disk.as_ref(), Place { folder: top.as_fd(), name: &own }) {
+            Ok(folder) => Ok((name, Some(folder))),
+            Err(refused) => {
+                let other = format!("{name}-{}", Uuid::new_v4().simple());
+                let place = at(&other)?;
+                let folder = private_folder(self.disk.as_ref(), Place { folder: top.as_fd(), name: &place });
+                folder.map(|folder| (other, Some(folder))).map_err(|_| refused)
+            }
+        }
+    }
+
+    /// Takes a quarantine folder on another file system away if nothing is in it.
+    pub fn tidy(&self, root: &Root, shelf: &Shelf) {
+        let Shelf::At(path) = shelf else { return };
+        let path = of_key(path);
+        let removed = root.open_real_folder(path.parent().unwrap_or(Path::new("/"))).and_then(|top| {
+            let name = CString::new(path.file_name().unwrap_or_default().as_bytes())?;
+            self.disk.remove_folder(Place { folder: top.as_fd(), name: &name })?;
+            self.disk.sync_folder(top.as_fd())
+        });
+        if let Err(error) = removed {
+            tracing::debug!(%error, folder = %path.display(), "a quarantine folder stays");
+        }
     }
 
     /// The quarantine folder that what lies in a folder can be moved to. Only where `make` says so one is made.
@@ -102,11 +138,9 @@ impl Quarantine {
         }
         let name = self.foreign_name();
         let top = mount_root(folder.as_fd(), root.top()).map_err(|error| at(Path::new(&name), &error))?;
-        let path = root.path_of(top.as_fd()).unwrap_or_default().join(&name);
-        let name = CString::new(name).map_err(|error| at(&path, &error.into()))?;
-        let place = Place { folder: top.as_fd(), name: &name };
-        let shelf = make.then(|| private_folder(self.disk.as_ref(), place)).transpose();
-        Ok((Shelf::At(key(&path)), shelf.map_err(|error| at(&path, &error))?))
+        let above = root.path_of(top.as_fd()).unwrap_or_default();
+        let (name, shelf) = self.foreign(&top, make).map_err(|error| at(&above.join(&name), &error))?;
+        Ok((Shelf::At(key(&above.join(name))), shelf))
     }
 
     /// The path of a quarantine folder.

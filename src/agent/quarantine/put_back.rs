@@ -1,20 +1,18 @@
 //! A file comes back from quarantine: as it was, where it was, never over something else.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use rustix::fs::{Gid, Uid};
 use serde_json::json;
-use xattr::FileExt as _;
 
-use super::take::{difference, times_as_before};
-use super::{BLOCK, Quarantine, SEALED};
+use super::copy::forget;
+use super::take::{compare, difference, times_as_before};
+use super::{Quarantine, SEALED};
+use crate::agent::context::{Meter, Stop};
 use crate::agent::effects::{Act, Acting};
 use crate::agent::faults;
 use crate::agent::identity::ns;
@@ -30,48 +28,76 @@ pub struct PutBack {
     content: Option<File>,
     target: Target,
     step: Quarantined,
-    /// What its folder's time was right after it was taken.
-    folder_mtime: Option<i64>,
-}
-
-/// A file whose copy is about to be put where it was, since its file system has forgotten it.
-#[derive(Debug)]
-pub struct Restore {
-    copy: Option<File>,
-    target: Target,
-    step: Quarantined,
 }
 
 /// Where something goes back to: a name that is free.
 #[derive(Debug)]
-struct Target {
-    folder: OwnedFd,
-    name: CString,
-    path: PathBuf,
+pub(super) struct Target {
+    pub(super) folder: OwnedFd,
+    pub(super) name: CString,
+    pub(super) path: PathBuf,
+    /// What the folder's time was right after it was taken.
+    folder_mtime: Option<i64>,
 }
 
 impl Target {
-    fn of(root: &Root, step: &Quarantined) -> Result<Self, Problem> {
+    /// The name, if it is free and lies where it lay.
+    pub(super) fn free(root: &Root, step: &Quarantined, folder_mtime: Option<i64>) -> Result<Self, Problem> {
         let path = of_key(&step.path);
         let shown = key(&path);
+        let refuse = |code: &str, why: String| Err(Problem::new(code, format!("{shown}: {why}")).at(shown.clone()));
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(Problem::new("internal", "the journal names no file").at(shown));
+            return refuse("internal", "the journal names no file".to_owned());
         };
+        if let Some(mount) = step.mount.as_deref().filter(|mount| !is_mount_point(root, mount)) {
+            let why = format!("the file system that it lay on was mounted at {mount}, and is not any more; mount it first");
+            return refuse("not_mounted", why);
+        }
         let folder = root.open_real_folder(above).map_err(|error| {
             let why = problem(above, &error);
             Problem { message: format!("{shown}: its folder cannot be opened: {}", why.message), ..why }
         })?;
+        let mount = root.mount_point(folder.as_fd()).map(|mount| key(&mount));
+        if let (Some(was), Some(is)) = (&step.mount, mount)
+            && *was != is
+        {
+            let why = format!("its folder lies on the file system at {is} now, it lay on the one at {was}; unmount that first");
+            return refuse("not_mounted", why);
+        }
+        let facts = Facts::of(folder.as_fd(), c"").map_err(|error| problem(above, &error))?;
+        if let Some(why) = facts.marked() {
+            return refuse("immutable", format!("its folder is {why}"));
+        }
         let name = CString::new(name.as_bytes()).map_err(|error| problem(&path, &error.into()))?;
-        Ok(Self { folder, name, path })
+        if Facts::of(folder.as_fd(), &name).is_ok() {
+            return refuse("conflict", "something else is there now; -overwrite puts that into quarantine first".to_owned());
+        }
+        Ok(Self { folder, name, path, folder_mtime })
     }
 
-    fn place(&self) -> Place<'_> {
+    pub(super) fn place(&self) -> Place<'_> {
         Place { folder: self.folder.as_fd(), name: &self.name }
     }
 
-    fn is_free(&self) -> bool {
-        Facts::of(self.folder.as_fd(), &self.name).is_err()
+    /// The folder's time as it is.
+    pub(super) fn folder_time(&self) -> Option<i64> {
+        Facts::of(self.folder.as_fd(), c"").map(|facts| ns(facts.modified.ns())).ok()
     }
+
+    /// Sets times as they were; the folder's only where nobody else has changed it since: `now` is what it was before this.
+    pub(super) fn times_as_before(&self, step: &Quarantined, now: Option<i64>) {
+        if self.folder_mtime.is_some() && self.folder_mtime == now {
+            times_as_before(step, self.folder.as_fd(), &self.name);
+        } else if let Err(error) = set_times(self.folder.as_fd(), &self.name, Some(step.facts.atime_ns), None) {
+            tracing::debug!(%error, "a time cannot be set back");
+        }
+    }
+}
+
+/// Whether a file system is mounted at a path.
+fn is_mount_point(root: &Root, mount: &str) -> bool {
+    let path = of_key(mount);
+    root.open_real_folder(&path).is_ok_and(|folder| root.mount_point(folder.as_fd()).is_some_and(|is| is == path))
 }
 
 impl PutBack {
@@ -94,14 +120,22 @@ impl PutBack {
             Kind::File => Some(held.content().map_err(|error| missing(&error))?),
             _ => None,
         };
-        let target = Target::of(root, step)?;
-        free(&target, step)?;
-        Ok(Self { held, content, target, step: step.clone(), folder_mtime })
+        if let Some(content) = content.as_ref().filter(|_| step.hashed) {
+            // Who had it open when it was taken may have written to it since, and set its time back.
+            match compare(content, &step.identity, &Stop::default(), &Meter::default()) {
+                Ok(Some(why)) => {
+                    let message = format!("what is in quarantine is not what was put there: {why}");
+                    return Err(Problem::new("changed", message).at(key(&place)));
+                }
+                Ok(None) | Err(_) => {}
+            }
+        }
+        Ok(Self { held, content, target: Target::free(root, step, folder_mtime)?, step: step.clone() })
     }
 
     fn act(&self, on: &Acting<'_>) -> io::Result<Outcome> {
         let disk = &on.effects.quarantine.disk;
-        let folder_mtime = Facts::of(self.target.folder.as_fd(), c"").map(|facts| ns(facts.modified.ns())).ok();
+        let folder_time = self.target.folder_time();
         let sealed = self.content.as_ref().filter(|_| self.step.facts.sealed);
         if let Some(content) = sealed {
             disk.set_mode(content.as_fd(), self.step.facts.mode)?;
@@ -120,31 +154,12 @@ impl PutBack {
         disk.sync_folder(self.target.folder.as_fd())?;
         disk.sync_folder(from.folder)?;
         faults::point("putback.after_sync");
-        self.set_times(folder_mtime);
+        self.target.times_as_before(&self.step, folder_time);
         if self.step.copied {
-            forget_copy(&on.effects.quarantine, &self.step);
+            forget(&on.effects.quarantine, on.root, &self.step);
         }
         Ok(Outcome::done(json!({ "path": self.step.path })))
     }
-
-    /// Sets times as they were; the folder's only where nobody else has changed it since: `now` is what it was before this.
-    fn set_times(&self, now: Option<i64>) {
-        let Target { folder, name, .. } = &self.target;
-        if self.folder_mtime.is_some() && self.folder_mtime == now {
-            times_as_before(&self.step, folder.as_fd(), name);
-        } else if let Err(error) = set_times(folder.as_fd(), name, Some(self.step.facts.atime_ns), None) {
-            tracing::debug!(%error, "a time cannot be set back");
-        }
-    }
-}
-
-/// Refuses where something else is by now.
-fn free(target: &Target, step: &Quarantined) -> Result<(), Problem> {
-    if target.is_free() {
-        return Ok(());
-    }
-    let message = format!("{}: something else is there now; -overwrite puts that into quarantine first", step.path);
-    Err(Problem::new("conflict", message).at(step.path.clone()))
 }
 
 impl Act for PutBack {
@@ -157,93 +172,6 @@ impl Act for PutBack {
             Ok(outcome) => Outcome { reason: Some(problem(&self.target.path, &error).message), ..outcome },
             Err(_) => Outcome::not_done(problem(&self.target.path, &error).message),
         })
-    }
-}
-
-impl Restore {
-    /// Looks whether a copy can be put where the file was; nothing is done yet.
-    ///
-    /// # Errors
-    /// When the copy is not there, or something else has the name: `conflict`.
-    pub fn plan(quarantine: &Quarantine, root: &Root, step: &Quarantined) -> Result<Self, Problem> {
-        let path = quarantine.own_path().join(&step.name);
-        let copy = match step.facts.kind {
-            Kind::Link => None,
-            _ => {
-                let own = quarantine.own().map_err(|error| problem(&path, &error))?;
-                let name = CString::new(step.name.as_str()).map_err(|error| problem(&path, &error.into()))?;
-                Some(open_content(own.as_fd(), &name).map_err(|error| problem(&path, &error))?)
-            }
-        };
-        let target = Target::of(root, step)?;
-        free(&target, step)?;
-        Ok(Self { copy, target, step: step.clone() })
-    }
-
-    fn act(&mut self, on: &Acting<'_>) -> io::Result<Outcome> {
-        let disk = &on.effects.quarantine.disk;
-        let facts = &self.step.facts;
-        let beside = beside(&self.step)?;
-        let temporary = Place { folder: self.target.folder.as_fd(), name: &beside };
-        if let Some(copy) = &mut self.copy {
-            let file = disk.create(temporary)?;
-            let mut block = vec![0; BLOCK];
-            loop {
-                let read = copy.read(&mut block)?;
-                if read == 0 {
-                    break;
-                }
-                disk.append(&file, block.get(..read).unwrap_or_default())?;
-            }
-            faults::point("putback.after_write");
-            rustix::fs::fchown(&file, Some(Uid::from_raw(facts.uid)), Some(Gid::from_raw(facts.gid)))?;
-            for (name, value) in &facts.xattrs {
-                file.set_xattr(name, &BASE64.decode(value).unwrap_or_default())?;
-            }
-            disk.set_mode(file.as_fd(), facts.mode)?;
-            set_times(temporary.folder, temporary.name, Some(facts.atime_ns), Some(self.step.identity.mtime_ns))?;
-            disk.sync(file.as_fd())?;
-        } else {
-            let target = facts.link_target.as_deref().and_then(|target| BASE64.decode(target).ok()).unwrap_or_default();
-            rustix::fs::symlinkat(OsString::from_vec(target), temporary.folder, temporary.name)?;
-            set_times(temporary.folder, temporary.name, Some(facts.atime_ns), Some(self.step.identity.mtime_ns))?;
-        }
-        disk.rename_no_replace(temporary, self.target.place())?;
-        disk.sync_folder(temporary.folder)?;
-        faults::point("putback.after_copy");
-        forget_copy(&on.effects.quarantine, &self.step);
-        Ok(Outcome::done(json!({ "path": self.step.path, "from": "copy" })))
-    }
-}
-
-impl Act for Restore {
-    fn step(&self) -> Step {
-        Step::Restore(self.step.clone())
-    }
-
-    fn run(&mut self, on: &Acting<'_>) -> Outcome {
-        self.act(on).unwrap_or_else(|error| match look_restore(&on.effects.quarantine, on.root, &self.step) {
-            Ok(outcome) => Outcome { reason: Some(problem(&self.target.path, &error).message), ..outcome },
-            Err(_) => Outcome::not_done(problem(&self.target.path, &error).message),
-        })
-    }
-}
-
-/// The name that a copy is written under, beside the one that it gets.
-fn beside(step: &Quarantined) -> io::Result<CString> {
-    Ok(CString::new(format!(".lrsh-{}", step.name))?)
-}
-
-/// The copy of what is back is no longer needed.
-fn forget_copy(quarantine: &Quarantine, step: &Quarantined) {
-    let removed = quarantine.own().and_then(|own| {
-        let name = CString::new(step.name.as_str())?;
-        quarantine.disk.remove(Place { folder: own.as_fd(), name: &name })
-    });
-    if let Err(error) = removed
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, "a copy stays in quarantine");
     }
 }
 
@@ -285,23 +213,4 @@ fn seal(quarantine: &Quarantine, kept: Place<'_>) -> io::Result<()> {
     let file = open_content(kept.folder, kept.name)?;
     quarantine.disk.set_mode(file.as_fd(), SEALED)?;
     quarantine.disk.sync(file.as_fd())
-}
-
-/// What became of a copy that was on its way when the agent died: a half-written one is taken away.
-///
-/// # Errors
-/// When its folder cannot be looked into.
-pub fn look_restore(quarantine: &Quarantine, root: &Root, step: &Quarantined) -> io::Result<Outcome> {
-    let path = of_key(&step.path);
-    let folder = root.open_real_folder(path.parent().unwrap_or(&path))?;
-    let beside: &CStr = &beside(step)?;
-    let temporary = Place { folder: folder.as_fd(), name: beside };
-    if Facts::of(temporary.folder, temporary.name).is_ok() {
-        quarantine.disk.remove(temporary)?;
-        quarantine.disk.sync_folder(temporary.folder)?;
-        return Ok(Outcome::not_done("it is still in quarantine"));
-    }
-    let here = root.link_facts(&path).ok();
-    let whole = here.is_some_and(|here| here.size == step.identity.size && ns(here.modified.ns()) == step.identity.mtime_ns);
-    Ok(if whole { Outcome::done(json!({ "path": step.path })) } else { Outcome::not_done("it is still in quarantine") })
 }

@@ -12,8 +12,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use xattr::FileExt as _;
 
-use super::put_back::PutBack;
-use super::take::{Asked, Take, plan};
+use super::copy::forget;
+use super::take::{Asked, Take, has_copy, keep_copy, plan};
 use super::{Quarantine, SEALED};
 use crate::agent::digest::hex;
 use crate::agent::effects::{Act, Acting};
@@ -54,7 +54,9 @@ impl Rewrite {
         let path = held.path.clone();
         let old = held.content().and_then(|content| read(&content)).map_err(|error| problem(&path, &error))?;
         let seen = FileIdentity::new(&held.facts, None);
-        let take = plan(quarantine, root, held, &seen, asked)?;
+        let mut take = plan(quarantine, root, held, &seen, asked)?;
+        // It is swapped with the file without the line: its other names mean it all the same.
+        take.step.linked = None;
         let lines: Vec<&[u8]> = old.split_inclusive(|&byte| byte == b'\n').collect();
         let at = usize::try_from(line).unwrap_or(0).checked_sub(1);
         let found = at.and_then(|at| lines.get(at)).filter(|found| hex(&Sha256::digest(found.trim_ascii())) == sha256);
@@ -149,6 +151,9 @@ fn keep(quarantine: &Quarantine, step: &Rewritten, shelf: &OwnedFd, folder: &Own
         disk.set_mode(file.as_fd(), SEALED)?;
         disk.sync(file.as_fd())?;
     }
+    if step.file.copied && !has_copy(quarantine, &step.file)? {
+        keep_copy(quarantine, &step.file, &open_content(shelf.as_fd(), &name)?)?;
+    }
     Ok(Outcome::done(json!({ "quarantine": key(&quarantine.place(&step.file)), "line": step.line, "text": step.text })))
 }
 
@@ -171,24 +176,14 @@ pub struct PutOver {
     step: Rewritten,
 }
 
-/// How a line can come back.
-pub enum Return {
-    /// The file is as it was left: the two are swapped again.
-    Over(Box<PutOver>),
-    /// The file is gone: the one in quarantine takes its place.
-    Back(Box<PutBack>),
-}
-
 impl PutOver {
-    /// Looks whether the file can come back; nothing is done yet.
+    /// Looks whether the file can come back; nothing is done yet. `None` when the one without the line is gone.
     ///
     /// # Errors
-    /// When it is not in quarantine as it was put there, or somebody has changed the one that is there: `conflict`.
-    pub fn plan(quarantine: &Quarantine, root: &Root, step: &Rewritten) -> Result<Return, Problem> {
+    /// When it is not in quarantine as it was put there: `changed`; or somebody has changed the one that is there: `conflict`.
+    pub fn plan(quarantine: &Quarantine, root: &Root, step: &Rewritten) -> Result<Option<Self>, Problem> {
         let path = of_key(&step.file.path);
-        let Ok(now) = root.hold(&path) else {
-            return Ok(Return::Back(Box::new(PutBack::plan(quarantine, root, &step.file, None)?)));
-        };
+        let Ok(now) = root.hold(&path) else { return Ok(None) };
         let found = now.content().and_then(|content| read(&content)).map_err(|error| problem(&path, &error))?;
         if hex(&Sha256::digest(&found)) != step.new_sha256 {
             let message = format!(
@@ -204,9 +199,11 @@ impl PutOver {
         let content = open_content(shelf.as_fd(), &name).map_err(|error| missing(&error))?;
         let facts = Facts::of(content.as_fd(), c"").map_err(|error| missing(&error))?;
         if !is_original(&step.file, &facts) {
-            return Err(Problem::new("changed", "what is in quarantine is not what was put there").at(key(&place)));
+            let message =
+                "what is in quarantine is not what was put there; -overwrite puts the sealed copy back where there is one";
+            return Err(Problem::new("changed", message).at(key(&place)));
         }
-        Ok(Return::Over(Box::new(Self { shelf, content, now, step: step.clone() })))
+        Ok(Some(Self { shelf, content, now, step: step.clone() }))
     }
 
     fn act(&self, on: &Acting<'_>) -> io::Result<Outcome> {
@@ -236,6 +233,9 @@ impl PutOver {
         disk.sync_folder(here.folder)?;
         disk.remove(temporary)?;
         disk.sync_folder(here.folder)?;
+        if self.step.file.copied {
+            forget(&on.effects.quarantine, on.root, &self.step.file);
+        }
         Ok(Outcome::done(json!({ "path": self.step.file.path, "line": self.step.line })))
     }
 }
@@ -254,7 +254,9 @@ impl Act for PutOver {
 }
 
 fn is_original(file: &Quarantined, facts: &Facts) -> bool {
-    (facts.dev, facts.inode, facts.size) == (file.identity.dev, file.identity.inode, file.identity.size)
+    let is = FileIdentity::new(facts, None);
+    let was = &file.identity;
+    (is.dev, is.inode, is.size, is.mtime_ns) == (was.dev, was.inode, was.size, was.mtime_ns)
 }
 
 /// Where things stand: the folder, what is beside the file, whether the file itself is the one that was seen.

@@ -18,18 +18,21 @@ use xattr::FileExt as _;
 
 use super::{Quarantine, SEALED, nearest};
 use crate::agent::context::{Meter, Stop, VerbError};
-use crate::agent::digest::sha256;
+use crate::agent::digest::{Hashing, sha256};
 use crate::agent::effects::{Act, Acting};
 use crate::agent::faults;
 use crate::agent::identity::{FileIdentity, ns};
-use crate::agent::journal::{Kept, Kind, Outcome, Place, Quarantined, Step, StepState};
+use crate::agent::journal::{Kept, Kind, Linked, Outcome, Place, Quarantined, Shelf, Step, StepState};
 use crate::agent::path::{key, lossy, of_key, problem};
-use crate::agent::platform::{Facts, Held, Root, is_mounted_read_only, is_virtual, is_volatile, open_content, room, set_times};
+use crate::agent::platform::{
+    Facts, Held, Root, handle_of, is_mounted_read_only, is_overlay, is_virtual, is_volatile, is_written_to, open_content, room,
+    set_times,
+};
 use crate::protocol::Problem;
 
 /// Larger files are hashed again only where the analyst asks for it.
 const HASH_LIMIT: u64 = 1024 * 1024 * 1024;
-/// The most bytes of extended attributes that are kept of a file that has to be copied.
+/// The most bytes of extended attributes that are kept of a file that is copied.
 const MAX_XATTRS: usize = 1024 * 1024;
 
 /// A file that is about to go to quarantine, held.
@@ -39,7 +42,7 @@ pub struct Take {
     pub(super) content: Option<File>,
     /// Open unless this is only a plan.
     pub(super) shelf: Option<OwnedFd>,
-    step: Quarantined,
+    pub(super) step: Quarantined,
 }
 
 /// What is asked of a file's way to quarantine.
@@ -83,8 +86,12 @@ pub fn plan(quarantine: &Quarantine, root: &Root, held: Held, seen: &FileIdentit
     if is_mounted_read_only(held.folder.as_fd()) {
         return refuse("read_only", "its file system is mounted read-only");
     }
-    if facts.immutable {
-        return refuse("immutable", "it is marked as never to be changed; `chattr -i` on the device takes the mark away");
+    if let Some(why) = facts.marked() {
+        return refuse("immutable", &format!("it is {why}"));
+    }
+    let folder_facts = Facts::of(held.folder.as_fd(), c"").map_err(|error| problem(&path, &error))?;
+    if let Some(why) = folder_facts.marked() {
+        return refuse("immutable", &format!("its folder is {why}"));
     }
     let used = asked.used;
     if used.saturating_add(facts.size) > quarantine.cap {
@@ -102,15 +109,30 @@ pub fn plan(quarantine: &Quarantine, root: &Root, held: Held, seen: &FileIdentit
         },
         _ => None,
     };
-    let copied = is_volatile(held.folder.as_fd()) && matches!(kind, Kind::File | Kind::Link);
-    if copied {
-        if kind == Kind::File && content.is_none() {
-            return refuse("permission_denied", "its file system forgets, and the agent may not read it to keep a copy");
-        }
+    let linked = kind == Kind::File && facts.links > 1;
+    let forgets =
+        is_volatile(held.folder.as_fd()) && matches!(quarantine.shelf_for(root, &held.folder, false)?.0, Shelf::At(_));
+    let needs_copy = linked || forgets && matches!(kind, Kind::File | Kind::Link);
+    let is_room = || {
         let own = nearest(&quarantine.own_path()).map_err(|error| problem(&quarantine.own_path(), &error))?;
-        if facts.size > room(own.as_fd()) {
-            return refuse("no_room", "its file system forgets, and there is no room in the agent's folder for a copy");
+        Ok::<_, Problem>(facts.size <= room(own.as_fd()))
+    };
+    if needs_copy {
+        let why = if linked { "it has other names, through which it can be changed" } else { "its file system forgets" };
+        if kind == Kind::File && content.is_none() {
+            return refuse("permission_denied", &format!("{why}, and the agent may not read it to keep a copy"));
         }
+        if !is_room()? {
+            return refuse("no_room", &format!("{why}, and there is no room in the agent's folder for a copy"));
+        }
+    }
+    // Whoever has it open for writing can go on changing it.
+    let written = content.as_ref().is_some_and(|content| is_written_to(content.as_fd()));
+    let copied = needs_copy || written && is_room()?;
+    let user = rustix::process::geteuid();
+    let sealed = kind == Kind::File && !linked && content.is_some() && (user.is_root() || user.as_raw() == facts.uid);
+    if kind == Kind::File && !linked && !sealed && facts.permissions & 0o111 != 0 {
+        return refuse("permission_denied", "the agent may not take away its right to be run, so that it cannot be kept");
     }
     let xattrs = match content.as_ref().filter(|_| copied) {
         Some(content) => xattrs(content).map_err(|error| problem(&path, &error))?,
@@ -124,19 +146,20 @@ pub fn plan(quarantine: &Quarantine, root: &Root, held: Held, seen: &FileIdentit
         }
         _ => None,
     };
-    let folder_facts = Facts::of(held.folder.as_fd(), c"").map_err(|error| problem(&path, &error))?;
     let identity = FileIdentity::new(&facts, seen.sha256.clone());
     let step = Quarantined {
         path: key(&path),
         shelf,
         name: Uuid::new_v4().simple().to_string(),
+        mount: root.mount_point(held.folder.as_fd()).map(|mount| key(&mount)),
         copied,
+        linked: linked.then(|| Linked { handle: handle_of(held.fd.as_fd()).ok() }),
         hashed: identity.sha256.is_some() && (facts.size <= HASH_LIMIT || asked.hash),
         identity,
         facts: Kept {
             kind,
             mode: facts.permissions,
-            sealed: kind == Kind::File && facts.links == 1 && content.is_some(),
+            sealed,
             uid: facts.uid,
             gid: facts.gid,
             atime_ns: ns(facts.accessed.ns()),
@@ -183,14 +206,15 @@ impl Take {
             Err(error) => return Some(format!("what was moved cannot be looked at: {error}")),
         };
         let identity = &self.step.identity;
-        if let Some(difference) = difference(identity, &now, false) {
+        let renumbered = was_renumbered(&self.step, &now, moved);
+        if !renumbered && let Some(difference) = difference(identity, &now, false) {
             return Some(format!("it is not what was seen: {difference}"));
         }
         let folder = of_key(&self.step.path);
         if on.root.path_of(self.held.folder.as_fd()).as_deref() != folder.parent() {
             return Some("its folder was renamed meanwhile".to_owned());
         }
-        let content = self.content.as_ref()?;
+        let content = self.content.as_ref().filter(|_| !renumbered)?;
         if self.step.hashed {
             match compare(content, identity, on.stop, on.meter) {
                 Ok(None) => {}
@@ -212,17 +236,24 @@ impl Take {
         quarantine.disk.sync_folder(from.folder)?;
         faults::point("quarantine.after_sync");
         if let Some(content) = self.content.as_ref().filter(|_| self.step.facts.sealed) {
-            quarantine.disk.set_mode(content.as_fd(), SEALED)?;
+            if let Err(error) = quarantine.disk.set_mode(content.as_fd(), SEALED) {
+                let why = format!("its right to be run cannot be taken away: {error}");
+                return Ok(put_right(quarantine, &self.step, from, to, &why));
+            }
             faults::point("quarantine.after_seal");
             quarantine.disk.sync(content.as_fd())?;
         }
-        if let Some(mut content) = self.content.as_ref().filter(|_| self.step.copied) {
-            let copied = content.rewind().and_then(|()| quarantine.store(&self.step.name, &mut content));
-            if let Err(error) = copied {
-                let why = format!("its file system forgets, and its bytes could not be copied: {error}");
+        if let Some(content) = self.content.as_ref().filter(|_| self.step.copied) {
+            if let Err(error) = keep_copy(quarantine, &self.step, content) {
+                let why = format!("its bytes could not be copied: {error}");
                 return Ok(put_right(quarantine, &self.step, from, to, &why));
             }
             faults::point("quarantine.after_copy");
+        }
+        if self.step.linked.is_some() {
+            quarantine.disk.remove(to)?;
+            faults::point("quarantine.after_unlink");
+            quarantine.disk.sync_folder(to.folder)?;
         }
         let folder_mtime = Facts::of(from.folder, c"").map(|facts| ns(facts.modified.ns())).ok();
         Ok(Outcome::done(found(quarantine, &self.step, folder_mtime)))
@@ -251,11 +282,38 @@ impl Act for Take {
     }
 }
 
+/// Copies the bytes of a file in quarantine, sealed; nothing of it stays when they are not what was seen.
+pub(super) fn keep_copy(quarantine: &Quarantine, step: &Quarantined, mut content: &File) -> io::Result<()> {
+    content.rewind()?;
+    let mut reader = Hashing::new(content);
+    let size = quarantine.store(&step.copy_name(), &mut reader)?;
+    let sha256 = reader.sha256();
+    let differs = step.hashed && step.identity.sha256.as_ref().is_some_and(|seen| *seen != sha256);
+    if size == step.identity.size && !differs {
+        return Ok(());
+    }
+    drop_copy(quarantine, step)?;
+    Err(io::Error::other("it changes while it is read"))
+}
+
+fn drop_copy(quarantine: &Quarantine, step: &Quarantined) -> io::Result<()> {
+    let (own, name) = (quarantine.own()?, CString::new(step.copy_name())?);
+    quarantine.disk.remove(Place { folder: own.as_fd(), name: &name })
+}
+
+/// Whether the copy is there, and whole: it is sealed last.
+pub(super) fn has_copy(quarantine: &Quarantine, step: &Quarantined) -> io::Result<bool> {
+    let (own, name) = (quarantine.own()?, CString::new(step.copy_name())?);
+    let copy = Facts::of(own.as_fd(), &name);
+    Ok(copy.is_ok_and(|copy| copy.size == step.identity.size && copy.permissions == SEALED))
+}
+
 /// What is told of a file in quarantine.
 fn found(quarantine: &Quarantine, step: &Quarantined, folder_mtime_ns: Option<i64>) -> serde_json::Value {
-    let copy = step.copied.then(|| key(&quarantine.own_path().join(&step.name)));
+    let copy = step.copied.then(|| key(&quarantine.own_path().join(step.copy_name())));
+    let kept = if step.linked.is_some() { copy.clone() } else { Some(key(&quarantine.place(step))) };
     json!({
-        "quarantine": key(&quarantine.place(step)), "copy": copy, "hash_compared": step.hashed,
+        "quarantine": kept, "copy": copy, "hash_compared": step.hashed,
         "other_names": step.facts.links.saturating_sub(1), "folder_mtime_ns": folder_mtime_ns,
     })
 }
@@ -299,6 +357,24 @@ pub(super) fn times_as_before(step: &Quarantined, folder: BorrowedFd<'_>, name: 
     set(folder, c".", None, Some(step.facts.folder_mtime_ns));
 }
 
+/// Whether what was moved has another number only since it lies on an overlay, which copies a file of its lower layer that has
+/// other names when one of them is moved: the bytes are those that were seen.
+fn was_renumbered(step: &Quarantined, now: &Facts, moved: Place<'_>) -> bool {
+    let mut was = step.identity.clone();
+    (was.dev, was.inode) = (now.dev, now.inode);
+    let same_hash = || {
+        let content = open_content(moved.folder, moved.name)?;
+        let differs = compare(&content, &step.identity, &Stop::default(), &Meter::default());
+        Ok::<_, io::Error>(matches!(differs, Ok(None)))
+    };
+    step.linked.is_some()
+        && step.hashed
+        && now.inode != step.identity.inode
+        && is_overlay(moved.folder)
+        && difference(&was, now, false).is_none()
+        && same_hash().unwrap_or(false)
+}
+
 /// What stands in the journal of a move that was begun when the agent died: what became of it. Puts back what is not what was
 /// seen, and never goes on.
 ///
@@ -317,6 +393,9 @@ pub fn look(quarantine: &Quarantine, root: &Root, step: &Quarantined) -> io::Res
     let now = match Facts::of(to.folder, to.name) {
         Ok(now) => now,
         Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {
+            if step.linked.is_some() && has_copy(quarantine, step)? {
+                return Ok(moved(quarantine, step));
+            }
             let what = if here().is_some() { "is where it was" } else { "is gone, and not in quarantine" };
             return Ok(Outcome::not_done(format!("the agent's process ended before it was moved; {} {what}", step.path)));
         }
@@ -329,7 +408,8 @@ pub fn look(quarantine: &Quarantine, root: &Root, step: &Quarantined) -> io::Res
         return Ok(Outcome::not_done("the power was cut while it was moved; it is where it was"));
     }
     let content = (step.facts.kind == Kind::File).then(|| open_content(to.folder, to.name)).transpose()?;
-    let why = match (difference(&step.identity, &now, false), content.as_ref().filter(|_| step.hashed)) {
+    let difference = difference(&step.identity, &now, false).filter(|_| !was_renumbered(step, &now, to));
+    let why = match (difference, content.as_ref().filter(|_| step.hashed)) {
         (Some(difference), _) => Some(format!("it is not what was seen: {difference}")),
         (None, Some(content)) => {
             compare(content, &step.identity, &Stop::default(), &Meter::default()).map_err(|_| io::Error::other("stopped"))?
@@ -351,6 +431,9 @@ pub fn look(quarantine: &Quarantine, root: &Root, step: &Quarantined) -> io::Res
             },
         });
     }
+    if let Ok(folder) = root.open_real_folder(path.parent().unwrap_or(Path::new("/"))) {
+        quarantine.disk.sync_folder(folder.as_fd())?;
+    }
     finish(quarantine, step, &shelf, content)
 }
 
@@ -361,28 +444,37 @@ fn finish(quarantine: &Quarantine, step: &Quarantined, shelf: &OwnedFd, content:
         quarantine.disk.set_mode(content.as_fd(), SEALED)?;
         quarantine.disk.sync(content.as_fd())?;
     }
-    if let Some(mut content) = content.filter(|_| step.copied) {
-        let own = quarantine.own()?;
-        let name = CString::new(step.name.as_str())?;
-        let whole =
-            Facts::of(own.as_fd(), &name).is_ok_and(|copy| copy.size == step.identity.size && copy.permissions == SEALED);
-        if !whole {
-            match quarantine.disk.remove(Place { folder: own.as_fd(), name: &name }) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            content.rewind()?;
-            quarantine.store(&step.name, &mut content)?;
+    if let Some(content) = content.filter(|_| step.copied)
+        && !has_copy(quarantine, step)?
+    {
+        match drop_copy(quarantine, step) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        keep_copy(quarantine, step, &content)?;
     }
-    Ok(Outcome {
+    if step.linked.is_some() {
+        let name = CString::new(step.name.as_str())?;
+        quarantine.disk.remove(Place { folder: shelf.as_fd(), name: &name })?;
+        quarantine.disk.sync_folder(shelf.as_fd())?;
+    }
+    Ok(moved(quarantine, step))
+}
+
+fn moved(quarantine: &Quarantine, step: &Quarantined) -> Outcome {
+    Outcome {
         reason: Some("the agent's process ended when it had been moved".into()),
         ..Outcome::done(found(quarantine, step, None))
-    })
+    }
 }
 
 /// The hash of what is held, compared with what was seen: why it differs.
-fn compare(mut content: &File, seen: &FileIdentity, stop: &Stop, meter: &Meter) -> Result<Option<String>, VerbError> {
+pub(super) fn compare(
+    mut content: &File,
+    seen: &FileIdentity,
+    stop: &Stop,
+    meter: &Meter,
+) -> Result<Option<String>, VerbError> {
     let Some(expected) = &seen.sha256 else { return Ok(None) };
     if let Err(error) = content.rewind() {
         return Ok(Some(format!("it cannot be read: {error}")));

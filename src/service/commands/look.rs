@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::outcome::{failed, stopped_early};
 use super::reading::new_command;
 use crate::grammar::{self, Invocation};
+use crate::protocol::text::exact;
 use crate::protocol::{Body, Completed, Problem, Status};
 use crate::service::policy::Analyst;
 use crate::service::sessions::OpenSession;
@@ -26,13 +27,16 @@ impl Service {
         let first = invocation.row.prerequisites.get(entity).or_else(|| invocation.row.prerequisites.get("*"))?;
         let named = invocation.params.get("id").or_else(|| invocation.params.get("path"));
         let mut line = first.command.clone();
-        if let (Some(param), Some(value)) = (&first.param, named) {
-            line.push_str(&format!(" -{param} {}", grammar::quoted(value)));
-        }
         let (cwd, shell) = {
             let record = command.record();
             (record.current_directory.clone(), record.shell.clone())
         };
+        if let (Some(param), Some(value)) = (&first.param, named) {
+            // What changes something takes no pattern: what looks first must not take its path for one.
+            let path = param == "path" && entity == "file";
+            let value = if path { exact(value, &cwd) } else { value.clone() };
+            line.push_str(&format!(" -{param} {}", grammar::quoted(&value)));
+        }
         let looked = match new_command(&line, cwd) {
             Ok((new, invocation)) => {
                 let ran = Box::pin(self.commit(session, analyst, shell, new, true)).await;

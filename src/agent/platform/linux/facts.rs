@@ -85,6 +85,8 @@ pub struct Facts {
     pub compressed: Option<bool>,
     /// Whether it is marked as never to be changed (`chattr +i`).
     pub immutable: bool,
+    /// Whether it may only be appended to (`chattr +a`).
+    pub append_only: bool,
     /// Whether something is mounted on it, where the kernel tells.
     pub mount_root: bool,
 }
@@ -142,6 +144,18 @@ impl Facts {
         self.immutable || self.permissions & 0o222 == 0
     }
 
+    /// The mark that keeps it, or the names in it, from being moved, and what takes that away.
+    #[must_use]
+    pub fn marked(&self) -> Option<&'static str> {
+        if self.immutable {
+            Some("marked as never to be changed; `chattr -i` on the device takes the mark away")
+        } else if self.append_only {
+            Some("marked as only to be appended to; `chattr -a` on the device takes the mark away")
+        } else {
+            None
+        }
+    }
+
     /// Type and permissions as `ls -l` writes them.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -177,6 +191,7 @@ impl From<&Statx> for Facts {
             accessed: stat.stx_atime.into(),
             compressed: tells_compression.then(|| has(StatxAttributes::COMPRESSED)),
             immutable: has(StatxAttributes::IMMUTABLE),
+            append_only: has(StatxAttributes::APPEND),
             mount_root: has(StatxAttributes::MOUNT_ROOT),
         }
     }

@@ -90,6 +90,12 @@ impl Root {
         let path = real.join(name);
         Held::of(folder, CString::new(name.as_bytes())?, path)
     }
+
+    /// Where the file system is mounted that a folder lies on; `None` where that has no path here.
+    #[must_use]
+    pub fn mount_point(&self, folder: BorrowedFd<'_>) -> Option<PathBuf> {
+        self.path_of(mount_root(folder, self.top()).ok()?.as_fd())
+    }
 }
 
 /// Which mount an open file lies on; where the kernel does not tell, its file system.
@@ -126,6 +132,14 @@ pub fn mount_root(folder: BorrowedFd<'_>, top: Option<(u64, u64)>) -> io::Result
 #[must_use]
 pub fn is_volatile(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|kind| VOLATILE.contains(&(kind & 0xffff_ffff))))
+}
+
+/// Whether a folder lies on an overlay, whose files get another number once they are moved or written to.
+#[must_use]
+pub fn is_overlay(fd: BorrowedFd<'_>) -> bool {
+    /// As statfs(2) numbers it.
+    const OVERLAY: u64 = 0x794c_7630;
+    rustix::fs::fstatfs(fd).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|kind| kind & 0xffff_ffff == OVERLAY))
 }
 
 /// Whether the mount may not be written to.

@@ -20,6 +20,11 @@ use crate::protocol::text::from_file_uri;
 /// How much of a path the kernel is given at once; longer ones are opened piece by piece.
 const MAX_PIECE: usize = 4000;
 
+/// Why a folder is not opened by its real path.
+#[derive(Debug, thiserror::Error)]
+#[error("a link stands on the way to it by now, and is not followed")]
+pub struct LinkOnTheWay;
+
 /// A device's files.
 #[derive(Debug)]
 pub struct Root {
@@ -147,7 +152,7 @@ impl Root {
     /// Opens a folder for reading by its real path: no link on the way is followed, however short its life.
     ///
     /// # Errors
-    /// As openat2 says; `ELOOP` for a link.
+    /// As openat2 says; [`LinkOnTheWay`] for a link.
     pub fn open_real_folder(&self, path: &Path) -> io::Result<OwnedFd> {
         let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -160,7 +165,10 @@ impl Root {
             let (piece, behind) = split(rest).map_or((rest, None), |(piece, behind)| (piece, Some(behind)));
             let start = piece.iter().position(|&byte| byte != b'/').unwrap_or(piece.len());
             let inside = piece.get(start..).filter(|inside| !inside.is_empty()).unwrap_or(b".");
-            folder = rustix::fs::openat2(&folder, inside, flags, Mode::empty(), resolve)?;
+            folder = match rustix::fs::openat2(&folder, inside, flags, Mode::empty(), resolve) {
+                Err(Errno::LOOP) => return Err(io::Error::other(LinkOnTheWay)),
+                opened => opened?,
+            };
             match behind {
                 Some(behind) => rest = behind,
                 None => return Ok(folder),

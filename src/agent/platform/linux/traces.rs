@@ -1,7 +1,7 @@
 //! What of a process exists nowhere else, and is gone with it: its image, memory that is a file without a name, files that were
 //! deleted while it had them open, and what the kernel tells of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::connections::{TABLES, parse_line};
 use super::facts::Facts;
 use super::folder::{EntryBuffer, Folder};
 use crate::agent::platform::{Trace, TraceSource};
@@ -46,10 +47,14 @@ pub fn traces(pid: u32) -> io::Result<Vec<Trace>> {
         traces.push(Trace { name: name.to_owned(), about: format!("/proc/{pid}/{path}"), source: TraceSource::Text(text) });
     }
     let mut listed = String::new();
+    let mut sockets = Vec::new();
     for fd in names(&folder, "fd")? {
         let path = format!("fd/{fd}");
         let target = link(&folder, &path);
         let _ = writeln!(listed, "{fd}\t{}\t{}", target, flags_of(&folder, &fd));
+        if let Some(inode) = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')?.parse().ok()) {
+            sockets.push((fd.clone(), inode));
+        }
         if is_nowhere_else(&target)
             && let Some(source) = file_of(&folder, &path, &mut known)?
         {
@@ -61,6 +66,11 @@ pub fn traces(pid: u32) -> io::Result<Vec<Trace>> {
         name: "open_files".to_owned(),
         about: "descriptor, what it is, flags".to_owned(),
         source: TraceSource::Text(listed.into_bytes()),
+    });
+    traces.push(Trace {
+        name: "sockets".to_owned(),
+        about: "descriptor, kind, this end, the other end, state".to_owned(),
+        source: TraceSource::Text(told(&folder, &sockets).into_bytes()),
     });
     // What is mapped without being open any more; only told to those with the right to checkpoint.
     for range in names(&folder, "map_files").unwrap_or_default() {
@@ -85,6 +95,33 @@ pub fn traces(pid: u32) -> io::Result<Vec<Trace>> {
         source: TraceSource::Text(namespaces.into_bytes()),
     });
     Ok(traces)
+}
+
+/// What the kernel tells of sockets, by their numbers; of those it does not tell of, the number.
+fn told(folder: &Folder, sockets: &[(String, u64)]) -> String {
+    let mut known: HashMap<u64, String> = HashMap::new();
+    for (table, protocol) in TABLES {
+        let text = if sockets.is_empty() { Vec::new() } else { text(folder, &format!("net/{table}")).unwrap_or_default() };
+        for socket in text.split(|&byte| byte == b'\n').filter_map(|line| parse_line(line, protocol)) {
+            let state = serde_json::to_value(socket.state).unwrap_or_default();
+            let state = state.as_str().unwrap_or_default();
+            known.insert(socket.inode, format!("{table}\t{}\t{}\t{state}", socket.local, socket.remote));
+        }
+    }
+    // Num RefCount Protocol Flags Type St Inode Path, after unix(7) and `net/unix/af_unix.c`.
+    let unix = if sockets.is_empty() { Vec::new() } else { text(folder, "net/unix").unwrap_or_default() };
+    for line in String::from_utf8_lossy(&unix).lines().skip(1) {
+        let mut fields = line.split_whitespace();
+        let Some(inode) = fields.nth(6).and_then(|inode| inode.parse().ok()) else { continue };
+        known.insert(inode, format!("unix\t{}\t\t", fields.collect::<Vec<_>>().join(" ")));
+    }
+    sockets.iter().fold(String::new(), |mut all, (fd, inode)| {
+        let _ = match known.get(inode) {
+            Some(known) => writeln!(all, "{fd}\t{known}"),
+            None => writeln!(all, "{fd}\tsocket:[{inode}]\t\t\t"),
+        };
+        all
+    })
 }
 
 fn is_nowhere_else(target: &str) -> bool {

@@ -29,7 +29,8 @@ const MAX_TABLE: u64 = 1024 * 1024 * 1024;
 /// How many processes of a namespace are tried before it is given up: each may end at any time.
 const TRIES: usize = 16;
 
-const TABLES: [(&str, Protocol); 4] =
+/// The tables of /proc/PID/net that are read.
+pub const TABLES: [(&str, Protocol); 4] =
     [("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp), ("udp", Protocol::Udp), ("udp6", Protocol::Udp)];
 
 /// All sockets of all namespaces, with the processes that hold them.
