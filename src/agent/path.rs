@@ -57,7 +57,7 @@ pub fn problem(path: &Path, error: &io::Error) -> Problem {
 #[must_use]
 pub fn reason(error: &io::Error) -> (&'static str, String) {
     let plain = |code, what: &str| (code, what.to_owned());
-    if error.get_ref().is_some_and(|inner| inner.is::<LinkOnTheWay>()) {
+    if error.get_ref().and_then(|inner| inner.downcast_ref::<LinkOnTheWay>()).is_some() {
         return ("is_a_link", LinkOnTheWay.to_string());
     }
     match Errno::from_io_error(error) {

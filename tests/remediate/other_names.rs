@@ -12,6 +12,9 @@ use super::process::Sleeper;
 use super::{done, dump, look, refused, remediate, typed};
 use crate::kit::device::Device;
 
+/// What somebody does to the other name.
+type Change = &'static dyn Fn(&Path);
+
 /// A folder with a file that has two names.
 fn twice() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -52,7 +55,7 @@ fn the_link_comes_back_where_the_file_is_unchanged() {
 
 #[test]
 fn what_was_changed_through_another_name_comes_back_from_the_sealed_copy() {
-    let change: [(&str, &dyn Fn(&Path)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("its size was", &|other| std::fs::write(other, "other bytes").unwrap()),
         ("its content is another", &|other| {
             // The same size, and its time set back.
@@ -65,7 +68,7 @@ fn what_was_changed_through_another_name_comes_back_from_the_sealed_copy() {
         ("mode or owner", &|other| std::fs::set_permissions(other, PermissionsExt::from_mode(0o600)).unwrap()),
         ("its other names are gone", &|other| std::fs::remove_file(other).unwrap()),
     ];
-    for (why, change) in change {
+    for (why, change) in changes {
         let (folder, path, other) = twice();
         let mut device = Device::live();
         let before = dump(folder.path());

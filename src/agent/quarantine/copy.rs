@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -13,9 +13,10 @@ use rustix::fs::{AtFlags, Gid, Uid};
 use serde_json::json;
 use xattr::FileExt as _;
 
+use super::compare::difference;
 use super::put_back::Target;
-use super::take::difference;
-use super::{BLOCK, Quarantine};
+use super::{BLOCK, Quarantine, SEALED};
+use crate::agent::digest::Hashing;
 use crate::agent::effects::{Act, Acting};
 use crate::agent::faults;
 use crate::agent::identity::ns;
@@ -30,6 +31,32 @@ pub struct Restore {
     copy: Option<File>,
     target: Target,
     step: Quarantined,
+}
+
+/// Copies the bytes of a file in quarantine, sealed; nothing of it stays when they are not what was seen.
+pub(super) fn keep_copy(quarantine: &Quarantine, step: &Quarantined, mut content: &File) -> io::Result<()> {
+    content.rewind()?;
+    let mut reader = Hashing::new(content);
+    let size = quarantine.store(&step.copy_name(), &mut reader)?;
+    let sha256 = reader.sha256();
+    let differs = step.hashed && step.identity.sha256.as_ref().is_some_and(|seen| *seen != sha256);
+    if size == step.identity.size && !differs {
+        return Ok(());
+    }
+    drop_copy(quarantine, step)?;
+    Err(io::Error::other("it changes while it is read"))
+}
+
+pub(super) fn drop_copy(quarantine: &Quarantine, step: &Quarantined) -> io::Result<()> {
+    let (own, name) = (quarantine.own()?, CString::new(step.copy_name())?);
+    quarantine.disk.remove(Place { folder: own.as_fd(), name: &name })
+}
+
+/// Whether the copy is there, and whole: it is sealed last.
+pub(super) fn has_copy(quarantine: &Quarantine, step: &Quarantined) -> io::Result<bool> {
+    let (own, name) = (quarantine.own()?, CString::new(step.copy_name())?);
+    let copy = Facts::of(own.as_fd(), &name);
+    Ok(copy.is_ok_and(|copy| copy.size == step.identity.size && copy.permissions == SEALED))
 }
 
 /// The copy of a file, opened.

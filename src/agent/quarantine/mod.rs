@@ -1,7 +1,9 @@
 //! Where removed things are kept: private, never executable, on the file system they come from, so that they are moved and not
 //! copied, and keep everything that hangs on them.
 
+mod compare;
 mod copy;
+mod look;
 mod put_back;
 mod rewrite;
 mod take;
@@ -25,9 +27,10 @@ use super::platform::{Root, mount_of, mount_root};
 use crate::protocol::Problem;
 
 pub use copy::{Relink, Restore, look_relink, look_restore};
+pub use look::look;
 pub use put_back::{PutBack, look_put_back};
 pub use rewrite::{PutOver, Rewrite, look_put_over, look_rewrite};
-pub use take::{Asked, Take, look, plan};
+pub use take::{Asked, Take, plan};
 
 /// How much is kept at most, in bytes, unless `agent.toml` says otherwise.
 pub const CAP: u64 = 10 * 1024 * 1024 * 1024;

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::compare::{compare, difference};
 use super::copy::forget;
-use super::take::{compare, difference, times_as_before};
+use super::take::times_as_before;
 use super::{Quarantine, SEALED};
 use crate::agent::context::{Meter, Stop};
 use crate::agent::effects::{Act, Acting};
@@ -122,12 +123,9 @@ impl PutBack {
         };
         if let Some(content) = content.as_ref().filter(|_| step.hashed) {
             // Who had it open when it was taken may have written to it since, and set its time back.
-            match compare(content, &step.identity, &Stop::default(), &Meter::default()) {
-                Ok(Some(why)) => {
-                    let message = format!("what is in quarantine is not what was put there: {why}");
-                    return Err(Problem::new("changed", message).at(key(&place)));
-                }
-                Ok(None) | Err(_) => {}
+            if let Ok(Some(why)) = compare(content, &step.identity, &Stop::default(), &Meter::default()) {
+                let message = format!("what is in quarantine is not what was put there: {why}");
+                return Err(Problem::new("changed", message).at(key(&place)));
             }
         }
         Ok(Self { held, content, target: Target::free(root, step, folder_mtime)?, step: step.clone() })

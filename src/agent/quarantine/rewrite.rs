@@ -12,8 +12,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use xattr::FileExt as _;
 
-use super::copy::forget;
-use super::take::{Asked, Take, has_copy, keep_copy, plan};
+use super::copy::{forget, has_copy, keep_copy};
+use super::take::{Asked, Take, plan};
 use super::{Quarantine, SEALED};
 use crate::agent::digest::hex;
 use crate::agent::effects::{Act, Acting};

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,17 +14,17 @@ use serde_json::json;
 use uuid::Uuid;
 use xattr::FileExt as _;
 
+use super::compare::{compare, difference, was_renumbered};
+use super::copy::keep_copy;
+use super::look::look;
 use super::{Quarantine, SEALED, nearest};
-use crate::agent::context::{Meter, Stop, VerbError};
-use crate::agent::digest::{Hashing, sha256};
 use crate::agent::effects::{Act, Acting};
 use crate::agent::faults;
 use crate::agent::identity::{FileIdentity, ns};
 use crate::agent::journal::{Kept, Kind, Linked, Outcome, Place, Quarantined, Shelf, Step, StepState};
 use crate::agent::path::{key, lossy, of_key, problem};
 use crate::agent::platform::{
-    Facts, Held, Root, handle_of, is_mounted_read_only, is_overlay, is_virtual, is_volatile, is_written_to, open_content, room,
-    set_times,
+    Facts, Held, Root, handle_of, is_mounted_read_only, is_virtual, is_volatile, is_written_to, open_content, room, set_times,
 };
 use crate::protocol::Problem;
 
@@ -282,34 +280,8 @@ impl Act for Take {
     }
 }
 
-/// Copies the bytes of a file in quarantine, sealed; nothing of it stays when they are not what was seen.
-pub(super) fn keep_copy(quarantine: &Quarantine, step: &Quarantined, mut content: &File) -> io::Result<()> {
-    content.rewind()?;
-    let mut reader = Hashing::new(content);
-    let size = quarantine.store(&step.copy_name(), &mut reader)?;
-    let sha256 = reader.sha256();
-    let differs = step.hashed && step.identity.sha256.as_ref().is_some_and(|seen| *seen != sha256);
-    if size == step.identity.size && !differs {
-        return Ok(());
-    }
-    drop_copy(quarantine, step)?;
-    Err(io::Error::other("it changes while it is read"))
-}
-
-fn drop_copy(quarantine: &Quarantine, step: &Quarantined) -> io::Result<()> {
-    let (own, name) = (quarantine.own()?, CString::new(step.copy_name())?);
-    quarantine.disk.remove(Place { folder: own.as_fd(), name: &name })
-}
-
-/// Whether the copy is there, and whole: it is sealed last.
-pub(super) fn has_copy(quarantine: &Quarantine, step: &Quarantined) -> io::Result<bool> {
-    let (own, name) = (quarantine.own()?, CString::new(step.copy_name())?);
-    let copy = Facts::of(own.as_fd(), &name);
-    Ok(copy.is_ok_and(|copy| copy.size == step.identity.size && copy.permissions == SEALED))
-}
-
 /// What is told of a file in quarantine.
-fn found(quarantine: &Quarantine, step: &Quarantined, folder_mtime_ns: Option<i64>) -> serde_json::Value {
+pub(super) fn found(quarantine: &Quarantine, step: &Quarantined, folder_mtime_ns: Option<i64>) -> serde_json::Value {
     let copy = step.copied.then(|| key(&quarantine.own_path().join(step.copy_name())));
     let kept = if step.linked.is_some() { copy.clone() } else { Some(key(&quarantine.place(step))) };
     json!({
@@ -319,7 +291,7 @@ fn found(quarantine: &Quarantine, step: &Quarantined, folder_mtime_ns: Option<i6
 }
 
 /// Moves back what should not have been moved; what cannot go back, since the name is taken, stays and is told.
-fn put_right(quarantine: &Quarantine, step: &Quarantined, from: Place<'_>, to: Place<'_>, why: &str) -> Outcome {
+pub(super) fn put_right(quarantine: &Quarantine, step: &Quarantined, from: Place<'_>, to: Place<'_>, why: &str) -> Outcome {
     let disk = &quarantine.disk;
     if step.facts.sealed
         && let Ok(file) = open_content(to.folder, to.name)
@@ -355,163 +327,6 @@ pub(super) fn times_as_before(step: &Quarantined, folder: BorrowedFd<'_>, name: 
     };
     set(folder, name, Some(step.facts.atime_ns), None);
     set(folder, c".", None, Some(step.facts.folder_mtime_ns));
-}
-
-/// Whether what was moved has another number only since it lies on an overlay, which copies a file of its lower layer that has
-/// other names when one of them is moved: the bytes are those that were seen.
-fn was_renumbered(step: &Quarantined, now: &Facts, moved: Place<'_>) -> bool {
-    let mut was = step.identity.clone();
-    (was.dev, was.inode) = (now.dev, now.inode);
-    let same_hash = || {
-        let content = open_content(moved.folder, moved.name)?;
-        let differs = compare(&content, &step.identity, &Stop::default(), &Meter::default());
-        Ok::<_, io::Error>(matches!(differs, Ok(None)))
-    };
-    step.linked.is_some()
-        && step.hashed
-        && now.inode != step.identity.inode
-        && is_overlay(moved.folder)
-        && difference(&was, now, false).is_none()
-        && same_hash().unwrap_or(false)
-}
-
-/// What stands in the journal of a move that was begun when the agent died: what became of it. Puts back what is not what was
-/// seen, and never goes on.
-///
-/// # Errors
-/// When a folder cannot be looked into.
-pub fn look(quarantine: &Quarantine, root: &Root, step: &Quarantined) -> io::Result<Outcome> {
-    let path = of_key(&step.path);
-    let here = || root.link_facts(&path).ok();
-    let shelf = match quarantine.open(root, &step.shelf) {
-        Ok(shelf) => shelf,
-        Err(_) if here().is_some() => return Ok(Outcome::not_done("the agent's process ended before it was moved")),
-        Err(error) => return Err(error),
-    };
-    let name = CString::new(step.name.as_str())?;
-    let to = Place { folder: shelf.as_fd(), name: &name };
-    let now = match Facts::of(to.folder, to.name) {
-        Ok(now) => now,
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {
-            if step.linked.is_some() && has_copy(quarantine, step)? {
-                return Ok(moved(quarantine, step));
-            }
-            let what = if here().is_some() { "is where it was" } else { "is gone, and not in quarantine" };
-            return Ok(Outcome::not_done(format!("the agent's process ended before it was moved; {} {what}", step.path)));
-        }
-        Err(error) => return Err(error),
-    };
-    if here().is_some_and(|here| (here.dev, here.inode) == (now.dev, now.inode)) {
-        // A power cut kept both names: the old one is the one that counts.
-        quarantine.disk.remove(to)?;
-        quarantine.disk.sync_folder(to.folder)?;
-        return Ok(Outcome::not_done("the power was cut while it was moved; it is where it was"));
-    }
-    let content = (step.facts.kind == Kind::File).then(|| open_content(to.folder, to.name)).transpose()?;
-    let difference = difference(&step.identity, &now, false).filter(|_| !was_renumbered(step, &now, to));
-    let why = match (difference, content.as_ref().filter(|_| step.hashed)) {
-        (Some(difference), _) => Some(format!("it is not what was seen: {difference}")),
-        (None, Some(content)) => {
-            compare(content, &step.identity, &Stop::default(), &Meter::default()).map_err(|_| io::Error::other("stopped"))?
-        }
-        (None, None) => None,
-    };
-    if let Some(why) = why {
-        let folder = root.open_real_folder(path.parent().unwrap_or(Path::new("/")));
-        let from_name = CString::new(path.file_name().unwrap_or_default().as_bytes())?;
-        return Ok(match &folder {
-            Ok(folder) => put_right(quarantine, step, Place { folder: folder.as_fd(), name: &from_name }, to, &why),
-            Err(error) => Outcome {
-                state: StepState::Kept,
-                reason: Some(format!(
-                    "{}: {why}; its folder cannot be opened ({error}), so that it stays in quarantine",
-                    step.path
-                )),
-                found: found(quarantine, step, None),
-            },
-        });
-    }
-    if let Ok(folder) = root.open_real_folder(path.parent().unwrap_or(Path::new("/"))) {
-        quarantine.disk.sync_folder(folder.as_fd())?;
-    }
-    finish(quarantine, step, &shelf, content)
-}
-
-/// The right thing is in quarantine: what makes it safe there is done again, whether or not it was.
-fn finish(quarantine: &Quarantine, step: &Quarantined, shelf: &OwnedFd, content: Option<File>) -> io::Result<Outcome> {
-    quarantine.disk.sync_folder(shelf.as_fd())?;
-    if let Some(content) = content.as_ref().filter(|_| step.facts.sealed) {
-        quarantine.disk.set_mode(content.as_fd(), SEALED)?;
-        quarantine.disk.sync(content.as_fd())?;
-    }
-    if let Some(content) = content.filter(|_| step.copied)
-        && !has_copy(quarantine, step)?
-    {
-        match drop_copy(quarantine, step) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        keep_copy(quarantine, step, &content)?;
-    }
-    if step.linked.is_some() {
-        let name = CString::new(step.name.as_str())?;
-        quarantine.disk.remove(Place { folder: shelf.as_fd(), name: &name })?;
-        quarantine.disk.sync_folder(shelf.as_fd())?;
-    }
-    Ok(moved(quarantine, step))
-}
-
-fn moved(quarantine: &Quarantine, step: &Quarantined) -> Outcome {
-    Outcome {
-        reason: Some("the agent's process ended when it had been moved".into()),
-        ..Outcome::done(found(quarantine, step, None))
-    }
-}
-
-/// The hash of what is held, compared with what was seen: why it differs.
-pub(super) fn compare(
-    mut content: &File,
-    seen: &FileIdentity,
-    stop: &Stop,
-    meter: &Meter,
-) -> Result<Option<String>, VerbError> {
-    let Some(expected) = &seen.sha256 else { return Ok(None) };
-    if let Err(error) = content.rewind() {
-        return Ok(Some(format!("it cannot be read: {error}")));
-    }
-    Ok(match sha256(content, u64::MAX, stop, meter)? {
-        Err(error) => Some(format!("it cannot be read: {error}")),
-        Ok((_, found)) if found != *expected => Some(format!("its SHA-256 was {expected} and is {found}")),
-        Ok(_) => None,
-    })
-}
-
-/// How a file differs from what was seen; `None` when it does not. Moving it changes `ctime`, so that this counts only before.
-#[must_use]
-pub(super) fn difference(seen: &FileIdentity, facts: &Facts, unmoved: bool) -> Option<String> {
-    let now = FileIdentity::new(facts, None);
-    if (seen.dev, seen.inode) != (now.dev, now.inode) {
-        return Some(format!(
-            "another file has its name now (inode {} of device {}, which was {} of {})",
-            now.inode, now.dev, seen.inode, seen.dev
-        ));
-    }
-    let mut all = Vec::new();
-    if seen.size != now.size {
-        all.push(format!("its size was {} and is {}", seen.size, now.size));
-    }
-    let time =
-        |ns: i64| jiff::Timestamp::from_nanosecond(i128::from(ns)).map_or_else(|_| ns.to_string(), |time| time.to_string());
-    if seen.mtime_ns != now.mtime_ns {
-        all.push(format!("its content was changed at {} and now at {}", time(seen.mtime_ns), time(now.mtime_ns)));
-    } else if unmoved && seen.ctime_ns != now.ctime_ns {
-        all.push(format!(
-            "it was changed (mode, owner, links or content) at {} and now at {}",
-            time(seen.ctime_ns),
-            time(now.ctime_ns)
-        ));
-    }
-    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// Extended attributes: names, and values in base64.
