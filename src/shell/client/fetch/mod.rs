@@ -251,7 +251,13 @@ impl Fetch {
     /// # Errors
     /// When what came is not what the device sent, or cannot be kept.
     pub async fn finish(&mut self, status: Status, duration_ms: u64) -> Outcome<Fetched> {
-        let (Some(mut under), Some(offer)) = (self.transfer.take(), self.offer.take()) else { return Ok(Fetched::Row(None)) };
+        let (Some(mut under), Some(offer)) = (self.transfer.take(), self.offer.take()) else {
+            // What waited for its turn, or had not said yet what it has, when the service died.
+            let untold = self.matches.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+            self.tries += u32::from(status == Status::Interrupted);
+            let again = status == Status::Interrupted && untold && self.tries < TRIES;
+            return Ok(if again { Fetched::Again } else { Fetched::Row(None) });
+        };
         if status != Status::Completed {
             // What came stays, for the next try.
             under.stop.cancel();
