@@ -43,12 +43,43 @@ pub struct DeviceCommand {
     /// The library file that `run` and `putfile` name.
     #[serde(default)]
     pub library_file: Option<DeliveredFile>,
+    /// The library files that `analyze` and `scan` look with ([`RuleKind`]), in the order in which their bytes come.
+    #[serde(default)]
+    pub rule_files: Vec<DeliveredFile>,
     /// The keys that scripts must be signed with (minisign public keys); `None` when unsigned ones are allowed.
     #[serde(default)]
     pub signing_keys: Option<Vec<String>>,
     /// The shells attached to the session: never ended, and their connections never cut.
     #[serde(default)]
     pub shells: Vec<ShellPeer>,
+}
+
+/// What a library file is to `analyze` and `scan`, told by the end of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuleKind {
+    /// Hashes of malicious content, one a line: `*.sha256`, `*.sha1`, `*.md5`, `*.hashes`.
+    Hashes,
+    /// YARA rules: `*.yar`, `*.yara`.
+    Yara,
+    /// Signatures of ClamAV, which the device's own ClamAV looks with: `*.hdb`, `*.hsb`, `*.mdb`, `*.ndb`, `*.ldb`.
+    ClamAv,
+}
+
+/// The most that is sent to a device with one command, all rule files together, in bytes.
+pub const MAX_RULES: u64 = 64 * 1024 * 1024;
+
+impl RuleKind {
+    /// What a file of that name is; `None` when it is no rule file. Letters in any case.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        let (_, ending) = name.rsplit_once('.')?;
+        match ending.to_ascii_lowercase().as_str() {
+            "sha256" | "sha1" | "md5" | "hashes" => Some(Self::Hashes),
+            "yar" | "yara" => Some(Self::Yara),
+            "hdb" | "hsb" | "mdb" | "ndb" | "ldb" => Some(Self::ClamAv),
+            _ => None,
+        }
+    }
 }
 
 /// A library file on its way to a device. Its bytes come beside the command, see [`AgentLink::start`].
@@ -145,7 +176,7 @@ pub struct Running {
     pub events: mpsc::Receiver<AgentEvent>,
 }
 
-/// The bytes of a [`DeliveredFile`], in order.
+/// The bytes of a [`DeliveredFile`], in order; of several, one behind the other.
 pub type Delivery = mpsc::Receiver<Result<Bytes, Problem>>;
 
 /// A device as the service holds it. Dropping the last handle ends the link.

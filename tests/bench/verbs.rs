@@ -52,6 +52,7 @@ fn main() {
             seen: Vec::new(),
             resume: None,
             library_file: None,
+            rule_files: Vec::new(),
             signing_keys: None,
             shells: Vec::new(),
         };

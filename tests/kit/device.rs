@@ -90,6 +90,7 @@ impl Device {
             seen: self.seen.clone(),
             resume: None,
             library_file: None,
+            rule_files: Vec::new(),
             signing_keys: None,
             shells: Vec::new(),
         }

@@ -51,7 +51,14 @@ impl Service {
                 request.signing_keys = delivered.keys;
                 Some(delivered.content)
             }
-            Ok(None) => None,
+            Ok(None) => match self.rules_for(invocation).await {
+                Ok(Some((files, content))) => {
+                    request.rule_files = files;
+                    Some(content)
+                }
+                Ok(None) => None,
+                Err(refusal) => return failed(refusal.into_problem()),
+            },
             Err(refusal) => return failed(refusal.into_problem()),
         };
         let now = Timestamp::now();
@@ -175,6 +182,7 @@ fn device_command(
         seen: seen(session, invocation),
         resume: None,
         library_file: None,
+        rule_files: Vec::new(),
         signing_keys: None,
         shells: shells.into_iter().map(|pid| ShellPeer { pid }).collect(),
     }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::content::hex;
 use crate::grammar::Invocation;
-use crate::protocol::link::{DeliveredFile, Delivery};
+use crate::protocol::link::{DeliveredFile, Delivery, MAX_RULES, RuleKind};
 use crate::protocol::signature::Signed;
 use crate::protocol::{LibraryFile, Problem};
 use crate::service::error::{Answer, Refusal};
@@ -59,6 +59,51 @@ impl Service {
         let content = self.deliver(&file)?;
         let file = DeliveredFile { name: file.file_name, size: file.size, sha256: file.sha256, signature };
         Ok(Some(Delivered { file, content, keys }))
+    }
+
+    /// The rule files of the library for a command that looks with them, and their content one behind the other.
+    pub(in crate::service) async fn rules_for(
+        &self,
+        invocation: &Invocation,
+    ) -> Answer<Option<(Vec<DeliveredFile>, Delivery)>> {
+        if !matches!(invocation.row.name.as_str(), "analyze" | "scan") {
+            return Ok(None);
+        }
+        let mut files = self.library_files().await?;
+        files.retain(|file| RuleKind::of(&file.file_name).is_some());
+        let size = files.iter().map(|file| file.size).sum::<u64>();
+        if size > MAX_RULES {
+            let message = format!(
+                "the rule files of the library have {size} bytes together, and a device takes at most {MAX_RULES}; \
+                 `library -match .yar -sort -size` shows the largest"
+            );
+            return Err(Refusal::forbidden("limit", message).about(invocation.row.name.clone()));
+        }
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let mut opened = Vec::with_capacity(files.len());
+        for file in &files {
+            opened.push(self.open_content(file)?);
+        }
+        let told = files.iter().map(|file| DeliveredFile {
+            name: file.file_name.clone(),
+            size: file.size,
+            sha256: file.sha256.clone(),
+            signature: None,
+        });
+        let told = told.collect();
+        let (sender, pieces) = mpsc::channel(WAITING);
+        tokio::task::spawn_blocking(move || {
+            for (opened, file) in opened.into_iter().zip(&files) {
+                if let Err(problem) = send(opened, file, 0, &sender) {
+                    // Who does not take it any more need not know.
+                    let _ = sender.blocking_send(Err(problem));
+                    return;
+                }
+            }
+        });
+        Ok(Some((told, pieces)))
     }
 
     /// The content of a file, piece by piece; the last item is an error when it is not what was uploaded.
