@@ -215,7 +215,7 @@ impl Work {
 }
 
 /// How often each byte occurs: four tables, so that equal bytes in a row do not wait for each other.
-struct Counts([[u64; 256]; 4]);
+pub struct Counts([[u64; 256]; 4]);
 
 impl Default for Counts {
     fn default() -> Self {
@@ -224,7 +224,8 @@ impl Default for Counts {
 }
 
 impl Counts {
-    fn take(&mut self, bytes: &[u8]) {
+    /// Counts these too.
+    pub fn take(&mut self, bytes: &[u8]) {
         let [a, b, c, d] = &mut self.0;
         let (fours, rest) = bytes.as_chunks::<4>();
         for &[one, two, three, four] in fours {
@@ -238,9 +239,10 @@ impl Counts {
         }
     }
 
-    /// To four places: more would only be noise.
+    /// Shannon entropy of `size` bytes, to four places: more would only be noise.
+    #[must_use]
     #[allow(clippy::cast_precision_loss)]
-    fn entropy(&self, size: u64) -> f64 {
+    pub fn entropy(&self, size: u64) -> f64 {
         let [a, b, c, d] = &self.0;
         let counts = a.iter().zip(b).zip(c).zip(d).map(|(((a, b), c), d)| a + b + c + d);
         let bits = counts.filter(|&count| count > 0).fold(0.0, |bits, count| {

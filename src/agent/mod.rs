@@ -9,6 +9,7 @@ pub mod context;
 pub mod digest;
 mod dispatch;
 mod effects;
+pub mod engines;
 pub mod faults;
 pub mod filetype;
 pub mod filter;

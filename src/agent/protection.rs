@@ -82,7 +82,8 @@ pub fn of_process(process: &Process, shells: &[ShellPeer], all: &[Process]) -> O
 }
 
 /// The agent's folder and what lies beside it in its home, links resolved.
-fn own_folders(agent: &Path) -> Vec<PathBuf> {
+#[must_use]
+pub fn own_folders(agent: &Path) -> Vec<PathBuf> {
     let home = agent.parent().unwrap_or(agent);
     let all = [agent.to_path_buf(), home.join("service"), home.join("log")];
     all.into_iter().map(|folder| folder.canonicalize().unwrap_or(folder)).collect()

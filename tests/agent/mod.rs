@@ -1,5 +1,7 @@
 //! The agent's verbs, driven through its link as the service drives them.
 
+pub mod analyze;
+mod analyze_process;
 mod cat;
 mod cd;
 mod connect;
@@ -13,6 +15,7 @@ mod hostile;
 mod processes;
 mod putfile;
 pub mod run;
+mod scan;
 mod scheduledtasks;
 mod services;
 mod startupfolders;

@@ -1,5 +1,6 @@
 //! `remediate file`: the file that was seen goes to quarantine.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -35,6 +36,21 @@ pub fn remediate(ctx: &mut Context) -> VerbResult {
     let take = plan(&agent.effects.quarantine, &agent.root, held, &identity, asked)?;
     let change = change(&agent, "file", target, take);
     if ctx.flag("plan") { planned(ctx, &[change]) } else { agent.effects.carry_out(ctx, change) }
+}
+
+/// Removes a file that its caller has looked at, by the same rules.
+///
+/// # Errors
+/// When it is not what was looked at, is protected, or cannot be removed.
+pub fn remove(ctx: &mut Context, path: &Path, identity: &FileIdentity) -> VerbResult {
+    let agent = Arc::clone(&ctx.agent);
+    let _one = agent.effects.one_at_a_time();
+    let held = agent.root.hold(path).map_err(|error| problem(path, &error))?;
+    refuse_protected(&agent, &held)?;
+    let asked = Asked { used: agent.effects.used()?, hash: false, only_plan: false };
+    let take = plan(&agent.effects.quarantine, &agent.root, held, identity, asked)?;
+    let change = change(&agent, "file", key(path), take);
+    agent.effects.carry_out(ctx, change)
 }
 
 /// Refuses what must stay.

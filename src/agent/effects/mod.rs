@@ -33,7 +33,7 @@ use super::quarantine::{CAP, Quarantine};
 use crate::protocol::text::exact;
 use crate::protocol::{CommandId, Effect, Problem};
 
-pub use file::remediate as remediate_file;
+pub use file::{remediate as remediate_file, remove as remove_file};
 pub use isolation::{isolate, release};
 pub use process::remediate as remediate_process;
 pub use service::remediate as remediate_service;

@@ -2,6 +2,7 @@
 
 use super::context::{Context, VerbResult};
 
+mod analyze;
 mod cat;
 mod cd;
 mod connect;
@@ -18,6 +19,7 @@ mod putfile;
 mod release;
 mod remediate;
 mod run;
+mod scan;
 mod scheduledtasks;
 mod services;
 mod startupfolders;
@@ -28,6 +30,7 @@ pub type Verb = fn(&mut Context) -> VerbResult;
 
 /// Every verb by its canonical name, sorted.
 pub const VERBS: &[(&str, Verb)] = &[
+    ("analyze", analyze::run),
     ("cat", cat::run),
     ("cd", cd::run),
     ("connect", connect::run),
@@ -44,6 +47,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("release", release::run),
     ("remediate", remediate::run),
     ("run", run::run),
+    ("scan", scan::run),
     ("scheduledtasks", scheduledtasks::run),
     ("services", services::run),
     ("startupfolders", startupfolders::run),

@@ -1,0 +1,487 @@
+//! Looks into archives: zip, tar, and what gzip, xz and zstd compress.
+//!
+//! Archives are hostile: they hold themselves, promise more members than there are atoms, unpack to more than any disk holds, and
+//! break off. A [`Budget`] bounds depth, members, bytes and the ratio of what comes out to what went in; what is passed over for
+//! it is said. Nothing is written anywhere, and no decoder is given more memory than its window.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+
+/// What comes out of an archive may be so many times as large as the archive, from [`RATIO_FROM`] bytes on.
+const RATIO: u64 = 200;
+const RATIO_FROM: u64 = 16 * 1024 * 1024;
+/// The most members that a zip may promise in its directory, which is read whole.
+const MAX_DIRECTORY: u64 = 100_000;
+/// How much of a zip's end is searched for its directory: a comment can be 64 KiB long.
+const TAIL: u64 = 66 * 1024;
+/// What a decoder of xz may use, in KiB, and the largest window of zstd, as a power of two.
+const XZ_MEMORY_KIB: u32 = 128 * 1024;
+const ZSTD_WINDOW: u32 = 27;
+/// What may be read of a tar between two members: names and attributes.
+const BETWEEN: u64 = 1024 * 1024;
+/// How many things that were passed over are said.
+const MAX_SAID: usize = 20;
+/// The longest name of a member that is told.
+const MAX_NAME: usize = 300;
+
+/// What an archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A zip, and what is one by another name: jar, docx, apk.
+    Zip,
+    /// A tar.
+    Tar,
+    /// One stream of gzip.
+    Gzip,
+    /// One stream of xz.
+    Xz,
+    /// One stream of zstd.
+    Zstd,
+}
+
+impl Kind {
+    /// What the first bytes tell.
+    #[must_use]
+    pub fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(Self::Zip),
+            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            _ if head.get(257..262) == Some(b"ustar") => Some(Self::Tar),
+            _ => None,
+        }
+    }
+}
+
+/// What may still be taken out of archives, all layers of one file together.
+pub struct Budget {
+    bytes: Cell<u64>,
+    members: Cell<u32>,
+    /// How deep archives may lie in archives.
+    pub depth: u32,
+    said: RefCell<Vec<String>>,
+    unsaid: Cell<u64>,
+    over: Cell<bool>,
+}
+
+impl Budget {
+    /// One of so many bytes, members and layers.
+    #[must_use]
+    pub fn new(bytes: u64, members: u32, depth: u32) -> Self {
+        Self {
+            bytes: Cell::new(bytes),
+            members: Cell::new(members),
+            depth,
+            said: RefCell::default(),
+            unsaid: Cell::new(0),
+            over: Cell::new(false),
+        }
+    }
+
+    /// Says what was passed over.
+    pub fn say(&self, what: String) {
+        let mut said = self.said.borrow_mut();
+        if said.len() < MAX_SAID {
+            said.push(what);
+        } else {
+            self.unsaid.set(self.unsaid.get() + 1);
+        }
+    }
+
+    /// Whether nothing more may be taken.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
+    /// All that was passed over.
+    #[must_use]
+    pub fn into_said(self) -> Vec<String> {
+        let mut said = self.said.into_inner();
+        if self.unsaid.get() > 0 {
+            said.push(format!("{} more members were passed over", self.unsaid.get()));
+        }
+        said
+    }
+
+    fn end(&self, why: &str) {
+        if !self.over.replace(true) {
+            self.say(why.to_owned());
+        }
+    }
+
+    /// Takes one member; `false` when there were too many.
+    fn member(&self) -> bool {
+        match self.members.get().checked_sub(1) {
+            Some(left) => self.members.set(left),
+            None => self.end("too many members: the rest of the archive was not looked at"),
+        }
+        !self.is_over()
+    }
+}
+
+/// One archive among others: how much went in and came out.
+struct Layer<'a> {
+    budget: &'a Budget,
+    name: &'a str,
+    packed: u64,
+    out: Cell<u64>,
+    /// What may be read before somebody says that more may be.
+    allowed: Cell<u64>,
+    bomb: Cell<bool>,
+}
+
+impl<'a> Layer<'a> {
+    fn new(budget: &'a Budget, name: &'a str, packed: u64) -> Self {
+        Self { budget, name, packed, out: Cell::new(0), allowed: Cell::new(u64::MAX), bomb: Cell::new(false) }
+    }
+
+    /// Whether something more may come of it.
+    fn goes_on(&self) -> bool {
+        !self.budget.is_over() && !self.bomb.get()
+    }
+
+    fn took(&self, count: usize) -> io::Result<()> {
+        let count = count as u64;
+        self.out.set(self.out.get().saturating_add(count));
+        if self.out.get() > RATIO_FROM && self.out.get() / RATIO > self.packed.max(1) && !self.bomb.replace(true) {
+            self.budget
+                .say(format!("{}: it unpacks to more than {RATIO} times its size; the rest was not looked at", self.name));
+        }
+        match self.budget.bytes.get().checked_sub(count) {
+            Some(left) => self.budget.bytes.set(left),
+            None => self.budget.end("it unpacks to too many bytes: the rest of the archive was not looked at"),
+        }
+        match self.allowed.get().checked_sub(count) {
+            Some(left) if self.allowed.get() != u64::MAX => self.allowed.set(left),
+            Some(_) => {}
+            None => return Err(io::Error::other("a name of it is longer than any name")),
+        }
+        if self.goes_on() { Ok(()) } else { Err(io::Error::other("there is too much in it")) }
+    }
+}
+
+/// Reads what comes out of an archive and counts it.
+struct Metered<'a, R> {
+    inner: R,
+    layer: &'a Layer<'a>,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.layer.took(count)?;
+        Ok(count)
+    }
+}
+
+/// What archives are read from.
+pub trait Source: Read + Seek {}
+impl<T: Read + Seek> Source for T {}
+
+/// An open file with a position of its own.
+pub struct At<'a> {
+    file: &'a File,
+    at: u64,
+    size: u64,
+}
+
+impl<'a> At<'a> {
+    /// The first `size` bytes of a file, from its start.
+    #[must_use]
+    pub fn new(file: &'a File, size: u64) -> Self {
+        Self { file, at: 0, size }
+    }
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let room = buffer.len().min(left);
+        let count = self.file.read_at(buffer.get_mut(..room).unwrap_or_default(), self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for At<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+/// What looks at members: a name, and the content. What it returns ends the archive.
+pub type Visit<'v, E> = &'v mut dyn FnMut(&str, &mut dyn Read) -> Result<(), E>;
+
+/// Shows every member of an archive that the budget has room for. What cannot be read is said in the budget.
+///
+/// # Errors
+/// Only those of `visit`.
+pub fn members<E>(source: &mut dyn Source, kind: Kind, name: &str, budget: &Budget, visit: Visit<'_, E>) -> Result<(), E> {
+    let packed = source.seek(SeekFrom::End(0)).unwrap_or(0);
+    if let Err(error) = source.seek(SeekFrom::Start(0)) {
+        budget.say(format!("{name}: {error}"));
+        return Ok(());
+    }
+    let layer = Layer::new(budget, name, packed);
+    match kind {
+        Kind::Zip => zip(source, &layer, visit),
+        Kind::Tar => tar(source, &layer, visit),
+        Kind::Gzip => stream(flate2::read::MultiGzDecoder::new(source), &layer, ".gz", visit),
+        Kind::Xz => stream(lzma_rust2::XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB), &layer, ".xz", visit),
+        Kind::Zstd => {
+            let decoder = zstd::Decoder::new(source).and_then(|mut decoder| {
+                decoder.window_log_max(ZSTD_WINDOW)?;
+                Ok(decoder)
+            });
+            match decoder {
+                Ok(decoder) => stream(decoder, &layer, ".zst", visit),
+                Err(error) => {
+                    budget.say(format!("{name}: {error}"));
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+/// One compressed stream: a tar within is looked into as it comes, anything else is one member.
+fn stream<E>(inner: impl Read, layer: &Layer<'_>, ending: &str, visit: Visit<'_, E>) -> Result<(), E> {
+    let mut reader = Metered { inner, layer };
+    let mut head = Vec::new();
+    if let Err(error) = (&mut reader).take(512).read_to_end(&mut head) {
+        layer.budget.say(format!("{}: {error}", layer.name));
+        return Ok(());
+    }
+    let is_tar = Kind::of(&head) == Some(Kind::Tar);
+    let mut whole = io::Cursor::new(head).chain(reader);
+    if is_tar {
+        return tar(&mut whole, layer, visit);
+    }
+    if !layer.budget.member() {
+        return Ok(());
+    }
+    let base = layer.name.rsplit(['/', '>']).next().unwrap_or(layer.name).trim();
+    let inner = base.strip_suffix(ending).unwrap_or("content");
+    visit(inner, &mut whole)
+}
+
+fn tar<E>(source: &mut dyn Read, layer: &Layer<'_>, visit: Visit<'_, E>) -> Result<(), E> {
+    // Content of a plain tar is not counted otherwise; of a compressed one it counts twice against the bytes, which is no harm.
+    let mut archive = tar::Archive::new(Metered { inner: source, layer });
+    let mut entries = match archive.entries() {
+        Ok(entries) => entries,
+        Err(error) => {
+            layer.budget.say(format!("{}: {error}", layer.name));
+            return Ok(());
+        }
+    };
+    loop {
+        layer.allowed.set(BETWEEN);
+        let next = entries.next();
+        layer.allowed.set(u64::MAX);
+        match next {
+            None => return Ok(()),
+            Some(Err(error)) => {
+                if layer.goes_on() {
+                    layer.budget.say(format!("{}: {error}; what comes behind was not looked at", layer.name));
+                }
+                return Ok(());
+            }
+            Some(Ok(mut entry)) => {
+                if !layer.budget.member() {
+                    return Ok(());
+                }
+                if entry.header().entry_type().is_file() || entry.header().entry_type().is_gnu_sparse() {
+                    let name = told(&entry.path_bytes());
+                    visit(&name, &mut entry)?;
+                }
+                // Read to its end here, where it is counted: the library would on its way to the next.
+                if io::copy(&mut entry, &mut io::sink()).is_err() && !layer.goes_on() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn zip<E>(source: &mut dyn Source, layer: &Layer<'_>, visit: Visit<'_, E>) -> Result<(), E> {
+    let (budget, name) = (layer.budget, layer.name);
+    match promised(source, layer.packed) {
+        Ok(count) if count <= MAX_DIRECTORY => {}
+        Ok(count) => {
+            budget.say(format!("{name}: its directory promises {count} members, and none was looked at"));
+            return Ok(());
+        }
+        Err(error) => {
+            budget.say(format!("{name}: {error}"));
+            return Ok(());
+        }
+    }
+    let mut archive = match zip::ZipArchive::new(source) {
+        Ok(archive) => archive,
+        Err(error) => {
+            budget.say(format!("{name}: {error}"));
+            return Ok(());
+        }
+    };
+    for place in 0..archive.len() {
+        if !layer.goes_on() || !budget.member() {
+            break;
+        }
+        let unread = match archive.by_index(place) {
+            Ok(member) if !member.is_file() => None,
+            Ok(mut member) => {
+                let inner = told(member.name_raw());
+                visit(&inner, &mut Metered { inner: &mut member, layer })?;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = unread {
+            let inner = archive.name_for_index(place).and_then(Result::ok).map(|name| told(name.as_bytes()));
+            let inner = inner.unwrap_or_else(|| format!("member {place}"));
+            budget.say(format!("{name} > {inner}: {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// How many members a zip's directory promises (APPNOTE 4.3.14 and 4.3.16): the library makes room for all of them.
+fn promised(source: &mut dyn Source, size: u64) -> io::Result<u64> {
+    let start = size.saturating_sub(TAIL);
+    source.seek(SeekFrom::Start(start))?;
+    let mut tail = Vec::new();
+    (&mut *source).take(TAIL).read_to_end(&mut tail)?;
+    source.seek(SeekFrom::Start(0))?;
+    let found = |mark: &[u8]| tail.windows(mark.len()).rposition(|window| window == mark);
+    let number = |at: usize, length: usize| {
+        let bytes = tail.get(at..at + length).unwrap_or_default();
+        bytes.iter().rev().fold(0, |value: u64, &byte| (value << 8) | u64::from(byte))
+    };
+    let end = found(b"PK\x05\x06").ok_or_else(|| io::Error::other("it has no directory: cut, or no zip"))?;
+    let count = number(end + 10, 2);
+    if count < 0xffff {
+        return Ok(count);
+    }
+    Ok(found(b"PK\x06\x06").map_or(u64::MAX, |wide| number(wide + 32, 8)))
+}
+
+/// A member's name as it is told.
+fn told(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).chars().take(MAX_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn names(bytes: &[u8], budget: &Budget) -> Vec<(String, u64)> {
+        let mut all = Vec::new();
+        let kind = Kind::of(bytes).unwrap();
+        members::<()>(&mut io::Cursor::new(bytes), kind, "a", budget, &mut |name, content| {
+            all.push((name.to_owned(), io::copy(content, &mut io::sink()).unwrap_or(u64::MAX)));
+            Ok(())
+        })
+        .unwrap();
+        all
+    }
+
+    fn tarred(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, content) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, *content).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        for (name, content) in files {
+            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(content).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    fn gzipped(content: &[u8]) -> Vec<u8> {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gz.write_all(content).unwrap();
+        gz.finish().unwrap()
+    }
+
+    fn ample() -> Budget {
+        Budget::new(1 << 30, 1000, 4)
+    }
+
+    #[test]
+    fn members_of_every_kind_are_shown() {
+        let files: [(&str, &[u8]); 2] = [("one", b"1"), ("folder/two", b"22")];
+        let wanted = [("one".to_owned(), 1), ("folder/two".to_owned(), 2)];
+        let tar = tarred(&files);
+        for bytes in [zipped(&files), tar.clone(), gzipped(&tar), zstd::encode_all(tar.as_slice(), 1).unwrap()] {
+            let budget = ample();
+            assert_eq!(names(&bytes, &budget), wanted);
+            assert_eq!(budget.into_said(), Vec::<String>::new());
+        }
+        assert_eq!(names(&gzipped(b"text"), &ample()), [("content".to_owned(), 4)]);
+    }
+
+    #[test]
+    fn bombs_end_and_are_said() {
+        let zeros = vec![0; 20 * 1024 * 1024];
+        for bytes in [gzipped(&zeros), zipped(&[("zeros", &zeros)]), zstd::encode_all(zeros.as_slice(), 1).unwrap()] {
+            let budget = ample();
+            let all = names(&bytes, &budget);
+            assert_eq!(all.iter().map(|(_, size)| *size).collect::<Vec<_>>(), [u64::MAX]);
+            assert!(budget.into_said().concat().contains("more than 200 times its size"));
+        }
+        let budget = Budget::new(1000, 1000, 4);
+        names(&tarred(&[("big", &[1; 5000])]), &budget);
+        assert!(budget.into_said().concat().contains("too many bytes"));
+        let budget = Budget::new(1 << 30, 1, 4);
+        assert_eq!(names(&tarred(&[("one", b"1"), ("two", b"2")]), &budget).len(), 1);
+        assert!(budget.into_said().concat().contains("too many members"));
+    }
+
+    #[test]
+    fn a_directory_that_promises_too_much_is_not_read() {
+        let mut bytes = zipped(&[("one", b"1")]);
+        let end = bytes.windows(4).rposition(|window| window == b"PK\x05\x06").unwrap();
+        bytes[end + 10] = 0xff;
+        bytes[end + 11] = 0xff;
+        let budget = ample();
+        assert_eq!(names(&bytes, &budget), []);
+        assert!(budget.into_said().concat().contains("promises"));
+    }
+
+    #[test]
+    fn broken_archives_never_panic() {
+        let tar = tarred(&[("one", &[7; 700]), ("two", b"2")]);
+        for bytes in [zipped(&[("one", &[7; 700]), ("two", b"2")]), tar.clone(), gzipped(&tar)] {
+            for at in (0..bytes.len()).step_by(3) {
+                let mut broken = bytes.clone();
+                broken[at] ^= 0xa5;
+                for broken in [broken.as_slice(), &bytes[..at]] {
+                    if Kind::of(broken).is_some() {
+                        names(broken, &ample());
+                    }
+                }
+            }
+        }
+    }
+}

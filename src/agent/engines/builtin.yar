@@ -1,0 +1,126 @@
+/*
+   The rules that every agent has. `weight` is what a match weighs (engines/mod.rs); `description` is what the analyst reads.
+
+   Patterns are written so that they do not match this text, nor the program that carries it: in hexadecimal, or with a class
+   where a letter stands.
+*/
+
+rule eicar_test_file
+{
+    meta:
+        description = "the EICAR test file, which is harmless and made to be found"
+        weight = 100
+    strings:
+        // https://www.eicar.org/download-anti-malware-testfile/
+        $text = { 58 35 4F 21 50 25 40 41 50 5B 34 5C 50 5A 58 35 34 28 50 5E 29 37 43 43 29 37 7D 24 45 49 43 41 52 2D
+                  53 54 41 4E 44 41 52 44 2D 41 4E 54 49 56 49 52 55 53 2D 54 45 53 54 2D 46 49 4C 45 21 24 48 2B 48 2A }
+    condition:
+        // By its definition it begins the file; a program that carries it is a test of the same.
+        $text at 0 or (uint32(0) == 0x464c457f and $text)
+}
+
+rule reverse_shell
+{
+    meta:
+        description = "a line that gives a shell to another machine"
+        weight = 60
+    strings:
+        $bash = /(ba|da|z|k)?[s]h[ \t]+-i[ \t]*(0|1|2)?[<>&]{1,2}[ \t]*\/de[v]\/(tcp|udp)\/[^ \t\n]{1,255}\/[0-9]{1,5}/
+        $fd = /exec[ \t]+[0-9]{1,3}<>[ \t]*\/de[v]\/(tcp|udp)\/[^ \t\n]{1,255}\/[0-9]{1,5}/
+        $netcat = /mk[f]ifo[ \t][^\n]{1,200}[s]h[ \t]+-i[^\n]{1,200}\bn(c|cat|etcat)\b/
+        $nc = /\bn(c|cat)(\.traditional|\.openbsd)?[ \t]+-{1,2}e(xec)?[ \t]+\/bin\/(ba|da)?[s]h/
+        $python = /socket\.socket\([^\n]{0,300}os\.du[p]2\([^\n]{0,300}(subprocess|pty\.spawn|os\.exec)/
+        $perl = /use Sock[e]t[^\n]{0,300}open\(STDIN,[^\n]{0,200}exec[ \t]*[\({"']/
+        $php = /fsock[o]pen\([^\n]{0,200}(exec|shell_exec|system|proc_open)[ \t]*\([^\n]{0,40}[s]h[ \t]+-i/
+        $socat = /soca[t][ \t][^\n]{0,200}(exec|EXEC):[^\n]{0,60}[s]h[^\n]{0,80}(tcp|TCP)[^\n]{0,10}:/
+    condition:
+        // Books on the matter and other rules are long; what is used is not.
+        any of them and filesize < 1MB
+}
+
+rule php_web_shell
+{
+    meta:
+        description = "PHP that runs what a request brings"
+        weight = 70
+    strings:
+        $php = /<\?(php|=|[ \t\r\n])/
+        $eval = /\b(eva[l]|assert|system|exec|shell_exec|passthru|popen|proc_open)[ \t]*\([ \t]*(@?(base64_decode|gzinflate|gzuncompress|str_rot13|stripslashes|trim)[ \t]*\([ \t]*){0,4}@?\$_(GE[T]|POST|REQUEST|COOKIE|SERVER|FILES)\b/
+        $call = /\$_(GE[T]|POST|REQUEST|COOKIE)[ \t]*\[[^\]\n]{1,64}\][ \t]*\([ \t]*@?\$_(GE[T]|POST|REQUEST|COOKIE)/
+        $packed = /\bev[a]l[ \t]*\([ \t]*(gz(inflate|uncompress)|str_rot13)[ \t]*\([ \t]*(base64_decode|str_rot13)[ \t]*\(/
+    condition:
+        $php and any of ($eval, $call, $packed) and filesize < 2MB
+}
+
+rule downloads_and_runs
+{
+    meta:
+        description = "a line that runs what it fetches from a bare address or hides where that comes from"
+        weight = 40
+    strings:
+        $address = /\b(cur[l]|wge[t])[ \t][^\n|;]{0,200}https?:\/\/[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}[^\n|;]{0,200}\|[ \t]*(sudo[ \t]+)?(ba|da|z)?sh\b/
+        $hidden = /\bbase6[4][ \t]+(-d|--decode|-D)[^\n|;]{0,80}\|[ \t]*(sudo[ \t]+)?(ba|da|z)?sh\b/
+        $onion = /\b(cur[l]|wge[t])[ \t][^\n|;]{0,200}\.onion[^\n|;]{0,200}\|[ \t]*(ba|da|z)?sh\b/
+    condition:
+        any of them and filesize < 1MB
+}
+
+rule coin_miner
+{
+    meta:
+        description = "a miner of coins: it speaks a pool's protocol and has a miner's settings"
+        weight = 60
+    strings:
+        $pool = /s[t]ratum(\+(tcp|ssl|tls))?:\/\//
+        $donate = { 64 6F 6E 61 74 65 2D 6C 65 76 65 6C }
+        $randomx = /\b[r]andomx\b|\b[c]ryptonight\b/ nocase
+        $name = /\b[x]mrig\b|\b[x]mr-stak\b|\b[m]inerd\b/ nocase
+    condition:
+        uint32(0) == 0x464c457f and $pool and 2 of ($donate, $randomx, $name)
+}
+
+rule preload_rootkit
+{
+    meta:
+        description = "a library that hides files or processes from those that list them"
+        weight = 80
+    strings:
+        $hider = { 70 72 6F 63 65 73 73 5F 74 6F 5F 66 69 6C 74 65 72 }
+        $azazel = /\b[a]zazel\b|\b[j]ynx2?\b|\b[b]eurk\b|\b[v]lany\b/ nocase
+        $next = { 64 6C 73 79 6D 00 }
+        $readdir = { 00 72 65 61 64 64 69 72 00 }
+        $readdir64 = { 00 72 65 61 64 64 69 72 36 34 00 }
+        $preload = { 2F 65 74 63 2F 6C 64 2E 73 6F 2E 70 72 65 6C 6F 61 64 00 }
+        $accept = { 00 61 63 63 65 70 74 00 }
+    condition:
+        uint32(0) == 0x464c457f and uint16(16) == 3 and $next and
+        (($hider and $readdir) or ($azazel and any of ($readdir, $readdir64)) or ($preload and $readdir and $readdir64 and $accept))
+}
+
+rule meterpreter
+{
+    meta:
+        description = "a part of Metasploit's Meterpreter"
+        weight = 80
+    strings:
+        $mettle = { 6D 65 74 74 6C 65 5F 63 32 5F }
+        $core = { 63 6F 72 65 5F 63 68 61 6E 6E 65 6C 5F 6F 70 65 6E }
+        $stdapi = { 73 74 64 61 70 69 5F 66 73 5F }
+    condition:
+        (uint32(0) == 0x464c457f or uint16(0) == 0x5a4d) and ($mettle or ($core and $stdapi))
+}
+
+rule credential_dumper
+{
+    meta:
+        description = "it reads passwords from the memory of other processes"
+        weight = 60
+    strings:
+        $penguin = /\b[m]imipenguin\b/ nocase
+        $mimikatz = /\b[m]imikatz\b/ nocase
+        $kiwi = { 73 00 65 00 6B 00 75 00 72 00 6C 00 73 00 61 00 3A 00 3A 00 }
+        $ascii = { 73 65 6B 75 72 6C 73 61 3A 3A 6C 6F 67 6F 6E }
+    condition:
+        $penguin and filesize < 5MB and uint32(0) == 0x464c457f or
+        uint16(0) == 0x5a4d and $mimikatz and any of ($kiwi, $ascii)
+}

