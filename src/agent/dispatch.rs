@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::context::{Context, Stop, VerbError, VerbResult};
 use super::effects::Effects;
 use super::journal::{Disk, RealDisk};
-use super::platform::{Accounts, Here, Platform, Root, thread_cpu_since, thread_cpu_time};
+use super::platform::{Accounts, Platform, Root, platform_of, thread_cpu_since, thread_cpu_time};
 use super::verbs;
 use super::walk::WalkPool;
 use super::working::Working;
@@ -94,7 +94,7 @@ impl Agent {
     pub fn with_disk(options: AgentOptions, runtime: Handle, disk: Arc<dyn Disk>) -> Self {
         super::script::end_remains(&options.folder);
         let root = Arc::new(options.root);
-        let platform: Box<dyn Platform> = Box::new(Here::new(Arc::clone(&root)));
+        let platform = platform_of(&root);
         let hello = platform.hello();
         let working = Working::open(&options.folder, hello.boot_id.clone());
         let effects = Effects::new(options.folder.clone(), disk);
@@ -242,8 +242,14 @@ fn guarded(ctx: &mut Context) -> VerbResult {
     let Some(verb) = verbs::find(&name) else {
         return Err(super::platform::not_on_platform(ctx.agent.platform.name(), &name));
     };
-    let row = if ctx.agent.writable { None } else { grammar::table().find(&name) };
-    if row.is_some_and(|row| row.changes(&ctx.command.params)) {
+    let row = grammar::table().find(&name).filter(|row| row.changes(&ctx.command.params));
+    if row.is_some() && ctx.agent.root.is_windows() {
+        return Err(VerbError::failed(
+            "read_only",
+            format!("{name} changes the device, and nothing changes a Windows disk yet"),
+        ));
+    }
+    if row.is_some() && !ctx.agent.writable {
         let sentence =
             format!("{name} changes the device, and this root was opened for looking; start lrsh with --root-writable");
         return Err(VerbError::failed("read_only", sentence));

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::path::uri;
+use super::path::{lossy, uri};
 use super::platform::{Facts, Mode, Names, Time};
 use crate::protocol::text::is_plain;
 
@@ -42,7 +42,7 @@ pub struct Row<'a> {
     created: Option<Time>,
     modified: Option<Time>,
     is_compressed: Option<bool>,
-    hidden: bool,
+    hidden: Option<bool>,
     read_only: Option<bool>,
     mode: Option<Mode>,
     owner: Option<Cow<'a, str>>,
@@ -69,13 +69,14 @@ impl Listing {
     /// For the files of a folder; with full paths or with those relative to it.
     #[must_use]
     pub fn new(names: Arc<Names>, folder: &Path, full_paths: bool) -> Self {
-        let exact = !is_plain(folder.as_os_str().as_bytes());
+        let exact = uri(folder).is_some();
         Self { names, folder: folder.to_owned(), exact, full_paths }
     }
 
     /// The row of a file: its path below the folder, what is known of it, and where it leads if it is a link.
     #[must_use]
     pub fn row<'a>(&'a self, below: &'a [u8], facts: &Facts, link_target: Option<&Path>) -> Row<'a> {
+        let own = self.names.are_own();
         Row {
             is_directory: Some(facts.is_folder()),
             size: Some(facts.size),
@@ -83,9 +84,9 @@ impl Listing {
             modified: Some(facts.modified),
             is_compressed: facts.compressed,
             read_only: Some(facts.read_only()),
-            mode: Some(facts.mode()),
-            owner: Some(self.names.user(facts.uid)),
-            group: Some(self.names.group(facts.gid)),
+            mode: own.then(|| facts.mode()),
+            owner: own.then(|| self.names.user(facts.uid)),
+            group: own.then(|| self.names.group(facts.gid)),
             link_target: link_target.map(|target| target.to_string_lossy().into_owned()),
             inode: Some(facts.inode),
             ..self.bare(below)
@@ -99,11 +100,15 @@ impl Listing {
     }
 
     fn bare<'a>(&'a self, below: &'a [u8]) -> Row<'a> {
-        let path = if self.full_paths {
-            self.absolute(below).to_string_lossy().into_owned().into()
-        } else {
+        let own = self.names.are_own();
+        let path = if self.full_paths || !own && below.starts_with(b"/") {
+            lossy(&self.absolute(below)).into()
+        } else if own {
             String::from_utf8_lossy(below)
+        } else {
+            String::from_utf8_lossy(below).replace('/', "\\").into()
         };
+        let odd = self.exact || !is_plain(below) || !own && below.contains(&b'\\');
         let name = below.rsplit(|&byte| byte == b'/').next().unwrap_or(below);
         Row {
             path,
@@ -112,14 +117,15 @@ impl Listing {
             created: None,
             modified: None,
             is_compressed: None,
-            hidden: name.starts_with(b"."),
+            // Windows keeps it as an attribute, which not every mount shows.
+            hidden: own.then(|| name.starts_with(b".")),
             read_only: None,
             mode: None,
             owner: None,
             group: None,
             link_target: None,
             inode: None,
-            path_uri: if self.exact || !is_plain(below) { uri(&self.absolute(below)) } else { None },
+            path_uri: if odd { uri(&self.absolute(below)) } else { None },
             error: None,
         }
     }

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::platform::LinkOnTheWay;
+use super::platform::{LinkOnTheWay, drive};
 use crate::protocol::Problem;
 use crate::protocol::text::{file_uri, from_file_uri, is_plain};
 
-/// The path as text, invalid bytes as U+FFFD.
+/// The path as its device writes it, invalid bytes as U+FFFD.
 #[must_use]
 pub fn lossy(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+    drive::shown(path).unwrap_or_else(|| path.to_string_lossy().into_owned())
 }
 
 /// A path within a sentence: as it is, or where that would not name it or not show it harmlessly, its exact `file:///` form.
@@ -28,6 +28,9 @@ pub fn shown(path: &Path) -> String {
 #[must_use]
 pub fn uri(path: &Path) -> Option<String> {
     let bytes = path.as_os_str().as_bytes();
+    if drive::split(bytes).is_some() {
+        return drive::uri(path);
+    }
     (!is_plain(bytes)).then(|| file_uri(bytes))
 }
 
@@ -37,7 +40,7 @@ pub fn key(path: &Path) -> String {
     uri(path).unwrap_or_else(|| lossy(path))
 }
 
-/// The path that a [`key`] names.
+/// The path that a [`key`] of a device without drives names.
 #[must_use]
 pub fn of_key(key: &str) -> PathBuf {
     match from_file_uri(key) {
@@ -72,6 +75,7 @@ pub fn reason(error: &io::Error) -> (&'static str, String) {
         Some(Errno::STALE) => plain("stale", "its network file system no longer knows it"),
         Some(Errno::NXIO) => plain("no_device", "there is nothing behind it"),
         Some(errno) => ("io_error", said(errno)),
+        None if error.kind() == io::ErrorKind::NotFound => ("not_found", error.to_string()),
         None => ("io_error", error.to_string()),
     }
 }

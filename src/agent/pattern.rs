@@ -132,6 +132,18 @@ fn set(mut rest: std::str::Chars<'_>, any_case: bool) -> Option<(Part, std::str:
     }
 }
 
+/// Whether two names are the same but for their case.
+#[must_use]
+pub fn same_in_any_case(one: &[u8], other: &[u8]) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    match (std::str::from_utf8(one), std::str::from_utf8(other)) {
+        (Ok(one), Ok(other)) => one.chars().map(folded).eq(other.chars().map(folded)),
+        _ => one == other,
+    }
+}
+
 /// One case for comparing: the lower one where it is a single character.
 fn folded(c: char) -> char {
     if c.is_ascii() {

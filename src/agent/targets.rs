@@ -51,6 +51,9 @@ impl Targets {
                 None => {
                     for path in &mut paths {
                         path.push(name);
+                        if base.is_some() {
+                            *path = ctx.agent.root.spelled(path);
+                        }
                     }
                 }
             }
@@ -83,11 +86,11 @@ fn matching(
     pattern: &str,
     base: &mut Option<PathBuf>,
 ) -> Result<Vec<PathBuf>, VerbError> {
-    let read = Pattern::new(pattern, false);
+    let read = Pattern::new(pattern, ctx.agent.root.is_windows());
     let mut buffer = EntryBuffer::default();
     let mut found = Vec::new();
     for path in folders {
-        let literal = path.join(pattern);
+        let literal = ctx.agent.root.spelled(&path.join(pattern));
         if ctx.agent.root.link_facts(&literal).is_ok() {
             found.push(literal);
             continue;

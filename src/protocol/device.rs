@@ -68,6 +68,9 @@ pub struct Hello {
     pub platform: PlatformName,
     /// The agent's own version.
     pub version: String,
+    /// What the system calls itself: the name of a distribution, a Windows with its build; `None` where nothing tells it.
+    #[serde(default)]
+    pub os: Option<String>,
     /// The kernel's boot id; `None` where the device is a mounted root.
     pub boot_id: Option<String>,
     /// A Windows Server, or a Linux whose default target is not graphical.
@@ -87,6 +90,9 @@ pub struct Device {
     pub platform: PlatformName,
     /// The agent's version.
     pub version: String,
+    /// What the system calls itself.
+    #[serde(default)]
+    pub os: Option<String>,
     /// When its agent was last heard.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen: Timestamp,

@@ -162,6 +162,7 @@ fn device_of(link: &dyn AgentLink) -> Device {
         name: hello.name.clone(),
         platform: hello.platform,
         version: hello.version.clone(),
+        os: hello.os.clone(),
         last_seen: Timestamp::now(),
         state: DeviceState::Online,
         tags,

@@ -96,6 +96,7 @@ mod tests {
             name: name.into(),
             platform,
             version: "1".into(),
+            os: None,
             last_seen: jiff::Timestamp::UNIX_EPOCH,
             state: DeviceState::Online,
             tags: Vec::new(),

@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod fleet;
+pub mod hive;
 pub mod home;
 pub mod need;
 pub mod network;
@@ -13,4 +14,5 @@ pub mod scripted;
 pub mod shell;
 pub mod systemd;
 pub mod talking;
+pub mod windows;
 pub mod wire;

@@ -34,6 +34,7 @@ impl Puppet {
             name: name.to_owned(),
             platform: PlatformName::Linux,
             version: "0".into(),
+            os: None,
             boot_id: None,
             server: false,
             root: None,

@@ -8,6 +8,7 @@ use lrsh::protocol::Status;
 use serde_json::Value;
 
 use crate::kit::device::Device;
+use crate::kit::windows;
 
 /// A clean server, one with implants, a desktop.
 pub const DEVICES: [&str; 3] = ["clean-server", "compromised-server", "desktop"];
@@ -19,7 +20,12 @@ pub fn tree(device: &str) -> PathBuf {
 
 /// The rows of a command on a recorded device, without the times that a checkout gives its files.
 pub fn rows(device: &str, command: &str) -> Vec<Value> {
-    let answer = Device::at(&tree(device)).run(command, &[], &[]);
+    rows_at(&tree(device), command)
+}
+
+fn rows_at(tree: &Path, command: &str) -> Vec<Value> {
+    let device = tree.display();
+    let answer = Device::at(tree).run(command, &[], &[]);
     assert_eq!(answer.completed.status, Status::Completed, "{device}: {command}: {:?}", answer.completed);
     let mut rows = answer.rows();
     for row in rows.iter_mut().filter_map(Value::as_object_mut) {
@@ -63,7 +69,12 @@ fn what_was_planted_stands_out() {
 
 /// The entries of `persistence` on a recorded device, each with the list it stands in.
 fn persistent(device: &str) -> Vec<(String, Value)> {
-    let answer = Device::at(&tree(device)).run("persistence", &[], &[]);
+    persistent_at(&tree(device))
+}
+
+fn persistent_at(tree: &Path) -> Vec<(String, Value)> {
+    let device = tree.display();
+    let answer = Device::at(tree).run("persistence", &[], &[]);
     assert_eq!(answer.completed.status, Status::Completed, "{device}: {:?}", answer.completed);
     let object = answer.object();
     let lists = object["autoruns"].as_object().unwrap().iter();
@@ -81,6 +92,48 @@ fn persistence_is_as_recorded() {
     for device in DEVICES {
         insta::assert_json_snapshot!(format!("{device}-persistence"), persistent(device));
     }
+}
+
+#[test]
+fn a_windows_disk_is_as_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = windows::disk(folder.path());
+    for command in ["services", "drivers", "scheduledtasks", "startupfolders"] {
+        insta::assert_json_snapshot!(format!("windows-{command}"), rows_at(&disk, command));
+    }
+    insta::assert_json_snapshot!("windows-persistence", persistent_at(&disk));
+}
+
+#[test]
+fn every_implant_on_a_windows_disk_is_found() {
+    // Where, what it runs, the technique.
+    let implants = [
+        (r"SOFTWARE\Microsoft\Windows\CurrentVersion\Run\\Updater", "up.exe -q", "T1547.001"),
+        (r"Winlogon\\Userinit", r"C:\ProgramData\x.exe", "T1547.004"),
+        (r"Image File Execution Options\sethc.exe\\Debugger", "cmd.exe", "T1546.012"),
+        (r"CurrentVersion\Windows\\AppInit_DLLs", "hook.dll", "T1546.010"),
+        (r"ControlSet001\Control\Lsa\\Authentication Packages", "mimilib", "T1547.002"),
+        (r"_Classes\CLSID\{b5f8350b-0548-48b1-a6ee-88bd00b4a5e7}\InprocServer32\\(Default)", "shim.dll", "T1546.015"),
+        (r"Environment\\UserInitMprLogonScript", "logon.bat", "T1037.001"),
+        (r"Control Panel\Desktop\\SCRNSAVE.EXE", "saver.scr", "T1546.002"),
+        (r"Software\Microsoft\Windows\CurrentVersion\RunOnce\\(Default)", "cmd /c del x", "T1547.001"),
+        (r"C:\Users\max\AppData\Roaming\Microsoft\Windows\Start Menu\Programs\Startup\fix.vbs", "fix.vbs", "T1547.001"),
+        (r"Startup\Monitor.lnk", r"C:\Program Files\Some App\run.exe /monitor", "T1547.001"),
+        (r"C:\Windows\System32\Tasks\Ghost", "powershell -enc AAAA", "T1053.005"),
+        (r"C:\Windows\System32\Tasks\Maintain", r#"up.exe -q "a b""#, "T1053.005"),
+        (r"Services\WinUpdate", r"(C:\Windows\System32\wuauserv32.dll)", "T1543.003"),
+        (r"Services\rk", r"C:\Windows\Temp\rk.sys", "T1543.003"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let found = persistent_at(&windows::disk(folder.path()));
+    for (location, runs, technique) in implants {
+        let here = found.iter().find(|(_, entry)| entry["location"].as_str().unwrap().ends_with(&location));
+        let (_, entry) = here.unwrap_or_else(|| panic!("{location} is not there: {found:#?}"));
+        assert!(entry["runs"].as_str().unwrap().contains(runs), "{entry}");
+        assert_eq!((entry["technique"].as_str().unwrap(), &entry["shipped"]), (technique, &Value::Null), "{entry}");
+    }
+    let ghost = found.iter().find(|(_, entry)| entry["id"] == r"\Ghost").unwrap();
+    assert!(ghost.1["error"].as_str().unwrap().starts_with("hidden"), "{ghost:?}");
 }
 
 #[test]

@@ -48,3 +48,106 @@ fn a_root_has_a_home_of_its_own_and_is_named() {
     let missing = look(&home, &home.work().join("missing"), "connect").code(2);
     assert!(missing.err().contains("missing"), "{}", missing.err());
 }
+
+#[test]
+fn a_windows_disk_is_a_windows_device() {
+    let home = Home::new();
+    let disk = crate::kit::windows::disk(&home.work());
+    let told = look(&home, &disk, "connect").code(0).err();
+    assert!(told.contains("FILES01:") && told.contains("(windows)") && told.contains("Windows Server 2022"), "{told}");
+    let run = r"HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows\CurrentVersion\Run";
+    let rows = look(&home, &disk, &format!("registry {run} -output json")).code(0).json();
+    assert_eq!(rows.as_array().unwrap().len(), 2);
+    let one = look(&home, &disk, &format!(r"registry {run}\\Updater -output jsonl")).code(0);
+    assert!(one.out().contains(r#""value_name":"Updater","value_type":"REG_SZ""#), "{}", one.out());
+    let walked = home
+        .batch("cd Users\ncd MAX\\documents\ncat report.txt\ngetfile REPORT.TXT\n")
+        .args(&["--root", disk.to_str().unwrap()])
+        .run()
+        .code(0);
+    assert!(walked.out().starts_with("first line"), "{}", walked.out());
+    let fetched = std::fs::read(home.work().join("report.txt")).unwrap();
+    assert_eq!(fetched, b"first line\r\nsecond line\r\n");
+    let flat = look(&home, &disk, "persistence -columns category,location,runs -output csv").code(0).out();
+    assert!(flat.contains("Userinit"), "{flat}");
+    let refused = look(&home, &disk, "remediate file C:\\x -auto").code(1);
+    assert!(refused.err().contains("nothing changes a Windows disk yet"), "{}", refused.err());
+    let nothing = home.line(&format!("registry {run}")).code(2);
+    assert!(nothing.err().contains("not_on_platform") || nothing.err().contains("not to be had on linux"), "{}", nothing.err());
+}
+
+/// The places that openat2 led to, and those that openat led to from an open folder, as strace tells them of every process.
+fn opened(trace: &str) -> Vec<&str> {
+    let relative = |line: &&str| line.contains("openat2") || line.contains("openat(") && !line.contains("openat(AT_FDCWD");
+    trace
+        .lines()
+        .filter(relative)
+        .filter_map(|line| line.rsplit_once(" = ")?.1.split_once('<')?.1.rsplit_once('>'))
+        .map(|(path, _)| path)
+        .collect()
+}
+
+/// Runs lines at a root below strace; everything that shell and service opened.
+fn traced(home: &Home, root: &std::path::Path, lines: &[&str]) -> String {
+    let trace = home.work().join("trace");
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-y", "-s", "0", "-e", "trace=openat,openat2,open,readlinkat,read,pread64", "-o"]).arg(&trace);
+    command.arg(env!("CARGO_BIN_EXE_lrsh")).arg("--root").arg(root).arg("--keep-going");
+    command.env("LRSH_HOME", home.path()).env("TERM", "dumb").current_dir(home.work());
+    for line in lines {
+        command.args(["-c", line]);
+    }
+    let ran = command.output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(!said.contains("PTRACE"), "{said}");
+    String::from_utf8_lossy(&std::fs::read(trace).unwrap()).into_owned()
+}
+
+#[test]
+fn the_kernel_is_never_asked_for_anything_outside_a_root() {
+    if !crate::kit::need::need(&["strace"]) {
+        return;
+    }
+    let home = Home::new();
+    let outside = home.work().join("outside");
+    std::fs::create_dir_all(outside.join("folder")).unwrap();
+    std::fs::write(outside.join("secret"), "secret").unwrap();
+    let windows = crate::kit::windows::disk(&home.work());
+    for (tree, top) in [(tree(&home), "/"), (windows, r"C:\")] {
+        let tree = tree.canonicalize().unwrap();
+        // Absolute, upwards, and through what only the kernel resolves: a descriptor, the root of a process.
+        for (name, target) in [
+            ("to_secret", outside.join("secret")),
+            ("to_folder", outside.join("folder")),
+            ("up", "../../../../../../../../etc/passwd".into()),
+            ("magic", "/proc/self/root/etc/passwd".into()),
+            ("descriptor", "/proc/self/fd/0".into()),
+        ] {
+            symlink(target, tree.join(name)).unwrap();
+        }
+        symlink(outside.join("secret"), tree.join("etc/crontab"))
+            .or_else(|_| symlink(outside.join("secret"), tree.join("Users/max/x")))
+            .unwrap();
+        let mut lines = vec![
+            format!("dir {top}"),
+            format!("findfile secret {top}"),
+            format!("findfile * {top} -sha256 {}", "0".repeat(64)),
+        ];
+        for name in ["to_secret", "to_folder", "up", "magic", "descriptor"] {
+            for verb in ["dir", "cat", "fileinfo", "getfile", "cd"] {
+                lines.push(format!("{verb} {top}{name}"));
+            }
+        }
+        lines.extend(["services", "drivers", "scheduledtasks", "startupfolders", "persistence"].map(ToOwned::to_owned));
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let trace = traced(&home, &tree, &lines);
+        let opened = opened(&trace);
+        assert!(opened.len() > 50, "{trace}");
+        let inside = |path: &&&str| std::path::Path::new(path).starts_with(&tree);
+        let home_of_service = |path: &&&str| std::path::Path::new(path).starts_with(home.path().join("roots"));
+        let strayed: Vec<_> = opened.iter().filter(|path| !inside(path) && !home_of_service(path)).collect();
+        assert!(strayed.is_empty(), "{strayed:?}");
+        let hidden = format!("<{}", outside.canonicalize().unwrap().display());
+        assert!(!trace.contains(&hidden), "{}", trace.lines().find(|line| line.contains(&hidden)).unwrap());
+    }
+}

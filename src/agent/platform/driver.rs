@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-/// A driver: on Linux a module of the kernel.
+use super::StartType;
+
+/// A driver: on Linux a module of the kernel, on Windows a key below `Services`.
 #[derive(Debug, Clone, Default)]
 pub struct Driver {
     /// What it is called.
@@ -25,6 +27,12 @@ pub struct Driver {
     pub taint: Option<String>,
     /// What its file says of itself.
     pub info: ModuleInfo,
+    /// Its type, where there are several.
+    pub kind: Option<String>,
+    /// Whether it starts by itself, where something says so.
+    pub start: Option<StartType>,
+    /// The key of the registry that describes it, where one does.
+    pub reg_path: Option<String>,
     /// What is wrong with it.
     pub error: Option<String>,
 }

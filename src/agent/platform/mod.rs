@@ -3,38 +3,53 @@
 //! The only place in the agent with `cfg(target_os)` and `unsafe`.
 
 mod connection;
+pub mod drive;
 mod driver;
 pub mod isolation;
 #[cfg(target_os = "linux")]
 mod linux;
 mod process;
+mod registry;
 mod service;
-mod startup_item;
+pub mod startup_item;
 mod task;
 mod trace;
+pub mod windows_root;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, HeldProcess, LinkOnTheWay, Linux as Here, Mode, Names, Root,
-    Time, capabilities, connections, dpkg, end_remains, handle_of, homes, is_mounted_read_only, is_overlay, is_virtual,
-    is_volatile, is_written_to, modules, mount_of, mount_root, open_by_handle, open_content, own_program, persistence,
-    release_this_machine, room, services, set_times, startup, supervise, systemd, tasks, thread_cpu_time,
+    Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, HeldProcess, LinkOnTheWay, Linux, Mode, Names, Root, Time,
+    capabilities, connections, dpkg, end_remains, handle_of, homes, is_mounted_read_only, is_overlay, is_virtual, is_volatile,
+    is_written_to, modules, mount_of, mount_root, open_by_handle, open_content, own_program, persistence, release_this_machine,
+    room, services, set_times, startup, supervise, systemd, tasks, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};
 pub use driver::{Driver, ModuleInfo};
 pub use process::{Image, Process, ProcessStatus, base_name};
+pub use registry::RegistryItem;
 pub use service::{Service, Services, StartType};
 pub use startup_item::{Persistent, StartupItem, StartupKind};
 pub use task::{Task, Tasks};
 pub use trace::{Trace, TraceSource};
 
 use self::isolation::{Isolating, Isolation};
-use crate::agent::context::{Stop, VerbError};
+use crate::agent::context::{Stop, VerbError, VerbResult};
 use crate::protocol::{Hello, PlatformName, Problem};
+
+/// The device whose files these are.
+#[must_use]
+pub fn platform_of(root: &Arc<Root>) -> Box<dyn Platform> {
+    if root.is_windows() {
+        Box::new(windows_root::WindowsRoot::new(Arc::clone(root)))
+    } else {
+        Box::new(Linux::new(Arc::clone(root)))
+    }
+}
 
 /// What a kind of device can tell and do. What it cannot says so: that is what the provided methods do.
 pub trait Platform: Send + Sync {
@@ -118,6 +133,11 @@ pub trait Platform: Send + Sync {
         Err(not_on_platform(self.name(), "persistence"))
     }
 
+    /// What must be known of the files that the device's set-up is read from: those that were not written to their end.
+    fn doubts(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
     /// All scheduled tasks.
     ///
     /// # Errors
@@ -153,6 +173,19 @@ pub trait Platform: Send + Sync {
     /// The environment of a process, each variable ended by a zero byte; `None` where it cannot be read.
     fn environment(&self, _pid: u32) -> Option<Vec<u8>> {
         None
+    }
+
+    /// What is at a path of the registry, piece by piece; then what must be known of the files that it was read from.
+    ///
+    /// # Errors
+    /// When there is no such key or value, or it cannot be read, or the command was asked to stop.
+    fn registry(
+        &self,
+        _path: &str,
+        _stop: &Stop,
+        _tell: &mut dyn FnMut(RegistryItem) -> VerbResult,
+    ) -> Result<Vec<Problem>, VerbError> {
+        Err(not_on_platform(self.name(), "the registry"))
     }
 
     /// The process of that number, if there is one.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Time;
 
-/// A service: on Linux a unit of systemd or a script of System V's init.
+/// A service: on Linux a unit of systemd or a script of System V's init, on Windows a key below `Services`.
 #[derive(Debug, Clone, Default)]
 pub struct Service {
     /// What it is called: a unit with its suffix, a script without.
@@ -51,6 +51,10 @@ pub struct Service {
     pub modified: Option<Time>,
     /// The SHA-256 of the file.
     pub sha256: Option<String>,
+    /// The key of the registry that describes it, where one does.
+    pub reg_path: Option<String>,
+    /// The library that a shared process loads for it.
+    pub service_dll: Option<String>,
     /// What is wrong with it.
     pub error: Option<String>,
 }
@@ -59,6 +63,10 @@ pub struct Service {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StartType {
+    /// By what loads the kernel: drivers alone.
+    Boot,
+    /// By the kernel as it starts: drivers alone.
+    System,
     /// At boot.
     Auto,
     /// When something asks for it: a connection, a time, a file, a message.

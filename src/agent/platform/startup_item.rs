@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Time;
+use super::{RegistryItem, Task, Time};
 
 /// A file that is run or read when the device starts or somebody logs in.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +47,8 @@ pub enum StartupKind {
     ShellFile,
     /// A script of a graphical session.
     Session,
+    /// A file in a start-up folder of Windows: what its ending makes it.
+    File(&'static str),
 }
 
 impl StartupKind {
@@ -61,6 +63,7 @@ impl StartupKind {
             Self::ShellProfile => "shell profile",
             Self::ShellFile => "shell start-up file",
             Self::Session => "X session script",
+            Self::File(kind) => kind,
         }
     }
 }
@@ -72,6 +75,8 @@ pub struct Persistent {
     pub category: &'static str,
     /// The file.
     pub file: PathBuf,
+    /// Where it is, when that is no file.
+    pub place: Option<String>,
     /// The line in it, from 1.
     pub line: Option<u32>,
     /// What is run.
@@ -90,4 +95,20 @@ pub struct Persistent {
     pub enabled: Option<bool>,
     /// What is wrong with it.
     pub error: Option<String>,
+    /// What its own command would tell of it.
+    pub about: About,
+}
+
+/// What the command for its kind tells of something that starts by itself, where that is known.
+#[derive(Debug, Clone, Default)]
+pub enum About {
+    /// Nothing more.
+    #[default]
+    Nothing,
+    /// A start-up item.
+    Startup(Box<StartupItem>),
+    /// A value of the registry.
+    Value(Box<RegistryItem>),
+    /// A scheduled task.
+    Task(Box<Task>),
 }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::Time;
 
-/// A scheduled task: on Linux a line of a crontab, a script that cron runs, a job of anacron or at, a timer of systemd.
+/// A scheduled task: on Linux a line of a crontab, a script that cron runs, a job of anacron or at, a timer of systemd; on Windows
+/// a definition of the task scheduler.
 #[derive(Debug, Clone, Default)]
 pub struct Task {
     /// What it is called, the same as long as it stays what it is.
@@ -17,10 +18,20 @@ pub struct Task {
     pub enabled: bool,
     /// What it says it is.
     pub description: Option<String>,
+    /// Who made it, where that is kept.
+    pub author: Option<String>,
+    /// What it calls itself, where it does.
+    pub uri: Option<String>,
     /// When, as written.
     pub schedule: Option<String>,
     /// As whom; `None` where that is each user who logs in.
     pub user: Option<String>,
+    /// What a definition calls whom it runs as.
+    pub principal: Option<String>,
+    /// Which of those its actions run as.
+    pub context: Option<String>,
+    /// The class of a COM object that it calls, and what it hands over.
+    pub handler: Option<(String, Option<String>)>,
     /// What, as written.
     pub command: Option<String>,
     /// The programs that are started for it, with their arguments.

@@ -78,8 +78,9 @@ impl Quarantine {
         self.folder.join("quarantine")
     }
 
-    /// The name of quarantine folders on other file systems: each home has one of its own.
-    fn foreign_name(&self) -> String {
+    /// The name of quarantine folders on other file systems, or its start: each home has one of its own.
+    #[must_use]
+    pub fn foreign_name(&self) -> String {
         let digest = Sha256::digest(self.folder.as_os_str().as_bytes());
         format!(".lrsh-quarantine-{}", hex(digest.get(..6).unwrap_or_default()))
     }

@@ -1,10 +1,10 @@
-//! `drivers`: the kernel's modules, and where the kernel's own lists of them disagree.
+//! `drivers`: what the kernel loads: on Linux its modules, and where its own lists of them disagree.
 
 use serde::Serialize;
 
 use crate::agent::context::{Context, VerbResult};
 use crate::agent::path::{lossy, uri};
-use crate::agent::platform::Driver;
+use crate::agent::platform::{Driver, StartType};
 
 /// Every field of a row, in order. The last are there only where they are needed.
 const KEYS: &[&str] = &[
@@ -25,6 +25,8 @@ const KEYS: &[&str] = &[
     "license",
     "version",
     "vermagic",
+    "start_type",
+    "reg_path",
     "path_uri",
     "error",
 ];
@@ -35,7 +37,7 @@ struct Row<'a> {
     /// On Linux a module has no other name.
     service_name: &'a str,
     service_state: Option<&'a str>,
-    service_type: &'static str,
+    service_type: &'a str,
     driver_loaded: Option<bool>,
     path: Option<String>,
     description: Option<&'a str>,
@@ -50,6 +52,10 @@ struct Row<'a> {
     version: Option<&'a str>,
     vermagic: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    start_type: Option<StartType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reg_path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     path_uri: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
@@ -61,6 +67,9 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     for driver in &found {
         ctx.row(&row(driver))?;
     }
+    for doubt in ctx.agent.platform.doubts() {
+        ctx.problem(doubt);
+    }
     Ok(())
 }
 
@@ -70,7 +79,7 @@ fn row(driver: &Driver) -> Row<'_> {
         driver_name: &driver.name,
         service_name: &driver.name,
         service_state: driver.state.as_deref(),
-        service_type: "kernel_module",
+        service_type: driver.kind.as_deref().unwrap_or("kernel_module"),
         driver_loaded: driver.loaded,
         path: driver.path.as_deref().map(lossy),
         description: info.description.as_deref(),
@@ -84,6 +93,8 @@ fn row(driver: &Driver) -> Row<'_> {
         license: info.license.as_deref(),
         version: info.version.as_deref(),
         vermagic: info.vermagic.as_deref(),
+        start_type: driver.start,
+        reg_path: driver.reg_path.as_deref(),
         path_uri: driver.path.as_deref().and_then(uri),
         error: driver.error.as_deref(),
     }

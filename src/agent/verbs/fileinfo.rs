@@ -17,7 +17,7 @@ use crate::agent::digest::{Digests, digests};
 use crate::agent::filetype::{executable_type, has_packer_mark, mime_type, special};
 use crate::agent::identity::FileIdentity;
 use crate::agent::path::{key, lossy, problem, reason, uri};
-use crate::agent::platform::{Facts, Mode, Time, capabilities, is_virtual};
+use crate::agent::platform::{Facts, Mode, Time, capabilities, drive, is_virtual};
 use crate::agent::targets::Targets;
 use crate::protocol::{Problem, ProgressUnit, SeenItem};
 
@@ -137,7 +137,10 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
 
 /// What the object calls a path: itself where that is exact, else its `file:///` form, so that no two are called the same.
 fn name(path: &Path) -> String {
-    path.to_str().map_or_else(|| key(path), ToOwned::to_owned)
+    match path.to_str() {
+        Some(text) if drive::split(text.as_bytes()).is_none() => text.to_owned(),
+        _ => key(path),
+    }
 }
 
 fn too_large(ctx: &Context, size: u64) -> bool {
@@ -307,11 +310,12 @@ fn tell(ctx: &Context, info: &mut FileInfo, path: &Path, facts: &Facts) {
     info.compressed = facts.compressed;
     info.directory_types = directory_types(path);
     info.read_only = Some(facts.read_only());
-    info.hidden = Some(path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".")));
+    let own = names.are_own();
+    info.hidden = own.then(|| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".")));
     info.file_state_display = states(facts);
-    info.mode = Some(facts.mode());
-    info.owner = Some(names.user(facts.uid).into_owned());
-    info.group = Some(names.group(facts.gid).into_owned());
+    info.mode = own.then(|| facts.mode());
+    info.owner = own.then(|| names.user(facts.uid).into_owned());
+    info.group = own.then(|| names.group(facts.gid).into_owned());
     info.inode = Some(facts.inode);
     info.links = Some(facts.links);
     if facts.is_link() {
@@ -335,9 +339,32 @@ fn directory_types(path: &Path) -> Vec<&'static str> {
         ("User", &["/home", "/root"]),
         ("Kernel", &["/proc", "/sys", "/dev"]),
     ];
+    if let Some((_, path)) = drive::split(path.as_os_str().as_bytes()) {
+        return windows_directory_types(path);
+    }
     let below = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
     let mut kinds: Vec<_> = KINDS.iter().filter(|(_, folders)| below(folders)).map(|&(kind, _)| kind).collect();
     if path.components().any(|part| part.as_os_str() == "Downloads") {
+        kinds.push("Downloads");
+    }
+    kinds
+}
+
+/// The same on a Windows disk.
+fn windows_directory_types(path: &[u8]) -> Vec<&'static str> {
+    let path = String::from_utf8_lossy(path).to_ascii_lowercase();
+    let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let mut kinds = Vec::new();
+    if below("/windows/temp") || below("/temp") || path.contains("/appdata/local/temp/") {
+        kinds.push("Temporary");
+    }
+    if ["/windows", "/program files", "/program files (x86)", "/programdata"].into_iter().any(below) {
+        kinds.push("System");
+    }
+    if below("/users") || below("/documents and settings") {
+        kinds.push("User");
+    }
+    if path.split('/').any(|part| part == "downloads") {
         kinds.push("Downloads");
     }
     kinds

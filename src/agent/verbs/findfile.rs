@@ -12,7 +12,7 @@ use crate::agent::filter::Filter;
 use crate::agent::listing::{KEYS, Listing};
 use crate::agent::path::{key, lossy, problem};
 use crate::agent::pattern::{Pattern, is_pattern};
-use crate::agent::platform::{Entry, Facts};
+use crate::agent::platform::{Entry, Facts, drive};
 use crate::agent::walk::{Found, Place, Search, Tally, Walk};
 use crate::protocol::{Problem, ProgressUnit};
 
@@ -35,7 +35,11 @@ struct Finder {
 }
 
 pub(super) fn run(ctx: &mut Context) -> VerbResult {
-    let finder = Finder { wanted: Wanted::new(ctx.required("name")?, ctx.flag("ignore_case")), filter: Filter::of(ctx)? };
+    let wanted = match (ctx.required("name")?, ctx.agent.root.is_windows()) {
+        (name, false) => Wanted::new(name, ctx.flag("ignore_case")),
+        (name, true) => Wanted::on_windows(name),
+    };
+    let finder = Finder { wanted, filter: Filter::of(ctx)? };
     let limit = match ctx.param("limit") {
         Some(limit) => {
             limit.parse().map_err(|_| Problem::new("bad_value", format!("-limit {limit}: not a number")).about("limit"))?
@@ -141,6 +145,20 @@ impl Wanted {
         } else {
             Self::Name(text.as_bytes().to_vec())
         }
+    }
+
+    /// Any case, either slash, and a path from the drive on.
+    fn on_windows(text: &str) -> Self {
+        let text = text.replace('\\', "/");
+        if !text.contains('/') {
+            return Self::NamePattern(Pattern::new(&text, true));
+        }
+        let below = text.strip_prefix(drive::DRIVE).or(text.strip_prefix("c:")).unwrap_or(&text);
+        let pattern = match below.strip_prefix('/') {
+            Some(below) => drive::top().join(below).to_string_lossy().into_owned(),
+            None => format!("*/{below}"),
+        };
+        Self::PathPattern(Pattern::new(&pattern, true))
     }
 
     fn is(&self, folder: &[u8], name: &[u8]) -> bool {

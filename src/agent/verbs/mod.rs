@@ -16,6 +16,7 @@ mod isolate;
 mod persistence;
 mod processes;
 mod putfile;
+mod registry;
 mod release;
 mod remediate;
 mod run;
@@ -44,6 +45,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("persistence", persistence::run),
     ("processes", processes::run),
     ("putfile", putfile::run),
+    ("registry", registry::run),
     ("release", release::run),
     ("remediate", remediate::run),
     ("run", run::run),

@@ -34,9 +34,9 @@ const SEEN: usize = 512;
 /// A scheduled task as rows and `persistence` carry it.
 #[derive(Serialize)]
 pub(super) struct Row<'a> {
-    id: &'a str,
-    is_enabled: bool,
-    task: Definition<'a>,
+    pub(super) id: &'a str,
+    pub(super) is_enabled: bool,
+    pub(super) task: Definition<'a>,
     schedule: Option<&'a str>,
     user: Option<&'a str>,
     command: Option<&'a str>,
@@ -56,7 +56,7 @@ pub(super) struct Row<'a> {
 /// The task as the reference service has it: the shape of a Windows task.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Definition<'a> {
+pub(super) struct Definition<'a> {
     registration_info: RegistrationInfo<'a>,
     principals: Principals<'a>,
     actions: Actions<'a>,
@@ -78,11 +78,22 @@ struct Principals<'a> {
 #[serde(rename_all = "camelCase")]
 struct Principal<'a> {
     user_id: Option<&'a str>,
+    id: Option<&'a str>,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Actions<'a> {
+    context: Option<&'a str>,
     exec: Vec<Exec<'a>>,
+    com_handler: Option<ComHandler<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ComHandler<'a> {
+    class_id: &'a str,
+    data: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -94,7 +105,13 @@ struct Exec<'a> {
 pub(super) fn run(ctx: &mut Context) -> VerbResult {
     let mut found = ctx.agent.platform.tasks(&ctx.stop)?;
     if let Some(id) = ctx.param("task") {
-        found.all.retain(|task| task.id == id);
+        // Windows' own are typed without the backslash that they begin with, in any case.
+        let own = ctx.agent.root.is_windows();
+        let is = |task: &Task| {
+            task.id == id
+                || own && task.id.trim_start_matches('\\').to_lowercase() == id.trim_start_matches('\\').to_lowercase()
+        };
+        found.all.retain(is);
         if found.all.is_empty() {
             let message = format!("there is no scheduled task {id}: `scheduledtasks` without it lists their ids");
             return Err(Problem::new("not_found", message).about("task").into());
@@ -122,14 +139,19 @@ fn seen(task: &Task) -> SeenItem {
 
 pub(super) fn row(task: &Task) -> Row<'_> {
     let user = task.user.as_deref();
+    let com_handler = task.handler.as_ref().map(|(class_id, data)| ComHandler { class_id, data: data.as_deref() });
     let exec = task.programs.iter().map(|(command, arguments)| Exec { command, arguments: arguments.as_deref() });
     Row {
         id: &task.id,
         is_enabled: task.enabled,
         task: Definition {
-            registration_info: RegistrationInfo { author: None, uri: &task.id, description: task.description.as_deref() },
-            principals: Principals { principal: Principal { user_id: user } },
-            actions: Actions { exec: exec.collect() },
+            registration_info: RegistrationInfo {
+                author: task.author.as_deref(),
+                uri: task.uri.as_deref().unwrap_or(&task.id),
+                description: task.description.as_deref(),
+            },
+            principals: Principals { principal: Principal { user_id: user, id: task.principal.as_deref() } },
+            actions: Actions { context: task.context.as_deref(), exec: exec.collect(), com_handler },
         },
         schedule: task.schedule.as_deref(),
         user,

@@ -32,6 +32,8 @@ const KEYS: &[&str] = &[
     "runlevels",
     "drop_ins",
     "sha256",
+    "reg_path",
+    "service_dll",
     "unit_file_uri",
     "error",
 ];
@@ -64,6 +66,10 @@ struct Row<'a> {
     runlevels: &'a [String],
     drop_ins: Vec<String>,
     sha256: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reg_path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_dll: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit_file_uri: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +121,8 @@ fn row(service: &Service) -> Row<'_> {
         runlevels: &service.runlevels,
         drop_ins: service.drop_ins.iter().map(|(path, _)| lossy(path)).collect(),
         sha256: service.sha256.as_deref(),
+        reg_path: service.reg_path.as_deref(),
+        service_dll: service.service_dll.as_deref(),
         unit_file_uri: service.file.as_deref().and_then(uri),
         error: service.error.as_deref(),
     }

@@ -55,6 +55,9 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     for item in &found {
         ctx.row(&row(item))?;
     }
+    for doubt in ctx.agent.platform.doubts() {
+        ctx.problem(doubt);
+    }
     Ok(())
 }
 

@@ -31,6 +31,9 @@ fn dashboard(session: &Session) -> String {
         format!("  session   {}", session.session_id),
         format!("  analyst   {} since {:.0}", session.analyst, session.started),
     ];
+    if let Some(os) = &device.os {
+        lines.insert(1, format!("  system    {os}"));
+    }
     if let Some(comment) = &session.comment {
         lines.push(format!("  comment   {comment}"));
     }

@@ -10,7 +10,7 @@ use super::table::Table;
 use crate::grammar::{OutputFormat, read, table};
 
 /// Commands whose rows are not recorded: what they show is recorded with others, or they have no verb yet.
-const NOT_RECORDED: [&str; 6] = ["history", "persistence", "registry", "scan", "scheduledtasks", "startupfolders"];
+const NOT_RECORDED: [&str; 5] = ["history", "persistence", "scan", "scheduledtasks", "startupfolders"];
 
 fn recording(line: &str) -> Option<String> {
     let file = format!("{}/tests/recorded/look/{}.jsonl", env!("CARGO_MANIFEST_DIR"), line.replace(' ', "-"));

@@ -23,6 +23,8 @@ pub struct Accounts {
 /// The names as they were at one moment.
 #[derive(Debug, Default)]
 pub struct Names {
+    /// Whether the numbers are the mount's: those of a Windows disk say nothing of its own users.
+    foreign: bool,
     users: HashMap<u32, String>,
     groups: HashMap<u32, String>,
 }
@@ -31,11 +33,14 @@ impl Accounts {
     /// The names as they are now.
     #[must_use]
     pub fn names(&self, root: &Root) -> Arc<Names> {
+        if root.is_windows() {
+            return Arc::new(Names { foreign: true, ..Names::default() });
+        }
         let (passwd, group) = (Path::new("/etc/passwd"), Path::new("/etc/group"));
         let (users, groups) = (stamp(root, passwd), stamp(root, group));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != users || known.1 != groups || users.is_none() {
-            let names = Names { users: read(root, passwd), groups: read(root, group) };
+            let names = Names { foreign: false, users: read(root, passwd), groups: read(root, group) };
             *known = (users, groups, Arc::new(names));
         }
         Arc::clone(&known.2)
@@ -43,6 +48,12 @@ impl Accounts {
 }
 
 impl Names {
+    /// Whether owners and permissions are the device's own, and not made up by the mount of a Windows disk.
+    #[must_use]
+    pub fn are_own(&self) -> bool {
+        !self.foreign
+    }
+
     /// The user of that number: the name, or the number where it has none.
     #[must_use]
     pub fn user(&self, uid: u32) -> Cow<'_, str> {

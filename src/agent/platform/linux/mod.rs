@@ -116,6 +116,13 @@ impl Linux {
         live.or_else(|| self.line("/etc/hostname")).unwrap_or_else(|| "device".to_owned())
     }
 
+    /// What the distribution calls itself: os-release(5).
+    fn os(&self) -> Option<String> {
+        let release = ["/etc/os-release", "/usr/lib/os-release"].into_iter().find_map(|path| self.line(path))?;
+        let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+        Some(name.trim_matches(['"', '\'']).to_owned()).filter(|name| !name.is_empty())
+    }
+
     fn is_server(&self) -> bool {
         let default = [
             "/etc/systemd/system/default.target",
@@ -141,6 +148,7 @@ impl Platform for Linux {
             name: self.host_name(),
             platform: PlatformName::Linux,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            os: self.os(),
             boot_id: live.then(|| self.line("/proc/sys/kernel/random/boot_id")).flatten(),
             server: self.is_server(),
             root: self.root.folder().map(|folder| folder.display().to_string()),

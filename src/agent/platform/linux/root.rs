@@ -1,7 +1,8 @@
 //! A device's files: those of the running system, or those below the folder that `--root` named.
 //!
 //! Below a folder every path is resolved inside it by the kernel (openat2, `RESOLVE_IN_ROOT`, no magic links): an absolute
-//! link or `..` in a hostile image never leads out. Paths are the device's own, absolute.
+//! link or `..` in a hostile image never leads out. Paths are the device's own, absolute; those of a mounted Windows disk
+//! stand behind a drive (`agent/platform/drive.rs`).
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -15,6 +16,8 @@ use rustix::io::Errno;
 
 use super::facts::Facts;
 use super::folder::Folder;
+use crate::agent::pattern::same_in_any_case;
+use crate::agent::platform::drive;
 use crate::protocol::text::from_file_uri;
 
 /// How much of a path the kernel is given at once; longer ones are opened piece by piece.
@@ -35,6 +38,8 @@ pub struct Root {
 struct Base {
     fd: OwnedFd,
     path: PathBuf,
+    /// Whether it is the disk of a Windows.
+    windows: bool,
 }
 
 impl Root {
@@ -51,7 +56,26 @@ impl Root {
     pub fn at(folder: &Path) -> io::Result<Self> {
         let path = folder.canonicalize()?;
         let fd = rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { base: Some(Base { fd, path }) })
+        let mut root = Self { base: Some(Base { fd, path, windows: true }) };
+        let windows = root.holds_windows();
+        if let Some(base) = &mut root.base {
+            base.windows = windows;
+        }
+        Ok(root)
+    }
+
+    /// Whether a Windows starts from here: its registry is there, in any case, and no Linux has its users here.
+    fn holds_windows(&self) -> bool {
+        let folder = self.spelled(&drive::resolve("", r"\Windows\System32\config"));
+        let hives = ["SYSTEM", "SOFTWARE"].map(|name| self.spelled(&folder.join(name)));
+        let is_file = |path: &PathBuf| self.facts(path).is_ok_and(|facts| facts.is_file());
+        hives.iter().any(is_file) && self.facts(Path::new("/etc/passwd")).is_err()
+    }
+
+    /// Whether this is the disk of a Windows, with paths as Windows has them.
+    #[must_use]
+    pub fn is_windows(&self) -> bool {
+        self.base.as_ref().is_some_and(|base| base.windows)
     }
 
     /// Whether this is the running system, so that verbs may ask its kernel too.
@@ -77,6 +101,9 @@ impl Root {
     /// the agent runs as, `.` and `..` are resolved by name alone.
     #[must_use]
     pub fn resolve(&self, directory: &str, typed: &str) -> PathBuf {
+        if self.is_windows() {
+            return self.spelled(&drive::resolve(directory, typed));
+        }
         let typed = decoded(typed);
         let mut whole = PathBuf::from(OsStr::new("/"));
         if typed == Path::new("~") || typed.starts_with("~/") {
@@ -99,6 +126,53 @@ impl Root {
         plain
     }
 
+    /// A path as the disk of a Windows spells it, whose names are the same in any case; any other path as it is. What is not
+    /// there stays as it was typed.
+    #[must_use]
+    pub fn spelled(&self, path: &Path) -> PathBuf {
+        if !self.is_windows() || self.link_facts(path).is_ok() {
+            return path.to_owned();
+        }
+        let mut found = PathBuf::from("/");
+        let mut names = path.components().filter(|part| matches!(part, Component::Normal(_))).map(Component::as_os_str);
+        for name in names.by_ref() {
+            let next = found.join(name);
+            if self.link_facts(&next).is_ok() {
+                found = next;
+                continue;
+            }
+            let Some(known) = self.in_any_case(&found, name) else {
+                found = next;
+                break;
+            };
+            found.push(known);
+        }
+        found.extend(names);
+        found
+    }
+
+    /// The name of a folder's entry that differs from this one in case only.
+    fn in_any_case(&self, folder: &Path, name: &OsStr) -> Option<OsString> {
+        let fd = self.open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK).ok()?;
+        let mut entries = rustix::fs::Dir::read_from(fd).ok()?.filter_map(Result::ok);
+        let found = entries.find(|entry| same_in_any_case(entry.file_name().to_bytes(), name.as_bytes()))?;
+        Some(OsString::from_vec(found.file_name().to_bytes().to_vec()))
+    }
+
+    /// Where a path lies in the tree.
+    fn inside<'a>(&self, path: &'a Path) -> io::Result<&'a [u8]> {
+        let bytes = path.as_os_str().as_bytes();
+        match drive::split(bytes) {
+            Some((name, below)) if self.is_windows() && name == drive::DRIVE.as_bytes() => Ok(below),
+            Some((name, _)) => {
+                let name = String::from_utf8_lossy(name);
+                let why = format!("{name} is not on this disk: the tree below --root is {}", drive::DRIVE);
+                Err(io::Error::new(io::ErrorKind::NotFound, why))
+            }
+            None => Ok(bytes),
+        }
+    }
+
     /// A path of the running system that the kernel takes as it is, without anything being opened first.
     fn short(&self, path: &Path) -> Option<CString> {
         let bytes = path.as_os_str().as_bytes();
@@ -117,7 +191,7 @@ impl Root {
     pub fn open(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         // openat2 refuses with `O_PATH` what has no meaning beside it.
         let flags = flags | OFlags::CLOEXEC | if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
-        let mut rest = path.as_os_str().as_bytes();
+        let mut rest = self.inside(path)?;
         let mut folder: Option<OwnedFd> = None;
         while let Some((piece, behind)) = split(rest) {
             let piece = self.open_piece(folder.as_ref(), piece, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
@@ -160,7 +234,7 @@ impl Root {
             Some(base) => base.fd.try_clone()?,
             None => rustix::fs::openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?,
         };
-        let mut rest = path.as_os_str().as_bytes();
+        let mut rest = self.inside(path)?;
         loop {
             let (piece, behind) = split(rest).map_or((rest, None), |(piece, behind)| (piece, Some(behind)));
             let start = piece.iter().position(|&byte| byte != b'/').unwrap_or(piece.len());
@@ -189,9 +263,14 @@ impl Root {
     /// # Errors
     /// As open and read say; `FileTooLarge` when there is more; `InvalidInput` when it is no regular file.
     pub fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+        let none = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        // Looked at before it is opened: to open a device that a foreign tree holds can already do something to it.
+        if !self.is_live() && !self.facts(path)?.is_file() {
+            return Err(none());
+        }
         let file = self.open_file(path)?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            return Err(none());
         }
         let mut bytes = Vec::new();
         file.take(max + 1).read_to_end(&mut bytes)?;
@@ -251,6 +330,7 @@ impl Root {
         let path = PathBuf::from(OsString::from_vec(path));
         let path = match &self.base {
             None => path,
+            Some(base) if base.windows => drive::at(path.strip_prefix(&base.path).ok()?),
             Some(base) => Path::new("/").join(path.strip_prefix(&base.path).ok()?),
         };
         // Behind the path of a deleted file the kernel says so, and no other file of that name is meant.

@@ -170,7 +170,7 @@ fn own(ctx: &Context) -> Vec<Vec<u8>> {
     if ctx.agent.root.is_live() {
         own.extend(own_folders(&ctx.agent.folder).iter().map(|folder| [folder.as_os_str().as_bytes(), b"/"].concat()));
     }
-    own.push(format!("/{}/", ctx.agent.effects.quarantine.foreign_name()).into_bytes());
+    own.push(format!("/{}", ctx.agent.effects.quarantine.foreign_name()).into_bytes());
     own
 }
 

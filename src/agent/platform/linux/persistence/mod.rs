@@ -103,6 +103,7 @@ impl Search<'_> {
             self.stop.check()?;
             let (category, technique) = match item.category {
                 StartupKind::Desktop => ("startup_folders", "T1547.013"),
+                StartupKind::File(_) => ("startup_folders", "T1547.001"),
                 StartupKind::Session => ("startup_folders", "T1037"),
                 StartupKind::RcLocal | StartupKind::Init => ("init", "T1037.004"),
                 StartupKind::ProfileD | StartupKind::ShellProfile | StartupKind::ShellFile => ("shell_profiles", "T1546.004"),
