@@ -155,8 +155,8 @@ fn values_and_lists_of_every_kind_are_read() {
         for (name, value) in [("größe", "1"), ("キー", "2")] {
             assert_eq!(hive.text_of(&hive.open(name).unwrap().unwrap(), "x").as_deref(), Some(value));
         }
-        let large = hive.value(&root, "large").unwrap().unwrap();
-        let lrsh::agent::platform::windows_root::hive::Data::Bytes(bytes) = hive.data(&large).unwrap() else { panic!() };
+        let value = hive.value(&root, "large").unwrap().unwrap();
+        let lrsh::agent::platform::windows_root::hive::Data::Bytes(bytes) = hive.data(&value).unwrap() else { panic!() };
         assert!(bytes == large());
     }
     let folder = tempfile::tempdir().unwrap();

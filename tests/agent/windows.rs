@@ -160,5 +160,16 @@ fn links_are_resolved_inside_the_disk() {
         assert_eq!((answer.completed.status, answer.text()), (Status::Failed, Vec::new()), "{path}");
     }
     assert!(read(r"C:\users\LINK\documents\report.txt").text().starts_with(b"first"));
+    // As mounts of NTFS show junctions: from the drive, and from where the disk was mounted. And one that leads to itself.
+    symlink(r"\??\C:\Users", disk.join("Documents and Settings")).unwrap();
+    symlink(disk.canonicalize().unwrap().join("Users"), disk.join("People")).unwrap();
+    symlink(r"C:\loop", disk.join("loop")).unwrap();
+    symlink(r"C:\a\x", disk.join("a")).unwrap();
+    for path in [r"C:\documents and settings\max\documents\report.txt", r"C:\PEOPLE\max\Documents\report.txt"] {
+        assert!(read(path).text().starts_with(b"first"), "{path}");
+    }
+    for path in [r"C:\loop\x", r"C:\a\b"] {
+        assert_eq!(read(path).completed.status, Status::Failed, "{path}");
+    }
     assert!(Path::new(&outside).exists());
 }

@@ -23,6 +23,9 @@ use crate::protocol::text::from_file_uri;
 /// How much of a path the kernel is given at once; longer ones are opened piece by piece.
 const MAX_PIECE: usize = 4000;
 
+/// How many links of a Windows disk are followed one after the other.
+const MAX_LINKS: u32 = 16;
+
 /// Why a folder is not opened by its real path.
 #[derive(Debug, thiserror::Error)]
 #[error("a link stands on the way to it by now, and is not followed")]
@@ -130,16 +133,25 @@ impl Root {
     /// there stays as it was typed.
     #[must_use]
     pub fn spelled(&self, path: &Path) -> PathBuf {
+        self.spelled_through(path, 0)
+    }
+
+    /// The same on the way through so many links of the disk's own.
+    fn spelled_through(&self, path: &Path, links: u32) -> PathBuf {
         if !self.is_windows() || self.link_facts(path).is_ok() {
             return path.to_owned();
         }
         let mut found = PathBuf::from("/");
         let mut names = path.components().filter(|part| matches!(part, Component::Normal(_))).map(Component::as_os_str);
-        for name in names.by_ref() {
+        while let Some(name) = names.next() {
             let next = found.join(name);
             if self.link_facts(&next).is_ok() {
                 found = next;
                 continue;
+            }
+            if let Some(target) = self.junction(&found).filter(|_| links < MAX_LINKS) {
+                let rest = names.fold(target.join(name), |path, name| path.join(name));
+                return self.spelled_through(&rest, links + 1);
             }
             let Some(known) = self.in_any_case(&found, name) else {
                 found = next;
@@ -149,6 +161,19 @@ impl Root {
         }
         found.extend(names);
         found
+    }
+
+    /// Where a link leads that the disk's Windows follows and the kernel does not: its target begins with the drive, or with the
+    /// folder that the disk was mounted on.
+    fn junction(&self, path: &Path) -> Option<PathBuf> {
+        if self.facts(path).is_ok() || !self.link_facts(path).is_ok_and(|facts| facts.is_link()) {
+            return None;
+        }
+        let target = self.read_link(path).ok()?;
+        match target.strip_prefix(self.folder()?) {
+            Ok(below) => Some(drive::at(below)),
+            Err(_) => drive::of_text(target.to_str()?).filter(|target| target != path),
+        }
     }
 
     /// The name of a folder's entry that differs from this one in case only.
