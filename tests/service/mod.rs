@@ -4,6 +4,7 @@ mod crowd;
 mod curl;
 mod errors;
 mod faults;
+mod hostile;
 mod killed;
 mod library;
 mod limits;

@@ -32,7 +32,12 @@ pub(super) async fn named(request: Request, next: Next) -> Response {
                 format!("this shell speaks protocol {version}, the service {PROTOCOL_VERSION}; use the newer program");
             Refusal::new(StatusCode::UPGRADE_REQUIRED, "protocol", message).about(PROTOCOL_HEADER).into_response()
         }
-        _ => next.run(request).instrument(span).await,
+        _ if request.method().is_safe() => next.run(request).instrument(span).await,
+        // Who hangs up in the middle stops nothing that is half done: a number that is given and not yet known of, say.
+        _ => match tokio::spawn(next.run(request).instrument(span)).await {
+            Ok(response) => response,
+            Err(error) => Refusal::internal(format!("a call's task ended: {error}")).into_response(),
+        },
     };
     let mut response = if response.status().is_client_error() || response.status().is_server_error() {
         told(response, &id).await
