@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::platform::{Root, own_program};
 use crate::agent::{Agent, AgentOptions};
-use crate::host::{Home, private_file, private_folder, start};
+use crate::host::{Home, on_removal, private_file, private_folder, start};
 use crate::protocol::link::AgentLink;
 use crate::service::{self, Activity, Analyst, Policy, Service, ServiceOptions, Who};
 
 /// How long nobody has to be connected before the process ends.
 const LINGER: Duration = Duration::from_secs(1);
-/// How often the process looks whether its socket is still there.
+/// How often the process looks whether its socket is still there where its folder cannot be watched.
 const SOCKET_CHECK: Duration = Duration::from_secs(1);
 /// Threads for verbs: more than the queue lets run at once.
 const VERB_THREADS: usize = 256;
@@ -98,22 +99,27 @@ impl Serving {
         let over = CancellationToken::new();
         let mut socket = path_of(&listener)?;
         let mut serving = vec![self.serve(listener, over.clone())?];
-        let mut look = tokio::time::interval(SOCKET_CHECK);
+        let mut watch = removal_of(&socket);
         let activity = Arc::clone(&self.activity);
         let quiet = activity.quiet(LINGER);
         tokio::pin!(quiet);
         loop {
             tokio::select! {
                 () = &mut quiet => break,
-                _ = look.tick() => {}
+                () = heard(watch.as_ref()) => {}
             }
             if !socket.exists() {
                 match start::bind_again(&self.home, &mut self.lock) {
                     Ok(listener) => {
                         socket = path_of(&listener)?;
                         serving.push(self.serve(listener, over.clone())?);
+                        watch = removal_of(&socket);
                     }
-                    Err(error) => tracing::error!(%error, "the socket was removed, and no other can be bound"),
+                    Err(error) => {
+                        tracing::error!(%error, "the socket was removed, and no other can be bound");
+                        // There is no folder to watch: it is tried again after a while.
+                        watch = None;
+                    }
                 }
             }
         }
@@ -131,6 +137,25 @@ impl Serving {
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let (router, activity) = (service::router(self.service.clone()), Arc::clone(&self.activity));
         Ok(tokio::spawn(service::serve(listener, router, Arc::clone(&self.who), activity, over.cancelled_owned())))
+    }
+}
+
+/// Hears what is removed from a socket's folder; `None` where it cannot be watched.
+fn removal_of(socket: &Path) -> Option<Arc<Notify>> {
+    let heard = Arc::new(Notify::new());
+    let tell = Arc::clone(&heard);
+    let watched = on_removal(socket.parent()?, move || tell.notify_one());
+    watched.inspect_err(|error| tracing::warn!(%error, "the socket's folder is not watched")).ok()?;
+    // What went before anybody listened is seen at the first look.
+    heard.notify_one();
+    Some(heard)
+}
+
+/// Returns when something was removed; without a watch after a while.
+async fn heard(watch: Option<&Arc<Notify>>) {
+    match watch {
+        Some(watch) => watch.notified().await,
+        None => tokio::time::sleep(SOCKET_CHECK).await,
     }
 }
 

@@ -3,12 +3,14 @@
 //! Beside the agent's platform the only place with `cfg(unix)`.
 
 mod home;
+mod lock;
 pub mod signals;
 pub mod start;
 mod stream;
 pub mod terminal;
 
 pub use home::{Home, MountedRoot, local_path, private_file, private_folder};
+pub use lock::{lock_within, on_removal};
 pub use stream::terminal_width;
 
 /// Reads at a place of a file without moving it.

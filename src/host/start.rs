@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::lock::Holder;
 use super::{Home, private_file, private_folder};
 use crate::protocol::PROTOCOL_VERSION;
 
@@ -67,8 +68,9 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
     private_folder(&folder).map_err(|error| about(&folder, &error))?;
     let start = open_lock(&folder.join("start"))?;
     start.lock()?;
-    let mut lock = open_lock(&folder.join("lock"))?;
-    if let Some(running) = reached(&mut lock)? {
+    let path = folder.join("lock");
+    let mut lock = open_lock(&path)?;
+    if let Some(running) = reached(&mut lock, &path)? {
         return fits(home, running);
     }
     // Who was killed could not clear up behind itself.
@@ -112,8 +114,9 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
 }
 
 /// The service that holds the lock, once it takes a connection; `None` when the lock is this process's now.
-fn reached(lock: &mut File) -> io::Result<Option<Running>> {
-    let begun = Instant::now();
+fn reached(lock: &mut File, path: &Path) -> io::Result<Option<Running>> {
+    let until = Instant::now() + LONGEST_END;
+    let mut holder: Option<Holder> = None;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(None),
@@ -123,9 +126,13 @@ fn reached(lock: &mut File) -> io::Result<Option<Running>> {
         let running = read_lock(lock)?;
         match UnixStream::connect(&running.socket) {
             Ok(_) => return Ok(Some(running)),
-            // It is on its way out, its listener gone and its lock not yet; or somebody has removed its socket, and it binds
-            // another. There is no event to wait for that could not also be missed for ever.
-            Err(_) if begun.elapsed() < LONGEST_END => std::thread::sleep(Duration::from_millis(10)),
+            // It is on its way out, its listener gone and its lock not yet: then its process ends. Or somebody has removed its
+            // socket, and it binds another and writes that down.
+            Err(_) if Instant::now() < until => match &mut holder {
+                Some(holder) => holder.wait(until.saturating_duration_since(Instant::now())),
+                // Looked at once more, now that nothing can be missed.
+                None => holder = Some(Holder::watch(running.pid, path)),
+            },
             Err(error) => {
                 return Err(io::Error::other(format!(
                     "the service of this home (process {}) holds its lock but takes no connection at {}: {error}",

@@ -39,5 +39,8 @@ pub const SHELL_HEADER: &str = "lrsh-shell";
 /// The header in which the service names a request, for its log and for error messages.
 pub const REQUEST_HEADER: &str = "x-request-id";
 
+/// A line has this many bytes at most.
+pub const MAX_LINE: usize = 64 << 10;
+
 /// The path all calls stand below.
 pub const API: &str = "/api/v1";

@@ -51,6 +51,14 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more")
     }
 
+    /// Refuses a text that is longer than so many bytes: it would be kept, and told to others, for good.
+    pub(super) fn unless_within(text: &str, most: usize, what: &str) -> Answer<()> {
+        if text.len() <= most {
+            return Ok(());
+        }
+        Err(Self::bad("too_long", format!("{what} has {} bytes; {most} are the limit", text.len())).about(what))
+    }
+
     /// What it was about.
     pub(super) fn about(mut self, target: impl Into<String>) -> Self {
         self.problem.target = Some(target.into());

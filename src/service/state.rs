@@ -66,6 +66,8 @@ pub(super) struct Inner {
     /// Held while a session is opened, so that limits hold.
     pub(super) opening: tokio::sync::Mutex<()>,
     pub(super) commands: Mutex<HashMap<CommandId, Arc<Command>>>,
+    /// Told when a command comes into memory.
+    pub(super) accepted: tokio::sync::Notify,
     pub(super) settings: RwLock<Settings>,
     pub(super) activity: Arc<Activity>,
 }
@@ -117,6 +119,7 @@ impl Service {
                 sessions: Mutex::default(),
                 opening: tokio::sync::Mutex::default(),
                 commands: Mutex::default(),
+                accepted: tokio::sync::Notify::new(),
                 settings: RwLock::new(settings),
                 activity: options.activity,
             }),

@@ -16,10 +16,7 @@ use super::{Shell, jobs, local};
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::{Invocation, Reading, read};
 use crate::host::signals::{Asked, Signals};
-use crate::protocol::{CommandId, NewCommand, Param, Problem, Session};
-
-/// A line may have this many bytes.
-const MAX_LINE: usize = 64 << 10;
+use crate::protocol::{CommandId, MAX_LINE, NewCommand, Param, Problem, Session};
 
 /// How long the service is waited for once an end was asked for.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -56,3 +56,45 @@ fn who_hangs_up_after_a_call_leaves_nothing_half_done() {
     let sessions = service.get("/sessions");
     assert_eq!(sessions.as_array().unwrap().len(), 1, "{sessions}");
 }
+
+#[test]
+fn what_is_kept_for_good_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = served(folder.path());
+    let post = |path: &str, body: &serde_json::Value| {
+        let answer = crate::kit::wire::json(&service.socket, "POST", path, Some(body));
+        (answer.status, answer.value())
+    };
+    let refused = |path: &str, body: &serde_json::Value, about: &str| {
+        let (status, error) = post(path, body);
+        assert_eq!((status, &error["error"]["code"], &error["error"]["target"]), (400, &json!("too_long"), &json!(about)));
+    };
+    refused("/sessions", &json!({"comment": "x".repeat(5000)}), "comment");
+    let session = post("/sessions", &json!({"comment": "x".repeat(4096)})).1["session_id"].as_str().unwrap().to_owned();
+    let commands = format!("/sessions/{session}/commands");
+    let mut far = command("processes");
+    far["current_directory"] = json!("/a".repeat(10_000));
+    refused(&commands, &far, "current_directory");
+    let mut long = command("processes");
+    long["raw_command_line"] = json!(format!("processes{}", " ".repeat(70_000)));
+    refused(&commands, &long, "raw_command_line");
+    refused(&format!("/sessions/{session}/close"), &json!({"reason": "x".repeat(201)}), "reason");
+    assert_eq!(post(&format!("/sessions/{session}/close"), &json!({"reason": "x".repeat(200)})).0, 200);
+}
+
+#[test]
+fn an_absurd_place_in_a_stream_is_answered_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = served(folder.path());
+    let session = service.session();
+    service.post(&session, "processes").events();
+    let path = format!("/sessions/{session}/commands/2/events");
+    for after in ["18446744073709551615", "18446744073709551614", "1000000"] {
+        let answer = crate::kit::wire::json(&service.socket, "GET", &format!("{path}?after={after}"), None);
+        assert_eq!((answer.status, answer.events().len()), (200, 0), "{after}: it has ended, and there is nothing behind");
+    }
+    for after in ["-1", "18446744073709551616", "1e3", "", "%00"] {
+        let answer = crate::kit::wire::json(&service.socket, "GET", &format!("{path}?after={after}"), None);
+        assert_eq!(answer.status, 400, "{after}");
+    }
+}

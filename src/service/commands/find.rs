@@ -13,7 +13,6 @@ use crate::service::state::{Command, Service, locked, millis_between};
 
 /// Between the store's word and the memory's lies so much at most.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
-const STEP: Duration = Duration::from_millis(5);
 
 impl Service {
     pub(in crate::service) fn live_command(&self, id: CommandId) -> Option<Arc<Command>> {
@@ -47,13 +46,19 @@ impl Service {
 
     /// A command that is in the store and will be in memory in a moment.
     async fn await_live(&self, id: CommandId) -> Answer<Arc<Command>> {
-        for _ in 0..ACCEPTED_WITHIN.as_millis() / STEP.as_millis() {
-            if let Some(live) = self.live_command(id) {
-                return Ok(live);
+        let accepted = async {
+            loop {
+                // Listening first, so that none is missed between the look and the waiting.
+                let mut next = std::pin::pin!(self.inner.accepted.notified());
+                next.as_mut().enable();
+                if let Some(live) = self.live_command(id) {
+                    return live;
+                }
+                next.await;
             }
-            tokio::time::sleep(STEP).await;
-        }
-        Err(Refusal::internal(format!("command {id} is neither under way nor ended")))
+        };
+        let late = |_| Refusal::internal(format!("command {id} is neither under way nor ended"));
+        tokio::time::timeout(ACCEPTED_WITHIN, accepted).await.map_err(late)
     }
 
     /// The record of a session's command by number, id, or a unique start of the id.

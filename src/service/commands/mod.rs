@@ -154,6 +154,7 @@ impl Service {
             device: session.device.id.clone(),
         });
         locked(&self.inner.commands).insert(new.command_id, Arc::clone(&command));
+        self.inner.accepted.notify_waiters();
         locked(&session.state).under_way.push(new.command_id);
         self.inner.activity.begin();
         session.touch();

@@ -3,12 +3,17 @@
 use indexmap::IndexMap;
 
 use crate::grammar::{self, Invocation};
-use crate::protocol::{CommandId, NewCommand, Param};
+use crate::protocol::{CommandId, MAX_LINE, NewCommand, Param};
 use crate::service::error::{Answer, Refusal};
 use crate::service::sessions::OpenSession;
 
+/// No folder has a longer path, each byte of it as `%XX`: PATH_MAX of Linux, and as much on Windows.
+const MAX_DIRECTORY: usize = 3 * 4096 + 16;
+
 /// Reads the raw line by the same grammar and compares it with what the shell made of it.
 pub(super) fn read_again(session: &OpenSession, new: &NewCommand) -> Answer<Invocation> {
+    Refusal::unless_within(&new.raw_command_line, MAX_LINE, "raw_command_line")?;
+    Refusal::unless_within(&new.current_directory, MAX_DIRECTORY, "current_directory")?;
     let reading = grammar::read(&new.raw_command_line, Some(session.platform()));
     if let Some(error) = reading.error() {
         return Err(Refusal::bad(error.kind.as_str(), error.message.clone()).about("raw_command_line"));

@@ -11,6 +11,11 @@ use crate::protocol::{NewSession, Session, SessionState};
 use crate::service::error::{Answer, Refusal};
 use crate::service::state::Service;
 
+/// What a session is for, in bytes.
+const MAX_COMMENT: usize = 4096;
+/// Why it was ended, in bytes.
+const MAX_REASON: usize = 200;
+
 /// The newest 1000 sessions, the ended ones too.
 #[utoipa::path(get, path = "/sessions", operation_id = "list_sessions", tag = "sessions",
     responses((status = 200, description = "Newest first.", body = Vec<Session>)))]
@@ -37,6 +42,7 @@ pub(super) async fn open(
     BasicCaller(caller): BasicCaller,
     Posted(wanted): Posted<NewSession>,
 ) -> Answer<Json<Session>> {
+    Refusal::unless_within(wanted.comment.as_deref().unwrap_or_default(), MAX_COMMENT, "comment")?;
     Ok(Json(service.open_session(&caller.analyst, caller.shell.as_deref(), wanted).await?))
 }
 
@@ -109,6 +115,7 @@ pub(super) async fn close(
         session.check_alone(caller.shell.as_deref(), None)?;
     }
     let reason = close.reason.as_deref().unwrap_or("disconnect");
+    Refusal::unless_within(reason, MAX_REASON, "reason")?;
     service.close_session(&session, &caller.analyst.name, reason).await?;
     Ok(Json(Closed { state: SessionState::Closed, shells: 0, commands: 0 }))
 }

@@ -4,6 +4,7 @@ mod accounts;
 pub mod capabilities;
 pub mod connections;
 pub mod dpkg;
+mod ending;
 mod facts;
 mod folder;
 mod handle;

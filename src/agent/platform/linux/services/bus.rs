@@ -8,17 +8,21 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::agent::context::Stop;
+use crate::agent::platform::linux::ending::{left, timespec};
 use crate::agent::platform::linux::systemd::{UnitKind, kind_of};
 
 const PRIVATE: &str = "/run/systemd/private";
 const BUS: &str = "/run/dbus/system_bus_socket";
 const SYSTEMD: &str = "org.freedesktop.systemd1";
+const DBUS: &str = "org.freedesktop.DBus";
 /// The largest message that the protocol allows.
 const MAX_MESSAGE: usize = 128 * 1024 * 1024;
 /// How long an answer may take.
@@ -129,6 +133,7 @@ pub(super) struct Bus {
     destination: Option<&'static str>,
     serial: u32,
     waiting: HashMap<u32, Option<Vec<u8>>>,
+    signals: u64,
 }
 
 impl Bus {
@@ -144,11 +149,11 @@ impl Bus {
         };
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
-        let mut bus = Self { stream, destination, serial: 0, waiting: HashMap::new() };
+        let mut bus = Self { stream, destination, serial: 0, waiting: HashMap::new(), signals: 0 };
         bus.authenticate()?;
         if destination.is_some() {
-            bus.destination = Some("org.freedesktop.DBus");
-            let serial = bus.call("/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello", &[])?;
+            bus.destination = Some(DBUS);
+            let serial = bus.call("/org/freedesktop/DBus", DBUS, "Hello", &[])?;
             bus.destination = destination;
             bus.reply(serial)?.ok_or_else(|| invalid("the bus refused Hello"))?;
         }
@@ -218,38 +223,83 @@ impl Bus {
         Ok(self.serial)
     }
 
-    /// The body of the answer to a call; `None` when it was refused. Signals and what else comes meanwhile is passed over.
+    /// The body of the answer to a call; `None` when it was refused. Signals that come meanwhile are counted.
     pub(super) fn reply(&mut self, serial: u32) -> io::Result<Option<Vec<u8>>> {
         for _ in 0..100_000 {
             if let Some(answer) = self.waiting.remove(&serial) {
                 return Ok(answer);
             }
-            let mut head = [0; 16];
-            self.stream.read_exact(&mut head)?;
-            let mut reader = Reader { bytes: &head, at: 4 };
-            let (body, fields) = (reader.u32(), {
-                reader.at = 12;
-                reader.u32()
-            });
-            let (Some(body), Some(fields), ENDIAN) = (body, fields, head[0]) else {
-                return Err(invalid("not a D-Bus message"));
-            };
-            let (body, fields) = (body as usize, (fields as usize).next_multiple_of(8));
-            if body > MAX_MESSAGE || fields > MAX_MESSAGE {
-                return Err(invalid("a message that is too long"));
-            }
-            let mut rest = Vec::new();
-            (&mut self.stream).take((body + fields) as u64).read_to_end(&mut rest)?;
-            if rest.len() != body + fields {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let answered = reply_serial(&rest);
-            let body = rest.split_off(fields);
-            if let Some(answered) = answered.filter(|_| matches!(head[1], 2 | 3)) {
-                self.waiting.insert(answered, (head[1] == 2).then_some(body));
-            }
+            self.message()?;
         }
         Err(invalid("no answer among very many messages"))
+    }
+
+    /// Has systemd tell by signals when a job is over. On its private socket it does so unasked.
+    pub(super) fn listen(&mut self) -> io::Result<()> {
+        const RULE: &str = "type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
+        if let Some(destination) = self.destination {
+            self.destination = Some(DBUS);
+            let asked = self.call("/org/freedesktop/DBus", DBUS, "AddMatch", &[RULE]);
+            self.destination = Some(destination);
+            self.reply(asked?)?.ok_or_else(|| invalid("the bus refused AddMatch"))?;
+        }
+        let asked = self.call("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "Subscribe", &[])?;
+        self.reply(asked)?.map(drop).ok_or_else(|| invalid("systemd refused Subscribe"))
+    }
+
+    /// How many signals have come.
+    pub(super) fn signals(&self) -> u64 {
+        self.signals
+    }
+
+    /// Returns once more than so many signals have come, or the time is over.
+    pub(super) fn wait_behind(&mut self, signals: u64, patience: Duration) -> io::Result<()> {
+        let until = Instant::now() + patience;
+        while self.signals <= signals {
+            let mut watched = [PollFd::new(&self.stream, PollFlags::IN)];
+            match rustix::event::poll(&mut watched, Some(&timespec(left(until)))) {
+                Ok(0) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                // Once it has begun, the rest of a message is not long in coming.
+                Ok(_) => self.message()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one message: an answer is kept for who waits for it, a signal counted.
+    fn message(&mut self) -> io::Result<()> {
+        let mut head = [0; 16];
+        self.stream.read_exact(&mut head)?;
+        let mut reader = Reader { bytes: &head, at: 4 };
+        let (body, fields) = (reader.u32(), {
+            reader.at = 12;
+            reader.u32()
+        });
+        let (Some(body), Some(fields), ENDIAN) = (body, fields, head[0]) else {
+            return Err(invalid("not a D-Bus message"));
+        };
+        let (body, fields) = (body as usize, (fields as usize).next_multiple_of(8));
+        if body > MAX_MESSAGE || fields > MAX_MESSAGE {
+            return Err(invalid("a message that is too long"));
+        }
+        let mut rest = Vec::new();
+        (&mut self.stream).take((body + fields) as u64).read_to_end(&mut rest)?;
+        if rest.len() != body + fields {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match head[1] {
+            kind @ (2 | 3) => {
+                if let Some(answered) = reply_serial(&rest) {
+                    let body = rest.split_off(fields);
+                    self.waiting.insert(answered, (kind == 2).then_some(body));
+                }
+            }
+            4 => self.signals += 1,
+            _ => {}
+        }
+        Ok(())
     }
 }
 

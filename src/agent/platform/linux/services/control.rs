@@ -6,14 +6,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::bus::Bus;
+use crate::agent::platform::linux::ending::wait_for_one;
 use crate::agent::platform::linux::root::Root;
 
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const OBJECT: &str = "/org/freedesktop/systemd1";
 /// How long a unit may take to stop or start; systemd's own limit is 90 seconds.
 const PATIENCE: Duration = Duration::from_secs(100);
-/// How often it is asked meanwhile.
-const PACE: Duration = Duration::from_millis(50);
+/// How often it is asked meanwhile: mostly a signal says when, but a job may have been over before it could.
+const PACE: Duration = Duration::from_secs(1);
+/// The same where it gives no signals.
+const PACE_UNTOLD: Duration = Duration::from_millis(50);
 /// How long a script may take.
 const SCRIPT_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -29,14 +32,13 @@ pub fn is_managed(root: &Root) -> bool {
 /// # Errors
 /// When systemd does not answer.
 pub fn active_state(unit: &str) -> io::Result<String> {
-    state(unit).map(|(state, _)| state)
+    state(&mut Bus::connect_for(PATIENCE)?, unit).map(|(state, _)| state)
 }
 
 /// What a unit does, and whether something is still to be done to it.
-fn state(unit: &str) -> io::Result<(String, bool)> {
+fn state(bus: &mut Bus, unit: &str) -> io::Result<(String, bool)> {
     const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
     const UNIT: &str = "org.freedesktop.systemd1.Unit";
-    let mut bus = Bus::connect_for(PATIENCE)?;
     let serial = bus.call(OBJECT, MANAGER, "GetUnit", &[unit])?;
     let Some(path) = bus.reply(serial)?.and_then(|body| super::bus::first_text(&body)) else {
         return Ok(("inactive".to_owned(), false));
@@ -90,15 +92,19 @@ fn ask(member: &str, arguments: &[&str]) -> io::Result<()> {
 /// Waits until nothing is to be done to a unit any more and its state is one of those; which.
 fn wait(unit: &str, over: impl Fn(&str) -> bool) -> io::Result<String> {
     let deadline = Instant::now() + PATIENCE;
+    let mut bus = Bus::connect_for(PATIENCE)?;
+    let pace = if bus.listen().is_ok() { PACE } else { PACE_UNTOLD };
     loop {
-        let (state, job) = state(unit)?;
+        // One that comes while the state is asked for may say that it is an old one.
+        let heard = bus.signals();
+        let (state, job) = state(&mut bus, unit)?;
         if !job && over(&state) {
             return Ok(state);
         }
         if Instant::now() > deadline {
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{unit} is still {state}")));
         }
-        std::thread::sleep(PACE);
+        bus.wait_behind(heard, pace)?;
     }
 }
 
@@ -117,7 +123,7 @@ pub fn script(name: &str, argument: &str) -> io::Result<()> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let deadline = Instant::now() + SCRIPT_PATIENCE;
+    let until = Instant::now() + SCRIPT_PATIENCE;
     loop {
         if let Some(status) = child.try_wait()? {
             return if status.success() {
@@ -126,11 +132,11 @@ pub fn script(name: &str, argument: &str) -> io::Result<()> {
                 Err(io::Error::other(format!("{} {argument} ended with {status}", path.display())))
             };
         }
-        if Instant::now() > deadline {
+        if Instant::now() > until {
             let _ = child.kill();
             let _ = child.wait();
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} {argument} did not end", path.display())));
         }
-        std::thread::sleep(PACE);
+        wait_for_one([child.id()], until);
     }
 }

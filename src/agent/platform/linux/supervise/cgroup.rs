@@ -2,9 +2,13 @@
 //! (cgroup.kill, Linux 5.14), however fast they start new ones.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+
+use crate::agent::platform::linux::ending::{left, timespec};
 
 /// How the groups are called, before the command's id.
 const NAME: &str = "lrsh-run-";
@@ -75,17 +79,29 @@ fn kill(folder: &Path) {
 
 fn remove(folder: &Path) {
     let until = Instant::now() + PATIENCE;
+    wait_until_empty(folder, until);
     // Groups that the script made within its own go first.
-    while let Err(error) = fs::remove_dir(folder) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                remove_below(&entry.path(), 0);
-            }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_below(&entry.path(), 0);
         }
-        if error.kind() == io::ErrorKind::NotFound || Instant::now() >= until {
+    }
+    // One that something still hangs in stays.
+    let _ = fs::remove_dir(folder);
+}
+
+/// Waits until no process is in a group or below it: `cgroup.events` says when that changes (cgroup-v2, "Basic Operations").
+fn wait_until_empty(folder: &Path, until: Instant) {
+    let Ok(mut events) = fs::File::open(folder.join("cgroup.events")) else { return };
+    let mut text = String::new();
+    loop {
+        text.clear();
+        let read = events.rewind().and_then(|()| events.read_to_string(&mut text));
+        if read.is_err() || text.lines().any(|line| line == "populated 0") || Instant::now() >= until {
             return;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        let mut watched = [PollFd::new(&events, PollFlags::PRI)];
+        let _ = rustix::event::poll(&mut watched, Some(&timespec(left(until))));
     }
 }
 

@@ -25,8 +25,9 @@ use cgroup::Cgroup;
 use tree::Tree;
 
 use crate::agent::digest::hex;
+use crate::agent::platform::linux::ending::wait_for_one;
 use crate::agent::script::{ASKS_FOR_END, COMMAND_MARK, GO, Order, Report, ScriptEnd};
-use crate::host::{private_file, private_folder};
+use crate::host::{lock_within, private_file, private_folder};
 use crate::protocol::Problem;
 
 /// An order is at most this long: parameters are at most a call's body.
@@ -288,10 +289,8 @@ fn remove(folder: &Path) {
 /// at it, for a moment.
 pub fn end_remains(folder: &Path) {
     if let Ok(lock) = File::open(folder.join(LOCK)) {
-        let until = Instant::now() + KILLING + GRACE;
-        while lock.try_lock().is_err() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        // One that hangs in the kernel holds nobody up.
+        let _ = lock_within(&lock, KILLING + GRACE);
     }
     if let Ok(group) = std::fs::read_to_string(folder.join(GROUP)) {
         cgroup::end_remains(Path::new(group.trim_end()));
@@ -304,8 +303,8 @@ pub fn end_remains(folder: &Path) {
             if left.is_empty() || Instant::now() >= until {
                 break;
             }
-            left.into_iter().for_each(|pid| tree::send(pid, Signal::KILL));
-            std::thread::sleep(Duration::from_millis(5));
+            left.iter().for_each(|&pid| tree::send(pid, Signal::KILL));
+            wait_for_one(left, until);
         }
     }
     remove(folder);

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 
-/// How long between two looks at processes that are ending.
-const PACE: Duration = Duration::from_millis(5);
+use crate::agent::platform::linux::ending::wait_for_one;
 
 /// The tree below this process.
 #[derive(Debug)]
@@ -49,15 +48,15 @@ impl Tree {
             if alive.is_empty() || Instant::now() >= until {
                 return alive;
             }
-            std::thread::sleep(PACE);
+            wait_for_one(alive, until);
         }
     }
 
-    /// Sends a signal to every one.
-    pub(super) fn signal(&mut self, signal: Signal) {
-        for pid in self.alive() {
-            send(pid, signal);
-        }
+    /// Sends a signal to every one; to which.
+    pub(super) fn signal(&mut self, signal: Signal) -> BTreeSet<u32> {
+        let alive = self.alive();
+        alive.iter().for_each(|&pid| send(pid, signal));
+        alive
     }
 
     /// Kills until none is left, for so long at most; those that are (they hang in the kernel).
@@ -65,12 +64,12 @@ impl Tree {
         let until = Instant::now() + patience;
         loop {
             also();
-            self.signal(Signal::KILL);
-            let alive = self.alive();
-            if alive.is_empty() || Instant::now() >= until {
-                return alive;
+            let killed = self.signal(Signal::KILL);
+            if killed.is_empty() || Instant::now() >= until {
+                return killed;
             }
-            std::thread::sleep(PACE);
+            // One that was started meanwhile has a parent among these, whose end is heard.
+            wait_for_one(killed, until);
         }
     }
 }
