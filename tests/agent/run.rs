@@ -9,6 +9,7 @@ use lrsh::protocol::{Body, CommandId, Problem, Status, StreamName};
 use sha2::{Digest, Sha256};
 
 use crate::kit::device::{Answer, Device, body};
+use crate::kit::mount::Mount;
 use crate::kit::need::find;
 
 /// A guard against hanging, nothing else.
@@ -169,6 +170,20 @@ fn each_kind_is_started_as_it_asks_to_be() {
         refused("g.PS1", "Write-Output 1", "no_interpreter", "`pwsh`");
     }
     refused("../h", "", "bad_name", "letters");
+}
+
+#[test]
+fn a_file_system_that_lets_nothing_be_run_is_no_obstacle() {
+    let device = Device::live();
+    let folder = device.folder.path().join("agent/run");
+    std::fs::create_dir_all(&folder).unwrap();
+    let Some(_mount) = Mount::with(&folder, "noexec,mode=700") else { return };
+    assert_eq!(out(&run(&device, "a", "#! /bin/sh  -e \necho $- \"$1\" ${0##*/}\n", "'a  b'")).replace("hB", ""), "e a  b a\n");
+    assert_eq!(out(&run(&device, "b.sh", "echo ${0##*/} \"$1\"\n", "c")), "b.sh c\n");
+    assert_eq!(out(&run(&device, "echo", std::fs::read("/bin/echo").unwrap(), "-n 'a  b' c")), "a  b c");
+    for (content, code) in [("#!/no/such/interpreter\n", "no_interpreter"), ("\x7fELF of another world", "not_executable")] {
+        assert_eq!(run(&device, "d", content, "").completed.errors[0].code, code);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod device;
 pub mod fleet;
 pub mod hive;
 pub mod home;
+pub mod mount;
 pub mod need;
 pub mod network;
 pub mod pty;

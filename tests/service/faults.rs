@@ -4,50 +4,15 @@
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
 use crate::kit::home::{Home, held};
+use crate::kit::mount::Mount;
 use crate::kit::need::{need, skip};
 use crate::kit::puppet::command;
 use crate::kit::wire;
-
-/// A file system of its own, of so many kilobytes.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(folder: &Path, kilobytes: u32) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            skip("only root mounts a tmpfs");
-            return None;
-        }
-        let size = format!("size={kilobytes}k,mode=700");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            skip("this machine mounts no tmpfs");
-            return None;
-        }
-        Some(Self(folder.to_owned()))
-    }
-
-    fn remount(&self, option: &str) {
-        let option = format!("remount,{option}");
-        let begun = Instant::now();
-        // A process on its way out still has its log open.
-        while !Command::new("mount").args(["-o", &option]).arg(&self.0).stderr(Stdio::null()).status().unwrap().success() {
-            assert!(begun.elapsed() < Duration::from_mins(1), "{option} {}", self.0.display());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 fn lrsh(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lrsh"));

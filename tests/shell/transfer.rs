@@ -9,6 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::kit::home::Home;
+use crate::kit::mount::Mount;
 use crate::kit::need::{need, rounds};
 
 /// A guard against hanging, nothing else.
@@ -169,6 +170,10 @@ fn whatever_can_be_read_to_its_end_arrives() {
     assert!(row["notes"].to_string().contains("a link to"), "{row}");
 
     let row = fetched(&home, "/proc/version", &to, "");
+    assert!(!row["notes"].to_string().contains("sparse"), "{row}");
+    let row = fetched(&home, "/sys/kernel/mm/transparent_hugepage/enabled", &to, "");
+    assert!(!row["notes"].to_string().contains("sparse"), "{row}");
+    let row = fetched(&home, "/proc/version", &to, "");
     assert_eq!(std::fs::read(saved(&row)).unwrap(), std::fs::read("/proc/version").unwrap());
 
     // What runs is fetched though its file is gone.
@@ -224,6 +229,32 @@ fn a_file_that_was_replaced_between_two_tries_begins_again_and_is_told() {
     let err = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success() && err.contains("is another file now, or was changed, since"), "{err}");
     assert!(std::fs::read(to.join("source")).unwrap() == other);
+}
+
+#[test]
+fn a_full_disk_here_is_named_and_what_came_is_gone_on_with() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let small = folder.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let Some(mount) = Mount::new(&small, 1024) else { return };
+    let source = folder.path().join("source");
+    let content = noise(3 << 20, &mut 5);
+    std::fs::write(&source, &content).unwrap();
+    let get = |flags: &str| {
+        let line = format!("getfile {} -to {}/ {flags}", source.display(), small.display());
+        let ran = home.lrsh(&["-c", &line]).output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+    };
+    let (code, err) = get("-zip");
+    assert!(code == Some(1) && err.contains("small/source.zip.part: the disk here is full"), "{err}");
+    assert_eq!(std::fs::read_dir(&small).unwrap().count(), 0, "an archive cannot be gone on with");
+    let (code, err) = get("");
+    assert!(code == Some(1) && err.contains("small/source.part: the disk here is full"), "{err}");
+    mount.remount("size=4096k");
+    let (code, err) = get("");
+    assert!(code == Some(0) && err.contains("goes on behind the"), "{err}");
+    assert!(std::fs::read(small.join("source")).unwrap() == content);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::agent::content::Content;
 use crate::agent::context::{Context, VerbResult};
 use crate::agent::path::{key, lossy, uri};
-use crate::agent::platform::{Facts, Process};
+use crate::agent::platform::Process;
 use crate::agent::serve::Serving;
 use crate::agent::targets::Targets;
 use crate::protocol::Problem;
@@ -61,8 +61,7 @@ fn fetch(ctx: &mut Context, path: &Path) -> VerbResult {
     let notes = notes(ctx, path, &content, image.as_ref());
     let name = image.as_ref().and_then(|image| image.1.file_name()).or(path.file_name());
     let name = name.map_or_else(|| "device".to_owned(), |name| name.to_string_lossy().into_owned());
-    let size = content.size;
-    let sparse = has_holes(&content.facts);
+    let (size, sparse) = (content.size, has_holes(&content));
     let serving = Serving::new(content, path, name.clone(), ctx.command.size_limit)?;
     let etag = serving.etag().to_owned();
     ctx.object(&Offer { name: &name, path: lossy(path), path_uri: uri(path), size, etag: &etag, sparse, notes: &notes })?;
@@ -107,14 +106,16 @@ fn notes(ctx: &Context, path: &Path, content: &Content, image: Option<&(Process,
     if content.size.is_none() {
         notes.push("the kernel makes its content up as it is read: its size is known at the end".into());
     }
-    if has_holes(&content.facts) {
+    if has_holes(content) {
         notes.push(format!("sparse: {} of its {} bytes are on the disk", content.facts.allocated, content.facts.size));
     }
     notes
 }
 
-fn has_holes(facts: &Facts) -> bool {
-    facts.is_file() && facts.allocated < facts.size && facts.compressed != Some(true)
+/// Whether some of its bytes take no room on the disk; what the kernel makes up takes none at all.
+fn has_holes(content: &Content) -> bool {
+    let facts = &content.facts;
+    content.size.is_some() && facts.is_file() && facts.allocated < facts.size && facts.compressed != Some(true)
 }
 
 /// The process whose image `/proc/PID/exe` is, and where that image is or was.

@@ -33,6 +33,17 @@ pub struct Part {
     pub have: u64,
     /// How many there were of another state of the file, which count for nothing.
     pub dropped: u64,
+    /// Nobody can go on with it: it goes when it is let go.
+    pub passing: bool,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Kept, it is not there any more; what nothing came of is nothing to go on with.
+        if self.passing || self.length().is_ok_and(|length| length == 0) {
+            self.remove();
+        }
+    }
 }
 
 impl Part {
@@ -66,7 +77,7 @@ impl Part {
                 continue;
             }
             let have = if known.is_some_and(|known| known.etag == facts.etag) { length } else { 0 };
-            let mut part = Self { target, file, facts, have, dropped: length - have };
+            let mut part = Self { target, file, facts, have, dropped: length - have, passing: false };
             if have == 0 {
                 part.begin_again(None)?;
             } else {
@@ -143,14 +154,15 @@ impl Part {
             // A link never replaces; a rename would.
             match std::fs::hard_link(&part, &target) {
                 Ok(()) => {
-                    let _ = std::fs::remove_file(&part);
-                    return self.kept(target);
+                    self.remove();
+                    return Self::kept(target);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 // A file system without links.
                 Err(_) if target.symlink_metadata().is_err() => {
                     std::fs::rename(&part, &target).map_err(|error| self.failed(&error))?;
-                    return self.kept(target);
+                    self.remove();
+                    return Self::kept(target);
                 }
                 Err(_) => {}
             }
@@ -158,15 +170,19 @@ impl Part {
         Err(Failure::here("local_file", format!("every name from {wanted} to {wanted} (999) is taken")))
     }
 
-    fn kept(&self, target: PathBuf) -> Outcome<PathBuf> {
-        let _ = std::fs::remove_file(facts_of(&self.target));
+    fn kept(target: PathBuf) -> Outcome<PathBuf> {
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| self.failed(&error))?;
+        let failed = |error: io::Error| Failure::here("local_file", format!("{}: {error}", folder.display()));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         Ok(target)
     }
 
     /// Drops what came: it is not what the device has.
     pub fn drop_bytes(self) {
+        self.remove();
+    }
+
+    fn remove(&self) {
         let _ = std::fs::remove_file(part_of(&self.target));
         let _ = std::fs::remove_file(facts_of(&self.target));
     }
@@ -232,6 +248,21 @@ mod tests {
         let held = Part::open(folder.path(), "a.bin", facts("file:///a.bin", "1")).unwrap();
         let other = Part::open(folder.path(), "a.bin", facts("file:///a.bin", "1")).unwrap();
         assert_ne!(held.path(), other.path());
+    }
+
+    #[test]
+    fn what_nobody_can_go_on_with_is_not_left() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Part::open(folder.path(), "a.bin", facts("file:///a.bin", "1")).unwrap());
+        let mut archive = Part::open(folder.path(), "a.zip", facts("file:///a.bin", "1")).unwrap();
+        archive.handle().unwrap().write_all(b"half").unwrap();
+        archive.passing = true;
+        drop(archive);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut empty = Part::open(folder.path(), "a.bin", facts("file:///a.bin", "1")).unwrap();
+        empty.passing = true;
+        empty.keep().unwrap();
+        assert!(folder.path().join("a.bin").is_file());
     }
 
     #[test]

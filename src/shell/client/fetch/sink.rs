@@ -90,8 +90,15 @@ impl Sink {
 #[derive(Debug)]
 pub struct SinkEnded;
 
+/// The code of what the sink's file system says.
+pub const UNWRITTEN: &str = "unwritten";
+
 fn failed(error: &io::Error) -> Failure {
-    Failure::here("local_file", format!("the file cannot be written here: {error}"))
+    let why = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk here is full".to_owned(),
+        _ => format!("it cannot be written here: {error}"),
+    };
+    Failure::here(UNWRITTEN, why)
 }
 
 fn write_plain(mut file: File, have: u64, mut bytes: mpsc::Receiver<Bytes>) -> io::Result<()> {

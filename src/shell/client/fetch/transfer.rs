@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::part::Part;
-use super::sink::{Shape, Sink, Taken};
+use super::sink::{Shape, Sink, Taken, UNWRITTEN};
 use crate::error::{Exit, Failure, Outcome};
 use crate::protocol::{CommandId, SessionId};
 use crate::shell::client::{Client, FilePart};
@@ -59,7 +59,9 @@ impl Transfer {
     pub(super) async fn run(mut self) -> Arrived {
         let mut resumed_from = self.part.have;
         let mut at = resumed_from;
-        let outcome = self.take_in(&mut resumed_from, &mut at).await;
+        // An archive cannot be gone on with: its key is not kept.
+        self.part.passing = self.shape != Shape::Plain;
+        let outcome = self.take_in(&mut resumed_from, &mut at).await.map_err(|failure| self.about_the_part(failure));
         if outcome.is_err() {
             // What cannot be written down is found out again from the part's length.
             let _ = self.part.note(at);
@@ -67,9 +69,18 @@ impl Transfer {
         Arrived { part: self.part, resumed_from, came: at > resumed_from, outcome }
     }
 
+    /// What went wrong in the sink, with the file that it was about.
+    fn about_the_part(&self, failure: Failure) -> Failure {
+        if failure.code() != UNWRITTEN {
+            return failure;
+        }
+        let part = self.part.path();
+        let stays = if self.part.passing { "" } else { "; what came stays there, and getfile goes on with it" };
+        Failure::here("local_file", format!("{}: {}{stays}", part.display(), failure.problem.message))
+    }
+
     async fn take_in(&mut self, resumed_from: &mut u64, at: &mut u64) -> Outcome<Taken> {
         if self.shape != Shape::Plain && self.part.have > 0 {
-            // The key of an archive is not kept: it cannot be gone on with.
             self.part.begin_again(None)?;
             (*resumed_from, *at) = (0, 0);
         }
@@ -88,10 +99,13 @@ impl Transfer {
                 Ok(Came::Another(bytes)) => {
                     // What comes now is another file: nothing that is here belongs to it.
                     sink.end().await?;
-                    let told =
-                        format!("the device's file is another one now, or was changed, after {at} bytes of it: begins again");
-                    // Nobody listens any more when the shell is at its end.
-                    let _ = self.notes.send(told);
+                    if *at > 0 {
+                        let told = format!(
+                            "the device's file is another one now, or was changed, after {at} bytes of it: begins again"
+                        );
+                        // Nobody listens any more when the shell is at its end.
+                        let _ = self.notes.send(told);
+                    }
                     self.part.begin_again(Some(&bytes.etag))?;
                     (*resumed_from, *at) = (0, 0);
                     sink = Sink::begin(self.part.handle()?, 0, self.shape.clone())?;

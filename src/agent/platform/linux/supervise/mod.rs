@@ -112,7 +112,7 @@ const GROUP: &str = "cgroup";
 
 /// Runs the script to its end.
 fn run(order: &Order, file: &Path, orders: &mut BufReader<UnixStream>, control: &UnixStream) -> Report {
-    let mut command = match program::command(order, file) {
+    let (mut command, image) = match program::command(order, file) {
         Ok(command) => command,
         Err(problem) => return Report::Refused(problem),
     };
@@ -146,7 +146,7 @@ fn run(order: &Order, file: &Path, orders: &mut BufReader<UnixStream>, control: 
         }
     };
     // The pipes are the script's alone.
-    drop(command);
+    drop((command, image));
     close_output();
     let main = Pid::from_child(&child);
     let mut tree = Tree::new(main);
@@ -237,6 +237,14 @@ fn kill(group: Option<&Cgroup>) {
 fn unaltered(order: &Order, path: &Path) -> Result<(), Problem> {
     let failed = |error: io::Error| Problem::new("io_error", format!("{} cannot be read again: {error}", order.name));
     let mut file = File::open(path).map_err(failed)?;
+    unaltered_bytes(order, &mut file)?;
+    let (held, named) = (file.metadata().map_err(failed)?, std::fs::symlink_metadata(path).map_err(failed)?);
+    if (held.dev(), held.ino()) == (named.dev(), named.ino()) { Ok(()) } else { Err(altered(order)) }
+}
+
+/// Reads a file to its end and looks whether it is what was ordered.
+fn unaltered_bytes(order: &Order, file: &mut File) -> Result<(), Problem> {
+    let failed = |error: io::Error| Problem::new("io_error", format!("{} cannot be read again: {error}", order.name));
     let mut hash = Sha256::new();
     let mut piece = vec![0; 256 * 1024];
     loop {
@@ -245,14 +253,13 @@ fn unaltered(order: &Order, path: &Path) -> Result<(), Problem> {
             count => hash.update(piece.get(..count).unwrap_or_default()),
         }
     }
-    let (held, named) = (file.metadata().map_err(failed)?, std::fs::symlink_metadata(path).map_err(failed)?);
-    let same =
-        (held.dev(), held.ino()) == (named.dev(), named.ino()) && file.stream_position().is_ok_and(|at| at == order.size);
-    if same && hex(&hash.finalize()) == order.sha256 {
-        return Ok(());
-    }
+    let is_whole = file.stream_position().is_ok_and(|at| at == order.size);
+    if is_whole && hex(&hash.finalize()) == order.sha256 { Ok(()) } else { Err(altered(order)) }
+}
+
+fn altered(order: &Order) -> Problem {
     let message = format!("{} is not what the library holds: it was altered on its way, and was not run", order.name);
-    Err(Problem::new("hash_differs", message).about(order.name.clone()))
+    Problem::new("hash_differs", message).about(order.name.clone())
 }
 
 /// Lets go of the pipes that the script writes to.

@@ -3,11 +3,14 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{MemfdFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use crate::agent::script::Order;
@@ -16,8 +19,47 @@ use crate::protocol::Problem;
 /// The first line of a script is looked at up to this: the kernel reads no more either.
 const HEAD: u64 = 256;
 
-/// The command that starts a file, without its parameters.
-pub(super) fn command(order: &Order, file: &Path) -> Result<Command, Problem> {
+/// The command that starts a file, without its parameters; and what has to be held until it has started. On a file system
+/// that lets nothing be run (`noexec`) a script is given to its interpreter by name, and a program starts from memory.
+pub(super) fn command(order: &Order, file: &Path) -> Result<(Command, Option<File>), Problem> {
+    let failed = |error: io::Error| problem(order, file, &error);
+    if is_powershell(&order.name) || !is_noexec(file) {
+        return Ok((direct(order, file)?, None));
+    }
+    if head(file).map_err(failed)?.starts_with(b"\x7fELF") {
+        let image = in_memory(order, file)?;
+        let mut command = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()));
+        command.arg0(file);
+        return Ok((command, Some(image)));
+    }
+    let Some(line) = first_line(file) else { return Ok((direct(order, file)?, None)) };
+    // As the kernel reads it: an interpreter, and all that follows as one argument.
+    let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((&line, ""));
+    let argument = argument.trim_matches([' ', '\t']);
+    let mut command = Command::new(interpreter);
+    command.args(Some(argument).filter(|argument| !argument.is_empty())).arg(file);
+    Ok((command, None))
+}
+
+/// Whether nothing may be run from where a file is.
+fn is_noexec(file: &Path) -> bool {
+    rustix::fs::statvfs(file).is_ok_and(|facts| facts.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}
+
+/// The bytes of a program in memory, checked and sealed, so that they are what was ordered when they start.
+fn in_memory(order: &Order, file: &Path) -> Result<File, Problem> {
+    let failed = |error: io::Error| problem(order, file, &error);
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut image = File::from(rustix::fs::memfd_create(order.name.as_str(), flags).map_err(|error| failed(error.into()))?);
+    File::open(file).and_then(|mut from| io::copy(&mut from, &mut image)).map_err(failed)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&image, seals).map_err(|error| failed(error.into()))?;
+    image.rewind().map_err(failed)?;
+    super::unaltered_bytes(order, &mut image)?;
+    Ok(image)
+}
+
+fn direct(order: &Order, file: &Path) -> Result<Command, Problem> {
     if is_powershell(&order.name) {
         let pwsh = find("pwsh").ok_or_else(|| {
             let message = format!("{}: PowerShell (`pwsh`) is not installed on this device, so .ps1 cannot be run", order.name);
@@ -54,11 +96,10 @@ pub(super) fn problem(order: &Order, file: &Path, error: &io::Error) -> Problem 
             Some(interpreter) => ("no_interpreter", format!("its interpreter {interpreter} is not on this device")),
             None => ("no_interpreter", "the loader that it needs is not on this device".to_owned()),
         },
-        Some(Errno::ACCESS | Errno::PERM) => {
-            let why = "the system does not let it run: its interpreter may not be run, or the agent's folder is on a file system \
-                       mounted noexec";
-            ("permission_denied", why.to_owned())
-        }
+        Some(Errno::ACCESS | Errno::PERM) => (
+            "permission_denied",
+            "the system does not let it run: its interpreter, or programs in memory, may not be run".to_owned(),
+        ),
         _ if error.kind() == io::ErrorKind::InvalidInput => ("bad_value", "a parameter holds a NUL".to_owned()),
         _ => ("io_error", error.to_string()),
     };
@@ -77,11 +118,15 @@ fn head(file: &Path) -> io::Result<Vec<u8>> {
 
 /// The interpreter that the first line names.
 fn interpreter(file: &Path) -> Option<String> {
+    let line = first_line(file)?;
+    Some(line.split([' ', '\t']).next().unwrap_or(&line).to_owned())
+}
+
+/// What the first line says behind `#!`.
+fn first_line(file: &Path) -> Option<String> {
     let head = head(file).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
-    let line = String::from_utf8_lossy(line);
-    let line = line.trim_start_matches([' ', '\t']);
-    Some(line.split([' ', '\t']).next().unwrap_or(line).to_owned())
+    Some(String::from_utf8_lossy(line).trim_start_matches([' ', '\t']).to_owned())
 }
 
 /// A program on the path.
