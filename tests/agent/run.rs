@@ -277,6 +277,23 @@ fn what_a_script_leaves_behind_ends_with_it() {
 }
 
 #[test]
+fn whatever_a_script_does_to_its_own_folder_it_goes_with_it() {
+    let device = Device::live();
+    let home = "d=$(dirname \"$0\"); h=$(dirname \"$d\")";
+    for rest in [
+        "rm -rf $h",
+        "chmod 000 $0 $d $h",
+        "mkdir $d/a; touch $d/a/b; chattr +i $0 $d/a/b $d 2>/dev/null; true",
+        "mount -t tmpfs tmpfs $d 2>/dev/null; true",
+        "ln -s / $d/root; mkfifo $d/fifo; ln -s $d $h/loop",
+    ] {
+        assert_eq!(out(&run(&device, "a.sh", format!("{home}; {rest}; echo ran"), "")), "ran\n", "{rest}");
+    }
+    // What only looks like its own is left alone.
+    assert!(std::path::Path::new("/etc").is_dir());
+}
+
+#[test]
 fn a_supervisor_that_is_killed_leaves_nothing_either() {
     let device = Device::live();
     let folder = tempfile::tempdir().unwrap();

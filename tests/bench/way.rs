@@ -1,7 +1,10 @@
 //! The whole way, from the typed line to the device and back, each against a tool in the same run.
 //!
-//! `cargo bench --bench way -- prompt|processes|batch|dir FOLDER|log [--rounds N]`; `prompt` needs a terminal's worth of
-//! pty, `dir` a folder with many files. Prints each median, and the peak memory of shell and service where it matters.
+//! `cargo bench --bench way -- prompt|processes|batch|dir FOLDER|log|findfile FOLDER|cancel FOLDER|killed|library FOLDER
+//! [--rounds N]`; `prompt` needs a terminal's worth of pty, `dir`, `findfile` and `cancel` a folder with many files, `library` one
+//! with room for a gigabyte. Prints each median, and the peak memory of shell and service where it matters.
+//!
+//! A tree of a million files: `for d in $(seq 1000); do mkdir -p T/$d; (cd T/$d; seq -f f%g 1000 | xargs touch); done`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
@@ -29,7 +32,13 @@ fn main() {
         ["batch"] => batch(home, rounds),
         ["dir", folder] => dir(home, folder, rounds),
         ["log"] => log(home, rounds),
-        _ => println!("usage: way prompt|processes|batch|dir FOLDER|log [--rounds N]"),
+        ["findfile", folder] => findfile(home, folder, rounds),
+        ["cancel", folder] => cancel(home, folder, rounds),
+        ["killed"] => killed(home, rounds),
+        ["library", folder] => library(home, Path::new(folder), rounds.min(3)),
+        _ => println!(
+            "usage: way prompt|processes|batch|dir FOLDER|log|findfile FOLDER|cancel FOLDER|killed|library FOLDER [--rounds N]"
+        ),
     }
 }
 
@@ -112,6 +121,148 @@ fn log(home: &Path, rounds: usize) {
     drop(held);
 }
 
+/// A search of a large tree through the whole way, against `find` and, where it is there, `fdfind -uu`: for what is nowhere, and
+/// for a name of which there are many.
+fn findfile(home: &Path, folder: &str, rounds: usize) {
+    let _held = Held::new(home);
+    for name in ["no-such-name", "*1"] {
+        let line = format!("findfile {name} \"{folder}\" -output jsonl -columns path");
+        let ours = || timed(lrsh_command(home).args(["-c", &line]));
+        let find = || timed(Command::new("find").args([folder, "-name", name]));
+        let fd = || timed(Command::new("fdfind").args(["-uu", "-g", name, folder]));
+        let has_fd = Command::new("fdfind").arg("--version").stdout(Stdio::null()).status().is_ok();
+        let (mut first, mut second, mut third) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            first.push(ours());
+            second.push(find());
+            if has_fd {
+                third.push(fd());
+            }
+        }
+        let ours = told(&format!("findfile {name}"), first);
+        let mut theirs = told(&format!("find -name {name}"), second);
+        if has_fd {
+            theirs = theirs.min(told(&format!("fdfind -uu -g {name}"), third));
+        }
+        println!(
+            "ratio {:.2}; peak memory of the service {} KiB",
+            ours.as_secs_f64() / theirs.as_secs_f64(),
+            service_peak(home)
+        );
+    }
+}
+
+/// From Ctrl+C to the end of the work itself: of a search of a large tree, and of the hash of a file of 4 GB. The end of the
+/// work is when the service uses no more processor time, the end of the shell when it has told the receipt.
+fn cancel(home: &Path, folder: &str, rounds: usize) {
+    let _held = Held::new(home);
+    let large = home.join("large");
+    std::fs::File::create(&large).unwrap().set_len(4 << 30).unwrap();
+    let lines = [format!("findfile no-such-name \"{folder}\""), format!("fileinfo \"{}\"", large.display())];
+    for line in lines {
+        let (mut shells, mut works) = (Vec::new(), Vec::new());
+        for round in 0..rounds {
+            let mut child = lrsh_command(home).args(["-c", &line]).spawn().unwrap();
+            let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+            // At different moments of the work, but within it.
+            let busy = processor_time(home) + 3 + round as u64 % 5;
+            while processor_time(home) < busy && status.exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let begun = Instant::now();
+            let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+            let code = child.wait().unwrap().code();
+            shells.push(begun.elapsed());
+            assert_eq!(code, Some(130), "{line}: it ended before it was cancelled; take a larger tree");
+            works.push(last_tick(home, begun));
+        }
+        let line = line.split(' ').next().unwrap();
+        let worst = *works.iter().max().unwrap();
+        told(&format!("{line}: Ctrl+C to the end of the shell"), shells);
+        told(&format!("{line}: Ctrl+C to the last processor time of the service"), works);
+        println!("the worst of the latter {worst:?}");
+    }
+}
+
+/// When, behind `begun`, the service last used processor time, to ten milliseconds: looked at until it used none for 300.
+fn last_tick(home: &Path, begun: Instant) -> Duration {
+    let (mut ticks, mut last, mut changed) = (processor_time(home), Duration::ZERO, Instant::now());
+    while changed.elapsed() < Duration::from_millis(300) {
+        std::thread::sleep(Duration::from_millis(2));
+        let now = processor_time(home);
+        if now > ticks + 1 {
+            (ticks, last, changed) = (now, begun.elapsed(), Instant::now());
+        }
+    }
+    last
+}
+
+/// The processor time of the service, in hundredths of a second.
+fn processor_time(home: &Path) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", service_of(home))).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// From kill -9 of the agent's process to the end of what a script has started, in a session of its own.
+fn killed(home: &Path, rounds: usize) {
+    let (script, pid) = (home.join("family.sh"), home.join("pid"));
+    let text = "(setsid sh -c 'trap \"\" TERM HUP; echo $$ > PID.new; mv PID.new PID; exec sleep 1000' >/dev/null 2>&1 &)\nsleep 1001\n";
+    std::fs::write(&script, text.replace("PID", &pid.display().to_string())).unwrap();
+    lrsh(home, &["-c", &format!("library add {}", script.display())]);
+    let times = (0..rounds).map(|_| {
+        let mut shell = lrsh_command(home).args(["-c", "run family.sh"]).spawn().unwrap();
+        while !pid.exists() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let child = PathBuf::from(format!("/proc/{}", std::fs::read_to_string(&pid).unwrap().trim()));
+        std::fs::remove_file(&pid).unwrap();
+        let begun = Instant::now();
+        Command::new("kill").args(["-9", &service_of(home)]).status().unwrap();
+        while child.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let time = begun.elapsed();
+        shell.wait().unwrap();
+        time
+    });
+    let times: Vec<Duration> = times.collect();
+    let worst = *times.iter().max().unwrap();
+    told("kill -9 to the end of a script's daemon", times);
+    println!("the worst {worst:?}");
+}
+
+/// The largest library file in and out again, against `cp`, with the peak memory of both processes.
+fn library(home: &Path, folder: &Path, rounds: usize) {
+    let _held = Held::new(home);
+    let folder = tempfile::tempdir_in(folder).unwrap();
+    let file = folder.path().join("tool");
+    let mut seed = 7_u64;
+    let mut content = Vec::with_capacity(250 << 20);
+    while content.len() < 250 << 20 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        content.extend_from_slice(&seed.to_le_bytes());
+    }
+    std::fs::write(&file, &content).unwrap();
+    let out = folder.path().join("out");
+    let lines =
+        [format!("library add \"{}\" -overwrite", file.display()), format!("library show tool > \"{}\"", out.display())];
+    for line in lines {
+        let mut peak = 0;
+        let times = (0..rounds).map(|_| {
+            let begun = Instant::now();
+            peak = peak.max(peak_of(lrsh_command(home).args(["-c", &line])));
+            begun.elapsed()
+        });
+        told(line.get(..12).unwrap(), times.collect());
+        println!("peak memory: shell {peak} KiB, service {} KiB", service_peak(home));
+    }
+    assert!(std::fs::read(&out).unwrap() == content, "what came out is not what went in");
+    let copy = |_| timed(Command::new("cp").arg(&file).arg(&out));
+    told("cp", (0..rounds).map(copy).collect());
+}
+
 /// A shell that keeps session and service while others come and go.
 struct Held(std::process::Child);
 
@@ -173,9 +324,13 @@ fn peak_of(command: &mut Command) -> u64 {
 }
 
 fn service_peak(home: &Path) -> u64 {
+    high_water(Path::new(&format!("/proc/{}/status", service_of(home))))
+}
+
+/// The process of the service.
+fn service_of(home: &Path) -> String {
     let lock = std::fs::read_to_string(home.join("service/lock")).unwrap();
-    let pid = serde_json::from_str::<serde_json::Value>(&lock).unwrap()["pid"].clone();
-    high_water(Path::new(&format!("/proc/{pid}/status")))
+    serde_json::from_str::<serde_json::Value>(&lock).unwrap()["pid"].to_string()
 }
 
 fn high_water(status: &Path) -> u64 {

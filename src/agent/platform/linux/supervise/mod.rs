@@ -10,7 +10,7 @@ mod tree;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{IFlags, OFlags};
+use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use sha2::{Digest, Sha256};
 
@@ -105,6 +107,8 @@ fn prepare(order: &Order, content: &mut BufReader<UnixStream>) -> Result<Option<
     Ok(goes.then_some(Prepared { file: path, _lock: lock }))
 }
 
+/// A script's folder is looked through so far down.
+const MAX_DEPTH: u32 = 64;
 /// Locked by a supervisor as long as it lives.
 const LOCK: &str = "supervisor";
 /// Names the script's control group.
@@ -285,10 +289,37 @@ fn cpu_of_children() -> u64 {
 }
 
 fn remove(folder: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(folder)
+    let mut removed = std::fs::remove_dir_all(folder);
+    if removed.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+        // A script may have done to its folder what it liked.
+        loosen(folder, 0);
+        removed = std::fs::remove_dir_all(folder);
+    }
+    if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(%error, folder = %folder.display(), "a script's folder stays");
+    }
+}
+
+/// Takes away what keeps a script's folder from being removed: mounts, flags, modes. No link is followed.
+fn loosen(path: &Path, depth: u32) {
+    let _ = rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+    let Ok(facts) = std::fs::symlink_metadata(path) else { return };
+    if !facts.is_dir() && !facts.is_file() {
+        return;
+    }
+    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if let Ok(opened) = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+        && let Ok(kept) = rustix::fs::ioctl_getflags(&opened)
+    {
+        let _ = rustix::fs::ioctl_setflags(&opened, kept - (IFlags::IMMUTABLE | IFlags::APPEND));
+    }
+    if facts.is_dir() && depth < MAX_DEPTH {
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            loosen(&entry.path(), depth + 1);
+        }
     }
 }
 
