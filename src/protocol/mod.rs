@@ -9,6 +9,7 @@ mod event;
 mod ids;
 mod library;
 pub mod link;
+mod peek;
 mod problem;
 mod session;
 mod settings;
@@ -23,6 +24,7 @@ pub use event::{
 };
 pub use ids::{CommandId, SessionId};
 pub use library::{LibraryFile, check_library_name};
+pub use peek::{Peek, PeekAt};
 pub use problem::{ErrorBody, Problem};
 pub use session::{Analyst, NewSession, Session, SessionEvent, SessionEventKind, SessionLimits, SessionState};
 pub use settings::{Settings, SettingsChange};

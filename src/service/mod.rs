@@ -7,6 +7,7 @@ mod closing;
 mod commands;
 mod error;
 mod library;
+mod peek;
 mod policy;
 mod queue;
 mod recovery;

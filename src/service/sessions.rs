@@ -18,6 +18,8 @@ use crate::protocol::{
     SessionId, SessionState,
 };
 
+/// What the editors of a session may ask at once.
+const PEEKS: usize = 4;
 /// Session events that may wait for a reader.
 const EVENTS: usize = 256;
 /// Session events kept for a shell that comes back, or that has fallen behind.
@@ -37,6 +39,8 @@ pub(super) struct OpenSession {
     /// Told when activity begins or ends.
     pub(super) activity: tokio::sync::Notify,
     pub(super) closed: tokio_util::sync::CancellationToken,
+    /// Room for what its editors ask at once.
+    pub(super) peeks: tokio::sync::Semaphore,
 }
 
 #[derive(Default)]
@@ -79,6 +83,7 @@ impl OpenSession {
             events: broadcast::channel(EVENTS).0,
             activity: tokio::sync::Notify::new(),
             closed: tokio_util::sync::CancellationToken::new(),
+            peeks: tokio::sync::Semaphore::new(PEEKS),
         }
     }
 

@@ -9,6 +9,7 @@ mod killed;
 mod library;
 mod limits;
 mod openapi;
+mod peek;
 mod roles;
 mod run;
 mod schema;

@@ -10,7 +10,7 @@ use crate::kit::fleet::{ALL, Fleet};
 const LOOKING: &[Role] = &[Role::Basic, Role::Advanced];
 
 /// Every route, and the roles of which its caller needs one; none: whoever is known.
-const ROUTES: [(&str, &str, &[Role]); 23] = [
+const ROUTES: [(&str, &str, &[Role]); 24] = [
     ("GET", "/analyst", &[]),
     ("GET", "/devices", LOOKING),
     ("GET", "/devices/{id}", LOOKING),
@@ -20,6 +20,7 @@ const ROUTES: [(&str, &str, &[Role]); 23] = [
     ("POST", "/sessions/{sid}/close", LOOKING),
     ("GET", "/sessions/{sid}/definitions", LOOKING),
     ("GET", "/sessions/{sid}/events", LOOKING),
+    ("GET", "/sessions/{sid}/peek", LOOKING),
     ("GET", "/sessions/{sid}/commands", LOOKING),
     ("POST", "/sessions/{sid}/commands", LOOKING),
     ("GET", "/sessions/{sid}/commands/{cid}", LOOKING),

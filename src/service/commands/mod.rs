@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 pub(super) use find::pick;
 pub(super) use library::tell_progress;
+pub(super) use reading::new_command;
 use reading::read_again;
 
 use super::closing::SERVICE;

@@ -41,7 +41,7 @@ pub(super) fn read_again(session: &OpenSession, new: &NewCommand) -> Answer<Invo
 }
 
 /// A command of the service's own making.
-pub(super) fn new_command(line: &str, current_directory: String) -> Answer<(NewCommand, Invocation)> {
+pub(in crate::service) fn new_command(line: &str, current_directory: String) -> Answer<(NewCommand, Invocation)> {
     let reading = grammar::read(line, None);
     match (reading.error().cloned(), reading.invocation) {
         (None, Some(invocation)) => {

@@ -6,6 +6,7 @@ mod devices;
 mod document;
 mod events;
 mod library;
+mod peek;
 mod request;
 mod sessions;
 
@@ -15,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use document::openapi;
+pub(super) use peek::Question;
 use request::{BasicCaller, Caller, Given, Posted, first_byte};
 
 use super::error::{Answer, Refusal};
@@ -47,6 +49,7 @@ fn described() -> OpenApiRouter<Service> {
         .routes(routes!(sessions::close))
         .routes(routes!(sessions::definitions))
         .routes(routes!(events::of_session))
+        .routes(routes!(peek::peek))
         .routes(routes!(commands::list, commands::create))
         .routes(routes!(commands::one))
         .routes(routes!(events::of_command))
