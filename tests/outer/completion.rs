@@ -68,6 +68,10 @@ const BOTH: &[Case] = &[
     ("lrsh -c 'getfile /x -to cases/f", "lrsh -c 'getfile /x -to cases/first.lrsh~", &[]),
     ("lrsh -c 'cd \"/a b\" -x\t", "lrsh -c 'cd \"/a b\" -x", &[]),
     // Nothing may stand there.
+    // The library of the service that runs, the switches, and the last of several lines.
+    ("lrsh -c 'run coll", "lrsh -c 'run collect-logs.sh~", &[]),
+    ("lrsh -c 'putfile ", "lrsh -c 'putfile ", &["clean.sh", "collect-logs.sh"]),
+    ("lrsh -c 'settings uns", "lrsh -c 'settings unsigned_scripts~", &[]),
     ("lrsh -c 'cls nonsense", "lrsh -c 'cls nonsense", &[]),
     ("lrsh explain 'processes' tri", "lrsh explain 'processes' tri", &[]),
 ];
@@ -138,6 +142,10 @@ fn check(mut shell: CommandBuilder, start: &[String], menu: &str) {
     stays.prompt();
     stays.line("session");
     stays.expect("connected to");
+    for name in ["clean.sh", "collect-logs.sh"] {
+        stays.line(&format!("library add {} -name {name}", work.path().join("triage.lrsh").display()));
+        stays.until("a library file", |screen| screen.contains(&format!("-name {name}\n")) && screen.trim_end().ends_with('>'));
+    }
     let typing = Pty::of(shell, 60, 110);
     for line in start {
         typing.line(line);

@@ -1,12 +1,14 @@
 //! A line of the live response language, within a word of the shell outside.
 
 use super::{Offer, Offers, places};
-use crate::grammar::{Expected, ExpectedValue, Kind, Row, expected_at, quoted, table};
+use crate::grammar::{Expected, ExpectedValue, Kind, Row, expected_at, has_open_quote, quoted, table};
 use crate::host::Home;
 use crate::protocol::PlatformName;
 
-/// What may stand at the end of the line typed so far.
-pub(super) fn offers(line: &str, platform: Option<PlatformName>, home: Option<&Home>) -> Offers {
+/// What may stand at the end of the line typed so far; of several, of the last.
+pub(super) fn offers(lines: &str, platform: Option<PlatformName>, home: Option<&Home>) -> Offers {
+    let start = last_line(lines);
+    let line = lines.get(start..).unwrap_or_default();
     let expected = expected_at(line, line.len(), platform);
     let mut list = Vec::new();
     for row in &expected.commands {
@@ -30,7 +32,13 @@ pub(super) fn offers(line: &str, platform: Option<PlatformName>, home: Option<&H
         Some(value) => Some(format!("{}: {}", value.parameter.name, value.parameter.summary)),
         None => None,
     };
-    Offers { from: expected.span.start, list, within_line: true, message }
+    Offers { from: start + expected.span.start, list, within_line: true, message }
+}
+
+/// Where the last line begins: a line end within quotes ends none.
+fn last_line(lines: &str) -> usize {
+    let ends = lines.match_indices('\n').map(|(at, _)| at);
+    ends.fold(0, |start, end| if has_open_quote(lines.get(start..end).unwrap_or_default()) { start } else { end + 1 })
 }
 
 /// A command by its name, or by an alias when that is what was begun.
@@ -61,6 +69,13 @@ fn values(value: &ExpectedValue, expected: &Expected, platform: Option<PlatformN
                 .into_iter()
                 .map(|file| Offer { text: quoted_so(&file, expected), ..file })
                 .collect();
+        }
+        _ if matches!(
+            (expected.row.map(|row| row.name.as_str()), value.parameter.name.as_str()),
+            (Some("run"), "script") | (Some("putfile" | "library"), "file")
+        ) =>
+        {
+            list.extend(places::library(home));
         }
         _ => {}
     }

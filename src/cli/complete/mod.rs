@@ -2,7 +2,7 @@
 //! what may stand at the cursor, quoted as that shell quotes. Inside `-c '…'` and `explain '…'` the live response language is
 //! completed, from the same [`crate::grammar::expected_at`] that the shell's own menu asks.
 //!
-//! Nothing is started for it: devices are told by a service that runs already, or not at all.
+//! Nothing is started for it: devices and library files are told by a service that runs already, or not at all.
 
 mod arguments;
 mod line;

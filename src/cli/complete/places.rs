@@ -1,12 +1,13 @@
-//! What is asked of this machine: its files, and the devices of a service that runs.
+//! What is asked of this machine: its files, and the devices and library of a service that runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Offer;
+use crate::error::Outcome;
 use crate::host::{Home, start};
-use crate::protocol::{Device, Problem};
+use crate::protocol::Problem;
 use crate::shell::Starter;
 use crate::shell::client::{Client, Trace};
 use crate::shell::view::{Screen, ScreenOptions};
@@ -49,21 +50,28 @@ fn real(folder: &str) -> PathBuf {
 
 /// The devices that a running service knows; none when nothing runs.
 pub(super) fn devices(home: Option<&Home>) -> Vec<Offer> {
-    let Some(home) = home else { return Vec::new() };
-    if !matches!(start::running(home), Ok(Some(_))) {
-        return Vec::new();
-    }
-    let devices = known_devices(home).unwrap_or_default();
+    let devices = asked(home, async |client: &Client| client.devices().await);
     devices.into_iter().map(|device| Offer::new(device.name, format!("{}, {}", device.platform, device.id))).collect()
 }
 
-fn known_devices(home: &Home) -> Option<Vec<Device>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    let screen = Screen::new(ScreenOptions::default());
-    let client = Client::new(Arc::new(Running(home.clone())), screen.clone(), Trace::new(home.log(), screen));
-    let devices = runtime.block_on(async { tokio::time::timeout(PATIENCE, client.devices()).await });
-    runtime.shutdown_background();
-    devices.ok()?.ok()
+/// The library's files, as a running service knows them; none when nothing runs.
+pub(super) fn library(home: Option<&Home>) -> Vec<Offer> {
+    let files = asked(home, async |client: &Client| client.library().await);
+    files.into_iter().map(|file| Offer::new(file.file_name, file.description.unwrap_or_default())).collect()
+}
+
+/// What a service that runs answers in time.
+fn asked<T>(home: Option<&Home>, ask: impl AsyncFnOnce(&Client) -> Outcome<Vec<T>>) -> Vec<T> {
+    let answer = || {
+        let home = home.filter(|home| matches!(start::running(home), Ok(Some(_))))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let screen = Screen::new(ScreenOptions::default());
+        let client = Client::new(Arc::new(Running(home.clone())), screen.clone(), Trace::new(home.log(), screen));
+        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&client)).await });
+        runtime.shutdown_background();
+        answer.ok()?.ok()
+    };
+    answer().unwrap_or_default()
 }
 
 /// A service that runs already; none is started.
