@@ -201,7 +201,11 @@ pub fn explain(line: &str, platform: Option<PlatformName>) -> u8 {
 /// `lrsh config`: prints the settings that hold.
 #[must_use]
 pub fn config(home: &Home) -> u8 {
-    match Config::load(&home.config_file()).and_then(|config| config.to_toml()) {
+    let told = Config::load(&home.config_file()).and_then(|config| {
+        shell::editor::check_keys(&config.keys)?;
+        config.to_toml()
+    });
+    match told {
         Ok(text) => {
             print(&text);
             0

@@ -231,3 +231,12 @@ pub fn quoted(value: &str) -> String {
         && !is_operator(value);
     if plain { value.to_owned() } else { format!("\"{}\"", value.replace('"', "\"\"")) }
 }
+
+/// A value as [`quoted`] writes it, in the quotes that were begun where there are some.
+#[must_use]
+pub fn quoted_in(value: &str, begun: Option<char>) -> String {
+    match begun {
+        Some(quote) => format!("{quote}{}{quote}", value.replace(quote, &format!("{quote}{quote}"))),
+        None => quoted(value),
+    }
+}

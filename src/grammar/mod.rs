@@ -24,7 +24,7 @@ pub use colours::{Class, highlight};
 pub use expected::{Expected, ExpectedValue, expected_at};
 pub use hints::{nearest, not_yet};
 pub use invocation::{Diagnostic, ErrorKind, Invocation, Reading, Redirect, Span};
-pub use lexer::quoted;
+pub use lexer::{quoted, quoted_in};
 pub use parser::read;
 pub use row::{
     Alignment, Category, Column, Example, Flag, Form, Kind, OutputFormat, Parameter, Prerequisite, Role, Row, RunsOn, Sort,

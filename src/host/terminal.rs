@@ -41,6 +41,12 @@ pub fn restore() {
     }
 }
 
+/// Wakes whoever waits for a key: as if the terminal had another size.
+pub fn wake() {
+    // Without it, what was held back waits for the next key.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::WINCH);
+}
+
 /// The terminal while a command runs: nothing typed is echoed or edited, the keys that send signals still do, and what
 /// was typed ahead stays for the next prompt. Dropping it puts the terminal back.
 #[derive(Debug)]

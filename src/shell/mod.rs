@@ -15,6 +15,7 @@ mod run;
 pub mod script;
 mod session;
 mod stuck;
+mod surroundings;
 pub mod view;
 
 use std::io;
@@ -28,14 +29,15 @@ pub use self::client::Starter;
 use self::client::{Client, Trace};
 use self::editor::{Line, LineOutcome, LineSource, PromptFacts};
 use self::jobs::{Attention, Jobs, Sight};
-use self::session::Attached;
+use self::session::{Attached, Now};
+use self::surroundings::Around;
 use self::view::{Screen, ScreenOptions};
 use crate::config::{Clock, Config};
 use crate::error::{Exit, Failure, Outcome};
+use crate::grammar::Role;
 use crate::host::signals::{Asked, Signals};
 use crate::host::terminal::Quiet;
 use crate::host::{Home, terminal};
-use crate::protocol::SessionId;
 
 /// How a shell is started.
 #[derive(Debug, Clone)]
@@ -114,7 +116,7 @@ fn start(options: Options, starter: Arc<dyn Starter>, screen: &Screen, interacti
         home: options.home,
         jobs: Jobs::default(),
         session: None,
-        current: Arc::default(),
+        now: Now::default(),
         directory: Arc::new(Mutex::new("/".to_owned())),
         device: options.device,
         keep_going: options.keep_going,
@@ -126,12 +128,12 @@ fn start(options: Options, starter: Arc<dyn Starter>, screen: &Screen, interacti
         (true, _) => {
             terminal::remember();
             if let Some(signals) = waited {
-                runtime.spawn(end_at_the_prompt(signals, shell.client.clone(), shell.attached_now(), shell.jobs.clone()));
+                runtime.spawn(end_at_the_prompt(signals, shell.client.clone(), shell.now.clone(), shell.jobs.clone()));
             }
             interact(&mut shell, &runtime)
         }
         (false, input) => {
-            stuck::watch(shell.client.clone(), shell.attached_now(), shell.jobs.clone());
+            stuck::watch(shell.client.clone(), shell.now.clone(), shell.jobs.clone());
             runtime.block_on(script::run(&mut shell, input))
         }
     };
@@ -154,8 +156,8 @@ pub struct Shell {
     pub jobs: Jobs,
     sight: Sight,
     session: Option<Attached>,
-    /// The id of that session, for the task that ends the shell at a signal.
-    current: Arc<Mutex<Option<SessionId>>>,
+    /// What others than this loop must know of that session: the editor, and who ends the shell at a signal.
+    now: Now,
     /// Where the shell stands on the device.
     directory: Arc<Mutex<String>>,
     device: Option<String>,
@@ -193,10 +195,11 @@ impl Shell {
             device: session.map(|session| session.facts.device.title()),
             directory: self.directory(),
             jobs: self.jobs.running().len(),
-            role: None,
+            role: session.and_then(|session| partial_role(&session.facts.roles)),
             last,
             idle_left: None,
             isolation_left,
+            width: self.screen.width().unwrap_or(0),
         }
     }
 }
@@ -207,6 +210,12 @@ fn zone_of(clock: Clock) -> TimeZone {
         // The device's clock is told as UTC: every platform's verbs give instants.
         Clock::Utc | Clock::Device => TimeZone::UTC,
     }
+}
+
+/// What an analyst may do, where that is not everything.
+fn partial_role(roles: &[String]) -> Option<String> {
+    let is_full = [Role::Advanced, Role::Library, Role::Settings].iter().all(|role| role.is_held(roles));
+    (!is_full && !roles.is_empty()).then(|| roles.join(", "))
 }
 
 /// The analyst before a service has said who it is.
@@ -221,7 +230,8 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
     let mut _quiet = None;
     let mut source: Box<dyn LineSource> = if shell.screen.can_be_drawn_on() {
         _quiet = Quiet::for_editor().map_err(failed)?;
-        Box::new(editor::Editor::new(shell.screen.clone(), &shell.home))
+        let around = Around::new(runtime.handle().clone(), shell);
+        Box::new(editor::Editor::new(shell.screen.clone(), &shell.home, &shell.config, Arc::new(around))?)
     } else {
         Box::new(plain::Plain::new(shell.screen.clone()))
     };
@@ -239,8 +249,11 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
         };
         let device = shell.session.as_ref().map(|session| session.facts.device.title());
         let (exit, failure) = runtime.block_on(shell.line_or_signal(&text, None));
+        // The line that connects by itself ran on the device it found; the one that leaves, on the device it left.
+        let device = shell.session.as_ref().map(|session| session.facts.device.title()).or(device);
         let outcome = LineOutcome { device, duration: begun.elapsed(), exit: exit.code(), failure };
         source.ended(&outcome);
+        shell.now.touch();
         last = Some(outcome);
         if let Some(exit) = shell.leaving {
             return Ok(exit);
@@ -255,7 +268,7 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
 
 /// Ends a shell that waits at its prompt: SIGTERM in order, SIGHUP as a terminal that was lost. While a command runs, its
 /// wait hears the same signals and this does the same.
-async fn end_at_the_prompt(mut signals: Signals, client: Client, session: Arc<Mutex<Option<SessionId>>>, jobs: Jobs) {
+async fn end_at_the_prompt(mut signals: Signals, client: Client, now: Now, jobs: Jobs) {
     loop {
         let exit = match signals.next().await {
             Asked::HangUp => Exit::HungUp,
@@ -264,8 +277,7 @@ async fn end_at_the_prompt(mut signals: Signals, client: Client, session: Arc<Mu
                 for job in jobs.running() {
                     let _ = job.cancel().await;
                 }
-                let session = session.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(session) = session {
+                if let Some(session) = now.id() {
                     let _ = client.leave(&session).await;
                 }
                 Exit::Terminated

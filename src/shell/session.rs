@@ -1,8 +1,8 @@
 //! The session of a shell: connected by the first command that needs one, watched while it lasts, left at the end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -10,6 +10,57 @@ use super::Shell;
 use super::client::SessionEvents;
 use crate::error::{Exit, Failure, Outcome};
 use crate::protocol::{NewSession, Session, SessionEventKind, SessionId};
+
+/// The session that the shell is in now, for whoever is beside its loop. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Now(Arc<Mutex<Option<Known>>>);
+
+struct Known {
+    session: Session,
+    /// When something was last done in it, as far as this shell has heard.
+    active: Instant,
+}
+
+impl Now {
+    /// Its id.
+    pub(super) fn id(&self) -> Option<SessionId> {
+        self.session().map(|session| session.session_id)
+    }
+
+    /// What the service said when it was opened.
+    pub(super) fn session(&self) -> Option<Session> {
+        self.locked().as_ref().map(|known| known.session.clone())
+    }
+
+    /// How long until it ends by itself, if nothing happens.
+    pub(super) fn idle_left(&self) -> Option<Duration> {
+        let known = self.locked();
+        let known = known.as_ref()?;
+        let limit = Duration::from_secs(known.session.limits.idle_seconds);
+        Some(limit.saturating_sub(known.active.elapsed()))
+    }
+
+    /// Something was done in it.
+    pub(super) fn touch(&self) {
+        if let Some(known) = self.locked().as_mut() {
+            known.active = Instant::now();
+        }
+    }
+
+    fn set(&self, session: Option<&Session>) {
+        let known = |session: &Session| Known { session: session.clone(), active: Instant::now() };
+        *self.locked() = session.map(known);
+    }
+
+    /// It has ended, if it is still the one.
+    fn end(&self, id: &SessionId) {
+        self.locked().take_if(|known| known.session.session_id == *id);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A session that this shell is attached to.
 pub(super) struct Attached {
@@ -100,14 +151,15 @@ impl Shell {
         let isolated = Arc::new(AtomicBool::new(facts.isolation_left_ms.is_some()));
         let watching = Watching {
             client: self.client.clone(),
+            now: self.now.clone(),
             session: facts.session_id.clone(),
             closed: closed.clone(),
             isolated: isolated.clone(),
             disconnecting: disconnecting.clone(),
             screen: self.screen.clone(),
         };
+        self.now.set(Some(&facts));
         let watch = tokio::spawn(watching.run());
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts.session_id.clone());
         self.session = Some(Attached { facts: facts.clone(), closed, isolated, disconnecting, watch });
         Ok(facts)
     }
@@ -115,7 +167,7 @@ impl Shell {
     /// Leaves the session in order: the last shell to do so ends it.
     pub async fn leave(&mut self) {
         let Some(session) = self.session.take() else { return };
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.now.set(None);
         if session.is_closed() {
             return;
         }
@@ -136,18 +188,14 @@ impl Shell {
     /// Forgets a session that was ended by this shell's own word.
     pub(super) fn forget_session(&mut self) {
         self.session = None;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// The id of the session, for whoever ends the shell from beside it.
-    pub(super) fn attached_now(&self) -> Arc<Mutex<Option<SessionId>>> {
-        self.current.clone()
+        self.now.set(None);
     }
 }
 
 /// Hears what happens in a session: this is also how the service knows that the shell is there.
 struct Watching {
     client: super::client::Client,
+    now: Now,
     session: SessionId,
     closed: Arc<Mutex<Option<String>>>,
     isolated: Arc<AtomicBool>,
@@ -164,6 +212,7 @@ impl Watching {
             // A service that is gone is told by the next command.
             Err(_) => return,
         };
+        self.now.end(&self.session);
         let before = self.closed.lock().unwrap_or_else(PoisonError::into_inner).replace(by.clone());
         if before.is_none() && !self.disconnecting.load(Ordering::Relaxed) {
             self.screen.announce(&format!("the session was ended: {by}"));
@@ -175,6 +224,7 @@ impl Watching {
         loop {
             match events.next().await?.what {
                 SessionEventKind::Closed { by, reason } => return Ok(format!("by {by} ({reason})")),
+                SessionEventKind::Command { .. } => self.now.touch(),
                 SessionEventKind::Isolation { isolated } => self.isolated.store(isolated, Ordering::Relaxed),
                 _ => {}
             }

@@ -1,14 +1,13 @@
 //! A batch whose standard output nobody reads stands still in the middle of a write, and hears no signal there. From beside it,
 //! such a batch is ended all the same.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::client::Client;
 use super::jobs::Jobs;
+use super::session::Now;
 use crate::error::Exit;
 use crate::host::signals::{Asked, Signals};
-use crate::protocol::SessionId;
 
 /// How long a batch may take to end by itself once it was asked to: longer than it waits for a receipt.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -16,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// Ends the process some time after a signal, if it has not ended by itself.
-pub(super) fn watch(client: Client, session: Arc<Mutex<Option<SessionId>>>, jobs: Jobs) {
+pub(super) fn watch(client: Client, now: Now, jobs: Jobs) {
     // A thread and a runtime of its own: the other ones may be the ones that stand still.
     std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
@@ -28,8 +27,7 @@ pub(super) fn watch(client: Client, session: Arc<Mutex<Option<SessionId>>>, jobs
                 Asked::Interrupt | Asked::Suspend => Exit::Cancelled,
             };
             tokio::time::sleep(PATIENCE).await;
-            let session = session.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(session) = session {
+            if let Some(session) = now.id() {
                 let client = client.afresh();
                 for job in jobs.running() {
                     let _ = tokio::time::timeout(LAST_CALL, client.cancel(&session, job.command())).await;

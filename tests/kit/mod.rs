@@ -13,6 +13,7 @@ pub mod pty;
 pub mod puppet;
 pub mod scripted;
 pub mod shell;
+pub mod standin;
 pub mod systemd;
 pub mod talking;
 pub mod windows;

@@ -1,8 +1,10 @@
 //! The interactive loop, typed at through a terminal.
 
+mod completion;
 mod first_minute;
 mod jobs;
 mod terminal;
+mod typing;
 
 use crate::kit::home::Home;
 use crate::kit::pty::Pty;

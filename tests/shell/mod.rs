@@ -2,6 +2,7 @@
 
 mod background;
 mod client;
+mod completion;
 mod fetch;
 mod jobs;
 mod pattern;

@@ -12,7 +12,8 @@ use super::fetch::hex;
 use super::{Client, root_cause};
 use crate::error::{Failure, Outcome};
 use crate::protocol::{
-    Analyst, CommandId, CommandRecord, Device, NewSession, Problem, Session, SessionId, Settings, SettingsChange,
+    Analyst, CommandId, CommandRecord, Device, LibraryFile, NewSession, Peek, PeekAt, Problem, Session, SessionId, Settings,
+    SettingsChange,
 };
 
 impl Client {
@@ -164,6 +165,26 @@ impl Client {
         let path = format!("/library/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
         let response = self.send(Method::GET, &path, |request| from_offset(request, offset, etag)).await?;
         FilePart::of(response, offset)
+    }
+
+    /// What the device tells while a line is typed; see [`PeekAt`]. `path` and `begins` are of a folder.
+    ///
+    /// # Errors
+    /// As every call; as the device says.
+    pub async fn peek(&self, session: &SessionId, at: PeekAt, directory: &str, path: &str, begins: &str) -> Outcome<Peek> {
+        let mut call = format!("/sessions/{session}/peek?at={}", at.as_str());
+        for (name, value) in [("directory", directory), ("path", path), ("begins", begins)] {
+            call.push_str(&format!("&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+        }
+        self.get(&call).await
+    }
+
+    /// The library's files.
+    ///
+    /// # Errors
+    /// As every call; `role` for who may not see them.
+    pub async fn library(&self) -> Outcome<Vec<LibraryFile>> {
+        self.list("/library", "library").await
     }
 
     /// Sends the content of a library file, `size` bytes, that a `library add` command waits for.

@@ -167,7 +167,7 @@ impl Client {
         let socket = if let Ok(ended) = tokio::time::timeout(PATIENCE, &mut start).await {
             ended
         } else {
-            self.shared.screen.message("the service is being started; this takes longer than usual");
+            self.shared.screen.announce("the service is being started; this takes longer than usual");
             start.await
         };
         let socket = socket

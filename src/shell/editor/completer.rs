@@ -1,92 +1,97 @@
 //! What Tab offers, from what the parser would accept at the cursor. Also takes announcements to the printer: reedline asks a
 //! completer at each turn of its loop, and never while no line is being typed.
 
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use reedline::{CompletionResult, CompletionStatus, Span, Suggestion};
+use reedline::{CompletionResult, CompletionStatus};
 
-use crate::grammar::{Expected, expected_at, quoted};
+use super::Surroundings;
+use super::answers::{Answers, Standing};
+use super::keys::Held;
+use super::offers::offers;
+use crate::grammar::expected_at;
 use crate::shell::view::Above;
+
+/// What the menu says where there is nothing to offer.
+#[derive(Clone, Default)]
+pub(super) struct Note(Arc<Mutex<String>>);
+
+impl Note {
+    pub(super) fn set(&self, text: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    pub(super) fn get(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Where announcements go while a line is being typed.
+pub(super) struct Printer {
+    pub(super) above: Above,
+    pub(super) to: SyncSender<String>,
+}
 
 /// The completer of the editor.
 pub(super) struct Completer {
-    above: Above,
-    printer: SyncSender<String>,
+    around: Arc<dyn Surroundings>,
+    answers: Answers,
+    note: Note,
+    screen: Option<OnScreen>,
+}
+
+struct OnScreen {
+    printer: Printer,
+    repaint: Box<dyn Fn() + Send>,
+    held: Held,
+    /// What the prompt says of this moment: jobs, and minutes left.
+    prompt: (usize, Option<u64>),
 }
 
 impl Completer {
-    pub(super) fn new(above: Above, printer: SyncSender<String>) -> Self {
-        Self { above, printer }
+    pub(super) fn new(around: Arc<dyn Surroundings>, answers: Answers, note: Note) -> Self {
+        Self { around, answers, note, screen: None }
+    }
+
+    /// One that also takes announcements to the printer, has held keys handed on, and the prompt drawn anew where it is no
+    /// longer true.
+    pub(super) fn drawing(mut self, printer: Printer, held: Held, repaint: Box<dyn Fn() + Send>) -> Self {
+        self.screen = Some(OnScreen { printer, repaint, held, prompt: (0, None) });
+        self
     }
 }
 
 impl reedline::Completer for Completer {
     fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
-        CompletionResult::fresh(suggestions(&expected_at(line, pos, None)))
+        let facts = self.around.facts();
+        let expected = expected_at(line, pos, facts.platform);
+        let offers = offers(&expected, &facts, &self.answers, self.around.as_ref());
+        self.note.set(offers.note);
+        // Half of what may stand here is not shown: what is typed next could not mean the other half.
+        if offers.is_pending { CompletionResult::Pending } else { CompletionResult::fresh(offers.list) }
     }
 
     fn poll_completion(&mut self) -> CompletionStatus {
-        let waiting = self.above.take();
-        if !waiting.is_empty() {
+        if let Some(OnScreen { printer: Printer { above, to }, repaint, held, prompt }) = &mut self.screen {
+            held.nudge();
+            let waiting = above.take();
             // One piece a turn: the printer's places are never all taken.
-            if let Err(refused) = self.printer.try_send(waiting.join("\n")) {
-                let (std::sync::mpsc::TrySendError::Full(text) | std::sync::mpsc::TrySendError::Disconnected(text)) = refused;
+            if !waiting.is_empty()
+                && let Err(TrySendError::Full(text) | TrySendError::Disconnected(text)) = to.try_send(waiting.join("\n"))
+            {
                 // It waits for the next turn.
-                let _ = self.above.offer(text);
+                let _ = above.offer(text);
+            }
+            let now = (self.around.jobs(), self.around.idle_left().map(|left| left.as_secs().div_ceil(60)));
+            if std::mem::replace(prompt, now) != now {
+                repaint();
             }
         }
-        CompletionStatus::Idle
-    }
-}
-
-fn suggestions(expected: &Expected) -> Vec<Suggestion> {
-    let typed = expected.typed.to_ascii_lowercase();
-    let mut found: Vec<(String, String)> = Vec::new();
-    for row in &expected.commands {
-        found.push((row.name.clone(), row.summary.clone()));
-    }
-    for value in &expected.values {
-        for choice in &value.choices {
-            found.push(((*choice).to_owned(), value.parameter.summary.clone()));
+        match self.answers.standing() {
+            Standing::Idle => CompletionStatus::Idle,
+            Standing::Open => CompletionStatus::Pending,
+            Standing::News => CompletionStatus::Ready,
         }
-        for field in value.fields {
-            found.push((field.key.clone(), value.parameter.summary.clone()));
-        }
-    }
-    if typed.is_empty() || typed.starts_with('-') {
-        for flag in &expected.flags {
-            found.push((format!("-{}", flag.name), flag.summary.clone()));
-        }
-        for name in &expected.names {
-            found.push((format!("-{}", name.name), name.summary.clone()));
-        }
-    }
-    found.retain(|(value, _)| value.to_ascii_lowercase().starts_with(&typed));
-    let span = Span::new(expected.span.start, expected.span.end);
-    let suggest = |(value, description): (String, String)| Suggestion {
-        value: if value.starts_with('-') { value } else { quoted(&value) },
-        description: Some(description),
-        span,
-        append_whitespace: true,
-        ..Suggestion::default()
-    };
-    found.into_iter().map(suggest).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_tab_offers() {
-        let check = |line: &str, wanted: &[&str]| {
-            let offered = suggestions(&expected_at(line, line.len(), None));
-            let values: Vec<&str> = offered.iter().map(|one| one.value.as_str()).collect();
-            assert_eq!(values, wanted, "{line}");
-        };
-        check("proc", &["processes"]);
-        check("processes -output j", &["json", "jsonl"]);
-        check("dir -full", &["-full_path"]);
-        check("processes -sort -mem", &["memory_k", "memory_usage"]);
     }
 }

@@ -3,18 +3,31 @@
 //! The shell asks a [`LineSource`] for the next line and tells it how the last one went; what the editor must know of
 //! session and device to colour, hint and complete, it asks of [`Surroundings`], which never make a key wait.
 
+mod aids;
+mod answers;
 mod completer;
 mod highlighter;
+mod hinter;
 mod history;
+mod keys;
+mod menu;
+mod offers;
+mod past;
+mod path;
+mod pointed;
 mod prompt;
 mod typed;
 mod validator;
 
 use std::time::Duration;
 
+pub use aids::{Aids, Shown};
+pub(super) use history::Entry;
+pub use keys::check as check_keys;
 pub(super) use prompt::left as prompt_text;
 pub use typed::Editor;
 
+use crate::grammar::Row;
 use crate::protocol::PlatformName;
 
 /// Where lines come from.
@@ -58,6 +71,8 @@ pub struct PromptFacts {
     pub idle_left: Option<Duration>,
     /// How long the device stays cut off the network, while it is.
     pub isolation_left: Option<Duration>,
+    /// The columns of the terminal; 0 where nothing bounds the prompt.
+    pub width: usize,
 }
 
 /// How a line went.
@@ -86,12 +101,21 @@ pub struct Facts {
     pub roles: Vec<String>,
 }
 
-/// What only the device or the service can tell.
+/// What only the device, the service or a disk can tell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Wanted {
-    /// The entries of this folder of the device: absolute, as it would be typed.
-    Folder(String),
-    /// Its processes: pid and name.
+    /// The entries of a folder of the device.
+    Folder {
+        /// The directory that a relative path stands in; the root where the path is absolute.
+        directory: String,
+        /// The folder, as it is typed up to its last separator; nothing is the directory itself.
+        path: String,
+        /// Only those whose name begins so, in any case: for folders of which not all is told.
+        begins: String,
+    },
+    /// The entries of a folder of the analyst's machine.
+    LocalFolder(String),
+    /// The device's processes: pid and name.
     Processes,
     /// Its services.
     Services,
@@ -107,21 +131,38 @@ pub enum Wanted {
     Commands,
     /// The device's effects that can be undone: number and what.
     Effects,
+    /// What such effects were done to, of one type of entity.
+    Targets(String),
 }
 
 /// A value that could stand at the cursor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Candidate {
-    /// The value itself, without quotes, as the device or service names it; a path's last part for [`Wanted::Folder`].
+    /// The value itself, without quotes, as the device or service names it; a path's last part for a folder.
     pub value: String,
+    /// A path's exact `file:///` form, where its name alone would not name it.
+    pub exact: Option<String>,
     /// What it is.
     pub description: String,
-    /// Whether it is a folder: nothing is put behind it, because more may follow.
-    pub folder: bool,
+    /// Whether more of it may follow: nothing is put behind a folder, or a link that may lead to one.
+    pub is_open: bool,
+    /// Whether it is a folder: a separator belongs to it.
+    pub is_folder: bool,
+    /// Whether it is under way: a command that runs.
+    pub is_running: bool,
+}
+
+/// What is known of a [`Wanted`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The values, in the order they are offered in.
+    pub candidates: Vec<Candidate>,
+    /// Whether there are more of them.
+    pub more: bool,
 }
 
 /// Takes an answer to [`Surroundings::ask`]; an error says in a few words why there is none.
-pub type Answer = Box<dyn FnOnce(Result<Vec<Candidate>, String>) + Send>;
+pub type Answer = Box<dyn FnOnce(Result<Found, String>) + Send>;
 
 /// What the shell does for the editor. Never blocks.
 pub trait Surroundings: Send + Sync {
@@ -130,4 +171,13 @@ pub trait Surroundings: Send + Sync {
 
     /// Asks for values and returns at once; the answer comes on any thread, or never.
     fn ask(&self, wanted: &Wanted, answer: Answer);
+
+    /// How many jobs of this shell run now.
+    fn jobs(&self) -> usize;
+
+    /// How long until the session ends by itself, where that is soon.
+    fn idle_left(&self) -> Option<Duration>;
+
+    /// The help of a command, or without one the list of those that the analyst may run.
+    fn help(&self, row: Option<&'static Row>) -> String;
 }

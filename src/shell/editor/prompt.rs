@@ -1,37 +1,51 @@
-//! The prompt: who, where, and how many jobs; on the right how the last line went.
+//! The prompt: who, where, and how many jobs; on the right how the last line went. Jobs and the time left are those of the
+//! moment it is drawn.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use reedline::{Color, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus};
+use reedline::{Color, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, PromptViMode};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::PromptFacts;
-use crate::shell::view::clean;
+use super::{PromptFacts, Surroundings};
+use crate::shell::view::{clean, duration};
+
+/// A directory always gets this many columns.
+const ROOM: usize = 20;
 
 /// The prompt of one line.
 pub(super) struct Prompt {
-    left: String,
-    right: String,
+    facts: PromptFacts,
+    around: Option<Arc<dyn Surroundings>>,
 }
 
 impl Prompt {
-    pub(super) fn new(facts: &PromptFacts) -> Self {
-        Self { left: left(facts), right: right(facts) }
+    pub(super) fn new(facts: &PromptFacts, around: Arc<dyn Surroundings>) -> Self {
+        Self { facts: facts.clone(), around: Some(around) }
     }
 
     /// What is left of a prompt in the scrollback.
     pub(super) fn transient() -> Self {
-        Self { left: "> ".to_owned(), right: String::new() }
+        Self { facts: PromptFacts::default(), around: None }
+    }
+
+    fn now(&self, around: &Arc<dyn Surroundings>) -> PromptFacts {
+        PromptFacts { jobs: around.jobs(), idle_left: around.idle_left(), ..self.facts.clone() }
     }
 }
 
-/// `analyst@device /dir [2 jobs] > `, on one line.
+/// `analyst@device /dir (role) [2 jobs] > `, on one line.
 pub(crate) fn left(facts: &PromptFacts) -> String {
     let mut text = clean::line(&facts.analyst).into_owned();
     if let Some(device) = &facts.device {
         text.push('@');
         text.push_str(&clean::line(device));
         text.push(' ');
-        text.push_str(&clean::line(&facts.directory));
+        let directory = clean::line(&facts.directory);
+        text.push_str(&match facts.width {
+            0 => directory.into_owned(),
+            width => shortened(&directory, ROOM.max(width / 3)),
+        });
     }
     if let Some(role) = &facts.role {
         text.push_str(&format!(" ({role})"));
@@ -59,6 +73,28 @@ fn in_short(time: std::time::Duration) -> String {
     }
 }
 
+/// A directory in so many columns: its last parts, whole as far as that goes.
+fn shortened(directory: &str, room: usize) -> String {
+    if directory.width() <= room {
+        return directory.to_owned();
+    }
+    let fits = |text: &str| text.width() < room;
+    let parts = directory.char_indices().filter(|(_, c)| matches!(c, '/' | '\\')).filter_map(|(at, _)| directory.get(at..));
+    let tail = parts.into_iter().find(|tail| fits(tail) && tail.len() > 1).map(str::to_owned);
+    let tail = tail.unwrap_or_else(|| {
+        let mut left = room - 1;
+        let fits = |c: &char| {
+            let wide = c.width().unwrap_or(0);
+            let fits = wide <= left;
+            left = left.saturating_sub(wide);
+            fits
+        };
+        let end: Vec<char> = directory.chars().rev().take_while(fits).collect();
+        end.into_iter().rev().collect()
+    });
+    format!("…{tail}")
+}
+
 fn right(facts: &PromptFacts) -> String {
     let mut parts = Vec::new();
     if let Some(last) = &facts.last {
@@ -66,7 +102,7 @@ fn right(facts: &PromptFacts) -> String {
             parts.push(clean::line(failure).into_owned());
         }
         if last.duration.as_secs() >= 1 {
-            parts.push(format!("{:.1}s", last.duration.as_secs_f64()));
+            parts.push(duration(u64::try_from(last.duration.as_millis()).unwrap_or(u64::MAX)));
         }
     }
     if let Some(left) = facts.idle_left {
@@ -77,15 +113,22 @@ fn right(facts: &PromptFacts) -> String {
 
 impl reedline::Prompt for Prompt {
     fn render_prompt_left(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.left)
+        match &self.around {
+            Some(around) => Cow::Owned(left(&self.now(around))),
+            None => Cow::Borrowed("> "),
+        }
     }
 
     fn render_prompt_right(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.right)
+        match &self.around {
+            Some(around) => Cow::Owned(right(&self.now(around))),
+            None => Cow::Borrowed(""),
+        }
     }
 
-    fn render_prompt_indicator(&self, _mode: PromptEditMode) -> Cow<'_, str> {
-        Cow::Borrowed("")
+    fn render_prompt_indicator(&self, mode: PromptEditMode) -> Cow<'_, str> {
+        let is_modal = matches!(mode, PromptEditMode::Vi(PromptViMode::Normal | PromptViMode::Visual));
+        Cow::Borrowed(if is_modal && self.around.is_some() { ": " } else { "" })
     }
 
     fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
@@ -127,6 +170,24 @@ mod tests {
             failure: Some("not_found".into()),
             ..LineOutcome::default()
         });
-        assert_eq!(right(&facts), "not_found  2.5s");
+        assert_eq!(right(&facts), "not_found  2.50s");
+        facts.role = Some("basic".into());
+        facts.idle_left = Some(std::time::Duration::from_secs(61));
+        assert_eq!(left(&facts), "eve@web01 /tmp/a\\x1b[2J (basic) [2 jobs] > ");
+        assert_eq!(right(&facts), "not_found  2.50s  idle: 2 min left");
+    }
+
+    #[test]
+    fn a_long_directory_is_shortened_to_its_last_parts() {
+        let check = |directory: &str, room, wanted: &str| {
+            let short = shortened(directory, room);
+            assert_eq!(short, wanted);
+            assert!(short.width() <= room, "{short}");
+        };
+        check("/etc", 20, "/etc");
+        check("/var/lib/docker/overlay2/abcdef/merged", 20, "…/abcdef/merged");
+        check("C:\\Windows\\System32\\drivers\\etc", 20, "…\\drivers\\etc");
+        check("/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 10, "…aaaaaaaaa");
+        check("/日本語日本語日本語日本語", 9, "…語日本語");
     }
 }

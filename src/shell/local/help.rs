@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::help_page;
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::{Category, Invocation, Row, table};
+use crate::protocol::Session;
 use crate::shell::Shell;
 
 pub(super) fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
@@ -16,34 +17,46 @@ pub(super) fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
         if !is_text {
             return shell.answer_object(invocation, &row);
         }
-        let refusal = shell.refusal(row).map_or(String::new(), |why| format!("  ({why})\n\n"));
-        return shell.answer_text(invocation, &format!("{refusal}{}", help_page::page(row)));
+        return shell.answer_text(invocation, &text(shell.session_facts(), Some(row)));
     }
-    let rows: Vec<&Row> = table().rows().iter().filter(|row| shell.refusal(row).is_none()).collect();
     if is_text {
-        return shell.answer_text(invocation, &format!("{}{}", shell.heading(), list(&rows)));
+        return shell.answer_text(invocation, &text(shell.session_facts(), None));
     }
-    shell.answer_rows(invocation, &rows.into_iter().map(summary).collect::<Vec<_>>())
+    let rows = allowed(shell.session_facts()).into_iter().map(summary);
+    shell.answer_rows(invocation, &rows.collect::<Vec<_>>())
 }
 
-impl Shell {
-    /// Why this analyst may run no form of a command on this device. Without a session nothing is known that forbids it.
-    fn refusal(&self, row: &Row) -> Option<String> {
-        let session = self.session_facts()?;
-        let platform = session.device.platform;
-        if !row.platforms.contains(&platform) {
-            return Some(format!("not to be had on {platform}"));
+/// The help of a command, or without one the list of those that may be run.
+pub(in crate::shell) fn text(session: Option<&Session>, row: Option<&Row>) -> String {
+    match row {
+        Some(row) => {
+            let refusal = refusal(session, row).map_or(String::new(), |why| format!("  ({why})\n\n"));
+            format!("{refusal}{}", help_page::page(row))
         }
-        let is_held = row.roles().any(|role| role.is_held(&session.roles));
-        (!is_held).then(|| format!("needs the role {}", row.role.as_str()))
+        None => format!("{}{}", heading(session), list(&allowed(session))),
     }
+}
 
-    /// For whom the list is.
-    fn heading(&self) -> String {
-        let Some(session) = self.session_facts() else { return String::new() };
-        let (device, platform) = (&session.device.name, session.device.platform);
-        format!("What {} may run on {device} ({platform}), as {}:\n\n", session.analyst, session.roles.join(", "))
+fn allowed(session: Option<&Session>) -> Vec<&'static Row> {
+    table().rows().iter().filter(|row| refusal(session, row).is_none()).collect()
+}
+
+/// Why this analyst may run no form of a command on this device. Without a session nothing is known that forbids it.
+fn refusal(session: Option<&Session>, row: &Row) -> Option<String> {
+    let session = session?;
+    let platform = session.device.platform;
+    if !row.platforms.contains(&platform) {
+        return Some(format!("not to be had on {platform}"));
     }
+    let is_held = row.roles().any(|role| role.is_held(&session.roles));
+    (!is_held).then(|| format!("needs the role {}", row.role.as_str()))
+}
+
+/// For whom the list is.
+fn heading(session: Option<&Session>) -> String {
+    let Some(session) = session else { return String::new() };
+    let (device, platform) = (&session.device.name, session.device.platform);
+    format!("What {} may run on {device} ({platform}), as {}:\n\n", session.analyst, session.roles.join(", "))
 }
 
 fn summary(row: &Row) -> Value {

@@ -1,10 +1,11 @@
 //! `history`: the lines typed before, in every shell of this home.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
 use crate::shell::Shell;
+use crate::shell::editor::Entry;
 
 /// A line of the history, as it is shown.
 #[derive(Serialize)]
@@ -14,18 +15,6 @@ struct Typed {
     entry: Entry,
 }
 
-/// A line of the history file: JSON, or the bare text.
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    line: String,
-    #[serde(default)]
-    time: Option<String>,
-    #[serde(default)]
-    device: Option<String>,
-    #[serde(default)]
-    outcome: Option<String>,
-}
-
 pub(super) fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
     let file = shell.home.history_file();
     let text = match std::fs::read(&file) {
@@ -33,10 +22,7 @@ pub(super) fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(Failure::here("history", format!("{} cannot be read: {error}", file.display()))),
     };
-    let entries = text.lines().filter(|line| !line.is_empty()).enumerate().map(|(n, line)| {
-        let bare = || Entry { line: line.to_owned(), time: None, device: None, outcome: None };
-        Typed { number: n + 1, entry: serde_json::from_str(line).unwrap_or_else(|_| bare()) }
-    });
+    let entries = text.lines().filter_map(Entry::read).enumerate().map(|(n, entry)| Typed { number: n + 1, entry });
     let mut entries: Vec<Typed> = entries.collect();
     let count = invocation.params.get("count").and_then(|count| count.parse::<usize>().ok());
     if let Some(count) = count {

@@ -21,6 +21,7 @@ mod trace;
 use std::future::ready;
 use std::pin::Pin;
 
+pub(super) use self::help::text as help_text;
 pub(super) use self::settings::without_session as settings_without_session;
 
 use super::Shell;

@@ -32,3 +32,4 @@ pub use redirect::RedirectFile;
 pub use rendering::{Next, Rendering, Summary, Target};
 pub use screen::{Screen, ScreenOptions};
 pub use spec::RenderSpec;
+pub(crate) use value::duration;
