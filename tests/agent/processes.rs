@@ -135,15 +135,18 @@ fn names_are_whole_and_hostile_ones_are_themselves() {
 #[test]
 fn patterns_look_at_name_image_and_first_argument() {
     let folder = tempfile::tempdir().unwrap();
-    let child = Waiting::cat(&folder.path().join("Lrsh-Image-Test"), OsStr::new("/bin/lrsh-called-test"));
+    // Another run of the tests may look at the same time.
+    let run = std::process::id();
+    let image = folder.path().join(format!("Lrsh-Image-{run}-Test"));
+    let child = Waiting::cat(&image, OsStr::new(&format!("/bin/lrsh-called-{run}-test")));
     let pids = |name: &str| {
         let answer = Device::live().run("processes", &[("name", name)], &[]);
         assert_eq!(answer.completed.status, Status::Completed);
         answer.rows().iter().map(|row| row["pid"].as_u64().unwrap()).collect::<Vec<_>>()
     };
     let own = u64::from(child.0.id());
-    assert_eq!(pids("LRSH-image-*"), [own]);
-    assert_eq!(pids("lrsh-CALLED-tes?"), [own]);
+    assert_eq!(pids(&format!("LRSH-image-{run}-*")), [own]);
+    assert_eq!(pids(&format!("lrsh-CALLED-{run}-tes?")), [own]);
     assert!(pids("lrsh-image").is_empty());
 }
 

@@ -68,6 +68,8 @@ fn what_is_typed_behind_a_key_that_ends_the_line_is_kept() {
     shell.prompt();
     shell.keys(&format!("nonsense{CTRL_C}help session\r"));
     shell.expect("Show the session");
+    // While the command still runs, the key would mean that one.
+    shell.prompt();
     shell.keys(&format!("{CTRL_Z}help history\r"));
     shell.expect("no job of this shell");
     shell.expect("history [count]");

@@ -171,6 +171,7 @@ mod tests {
             ..LineOutcome::default()
         });
         assert_eq!(right(&facts), "not_found  2.50s");
+        facts.isolation_left = None;
         facts.role = Some("basic".into());
         facts.idle_left = Some(std::time::Duration::from_secs(61));
         assert_eq!(left(&facts), "eve@web01 /tmp/a\\x1b[2J (basic) [2 jobs] > ");
