@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use lrsh::protocol::Status;
+use lrsh::protocol::link::{AgentLink, StopReason};
+use lrsh::protocol::{Body, Status};
 use serde_json::Value;
 
 use super::analyze::{eicar, with_rules};
-use crate::kit::device::{Answer, Device};
+use crate::kit::device::{Answer, Device, body};
+use crate::kit::need::skip;
 
 fn scan(device: &Device, params: &[(&str, &str)], flags: &[&str], rules: &[(&str, &[u8])]) -> Answer {
     let (command, delivery) = with_rules(device.command("scan", params, flags), rules);
@@ -135,4 +137,55 @@ fn what_has_no_end_or_goes_away_holds_nothing_up() {
     std::fs::write(folder.join("evil"), eicar()).unwrap();
     let device = Device::at(root.path());
     assert_eq!(told(&scan(&device, &[], &["full"], &[])), ["/tmp/evil malicious eicar_test_file"]);
+}
+
+#[test]
+fn a_clean_system_is_told_clean() {
+    let Some(root) = std::env::var_os("LRSH_SYSTEMD_ROOT").filter(|root| root != "none") else {
+        skip("LRSH_SYSTEMD_ROOT is not set");
+        return;
+    };
+    let answer = scan(&Device::at(Path::new(&root)), &[], &["full"], &[]);
+    let rows = answer.rows();
+    let count = |verdict: &str| rows.iter().filter(|row| row["verdict"] == verdict).count();
+    assert!(count("malicious") == 0 && count("suspicious") <= 5, "{rows:#?}");
+}
+
+#[test]
+fn what_runs_is_found_with_its_process() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let image = folder.path().join("daemon");
+    std::fs::write(&image, [&std::fs::read("/bin/sleep").unwrap(), eicar().as_bytes()].concat()).unwrap();
+    std::fs::set_permissions(&image, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut running = std::process::Command::new(&image).arg("1000").spawn().unwrap();
+    let device = Device::live();
+    let command = device.command("scan", &[], &[]);
+    let id = command.command_id;
+    let mut heard = device.agent.start(command, None);
+    // What runs comes first: when it is told, the rest need not be looked at.
+    let found = device.runtime.block_on(async {
+        let mut found = None;
+        while let Some(event) = heard.events.recv().await {
+            match body(event) {
+                Body::Rows { rows } => {
+                    let rows = rows.iter().map(|row| serde_json::from_str::<Value>(row.get()).unwrap());
+                    let is_it = |row: &Value| row["path"] == image.to_str().unwrap();
+                    found = found.or_else(|| rows.into_iter().find(is_it));
+                    if found.is_some() {
+                        device.agent.stop(id, StopReason::Cancel { by: "the test".into() });
+                    }
+                }
+                Body::Completed(completed) => {
+                    assert_eq!(completed.status, Status::Cancelled, "{completed:?}");
+                    break;
+                }
+                _ => {}
+            }
+        }
+        found
+    });
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let found = found.unwrap();
+    assert_eq!((&found["verdict"], &found["pid"]), (&"malicious".into(), &running.id().into()), "{found}");
 }

@@ -214,3 +214,21 @@ fn unsigned_scripts_are_refused_where_that_is_switched_off() {
     home.line("settings unsigned_scripts on").code(0);
     assert_eq!(home.line("run plain.sh").code(0).out(), "signed\n");
 }
+
+#[test]
+fn rule_files_of_the_library_go_to_the_device_with_analyze_and_scan() {
+    let home = Home::new();
+    add(&home, "own.yar", "rule mine { strings: $a = \"needle\" condition: $a }");
+    add(&home, "note.txt", "rule none");
+    let folder = home.work().join("files");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("hay"), "hay needle").unwrap();
+    let told = home.line(&format!("analyze file {}/hay -output json", folder.display())).code(0).json();
+    assert_eq!((&told["verdict"], &told["evidence"][0]["rule"]), (&"suspicious".into(), &"own.yar:mine".into()), "{told}");
+    let ran = home.line(&format!("scan {} -columns verdict,engine,rule", folder.display())).code(0);
+    assert_eq!(ran.out(), "verdict     engine  rule\nsuspicious  yara    own.yar:mine\n");
+    assert!(ran.err().contains("1 file looked at: 0 malicious, 1 suspicious, 0 unknown"), "{}", ran.err());
+    home.line("library delete own.yar").code(0);
+    let told = home.line(&format!("analyze file {}/hay -output json", folder.display())).code(0).json();
+    assert_eq!(told["verdict"], "clean", "{told}");
+}

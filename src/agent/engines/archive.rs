@@ -23,6 +23,8 @@ const ZSTD_WINDOW: u32 = 27;
 const BETWEEN: u64 = 1024 * 1024;
 /// How many things that were passed over are said.
 const MAX_SAID: usize = 20;
+/// The password that samples are passed around with, which `getfile -zip` uses too.
+const PASSWORD: &[u8] = b"infected";
 /// The longest name of a member that is told.
 const MAX_NAME: usize = 300;
 
@@ -338,7 +340,8 @@ fn zip<E>(source: &mut dyn Source, layer: &Layer<'_>, visit: Visit<'_, E>) -> Re
         if !layer.goes_on() || !budget.member() {
             break;
         }
-        let unread = match archive.by_index(place) {
+        // What is encrypted with another password is said as an error of that member.
+        let unread = match archive.by_index_decrypt(place, PASSWORD) {
             Ok(member) if !member.is_file() => None,
             Ok(mut member) => {
                 let inner = told(member.name_raw());

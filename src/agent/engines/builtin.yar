@@ -5,6 +5,8 @@
    where a letter stands.
 */
 
+import "elf"
+
 rule eicar_test_file
 {
     meta:
@@ -82,19 +84,19 @@ rule coin_miner
 rule preload_rootkit
 {
     meta:
-        description = "a library that hides files or processes from those that list them"
+        description = "a library that stands in for readdir and looks for the real one, as what hides files and processes does"
         weight = 80
     strings:
-        $hider = { 70 72 6F 63 65 73 73 5F 74 6F 5F 66 69 6C 74 65 72 }
-        $azazel = /\b[a]zazel\b|\b[j]ynx2?\b|\b[b]eurk\b|\b[v]lany\b/ nocase
-        $next = { 64 6C 73 79 6D 00 }
-        $readdir = { 00 72 65 61 64 64 69 72 00 }
-        $readdir64 = { 00 72 65 61 64 64 69 72 36 34 00 }
-        $preload = { 2F 65 74 63 2F 6C 64 2E 73 6F 2E 70 72 65 6C 6F 61 64 00 }
-        $accept = { 00 61 63 63 65 70 74 00 }
+        $dlsym = { 64 6C 73 79 6D 00 }
+        $readdir = { 00 72 65 61 64 64 69 72 }
+        $proc = { 2F 70 72 6F 63 }
+        $preload = { 6C 64 2E 73 6F 2E 70 72 65 6C 6F 61 64 }
+        // Sanitizers and tracers stand in for everything.
+        $sanitizer = { 5F 5F 73 61 6E 69 74 69 7A 65 72 5F }
     condition:
-        uint32(0) == 0x464c457f and uint16(16) == 3 and $next and
-        (($hider and $readdir) or ($azazel and any of ($readdir, $readdir64)) or ($preload and $readdir and $readdir64 and $accept))
+        uint32(0) == 0x464c457f and uint16(16) == 3 and filesize < 5MB and $dlsym and $readdir and ($proc or $preload) and not $sanitizer and
+        for any s in elf.dynsym : (s.name == "dlsym" and s.shndx == 0) and
+        for any s in elf.dynsym : ((s.name == "readdir" or s.name == "readdir64") and s.shndx != 0)
 }
 
 rule meterpreter

@@ -103,7 +103,7 @@ impl Engine for Static {
         let kind = executable_type(whole.head);
         let code = kind.as_ref().is_some_and(|kind| !kind.starts_with("script"));
         if let Some(what) = setuid(&file, shipped) {
-            tell("setuid", if file.named && is_writable(file.path) { 80 } else { 50 }, what);
+            tell("setuid", if file.named && is_writable(file.path) { 70 } else { 50 }, what);
         }
         let Some(kind) = kind.filter(|_| !shipped) else { return Ok(findings) };
         if code && whole.entropy.is_some_and(|entropy| entropy >= PACKED_ENTROPY) {

@@ -36,6 +36,8 @@ use crate::agent::platform::{Facts, Origin};
 const BLOCK: usize = 256 * 1024;
 /// How much of the start tells what it is.
 const HEAD: usize = 64 * 1024;
+/// The entropy of a program is that of so many bytes from its start.
+const COUNTED: u64 = 8 * 1024 * 1024;
 /// The most that is read of a file whose size is not known beforehand.
 const MAX_VIRTUAL: u64 = 16 * 1024 * 1024;
 
@@ -134,7 +136,8 @@ struct Taken {
     single: bool,
     size: u64,
     hashes: Hashing,
-    counts: Option<Counts>,
+    /// How often each byte occurs, and of how many.
+    counts: Option<(Counts, u64)>,
     error: Option<io::Error>,
 }
 
@@ -223,7 +226,7 @@ impl Judge {
             self.archive(&mut At::new(&content.file, size.min(self.bounds.file)), kind, &name_of(path), &mut judgement)?;
         }
         self.give_back(window);
-        let entropy = counts.map(|counts| counts.entropy(came));
+        let entropy = counts.map(|(counts, counted)| counts.entropy(counted));
         let (sha256, sha1, md5) = if large { (None, None, None) } else { hashes.end() };
         judgement.sha256.clone_from(&sha256);
         judgement.identity = same.then(|| FileIdentity::new(&content.facts, sha256.clone().filter(|_| whole)));
@@ -270,11 +273,12 @@ impl Judge {
                     if read.size == 0 {
                         read.head = block.get(..HEAD.min(block.len())).unwrap_or_default().to_vec();
                         let is_code = executable_type(&read.head).is_some_and(|kind| !kind.starts_with("script"));
-                        read.counts = is_code.then(Counts::default);
+                        read.counts = is_code.then(|| (Counts::default(), 0));
                     }
                     read.hashes.take(block);
-                    if let Some(counts) = &mut read.counts {
+                    if let Some((counts, counted)) = read.counts.as_mut().filter(|(_, counted)| *counted < COUNTED) {
                         counts.take(block);
+                        *counted += count as u64;
                     }
                     read.size += count as u64;
                     fresh += count;
@@ -445,7 +449,7 @@ impl Judge {
         let Taken { window, head, size, hashes, counts, .. } = read;
         self.give_back(window);
         let (sha256, sha1, md5) = if whole { hashes.end() } else { (None, None, None) };
-        let entropy = counts.map(|counts| counts.entropy(size));
+        let entropy = counts.map(|(counts, counted)| counts.entropy(counted));
         self.end(&subject, &Whole { size, sha256, sha1, md5, entropy, head: &head }, judgement)
     }
 }

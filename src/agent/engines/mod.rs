@@ -17,7 +17,7 @@
 //! | `packages` | a package owns it and shipped other content (configuration: 0) | 60 |
 //! | `packages` | `as_shipped`: it is what its package shipped; lets `entropy`, `temporary`, `hidden` not count | 0 |
 //! | `static` | `ld_so_preload`: `/etc/ld.so.preload` names a library that no package owns | 60 |
-//! | `static` | `setuid`: a program that runs as root for everybody and is not known to | 50, in a folder that all may write 80 |
+//! | `static` | `setuid`: a program that runs as root for everybody and is not known to | 50, in a folder that all may write 70 |
 //! | `static` | `device_folder`: a program in `/dev` | 60 |
 //! | `static` | `temporary`: a program in a folder that all may write; started by itself from there | 20; 60 |
 //! | `static` | `hidden`: a program behind a dot in a folder of the system or one that all may write | 20 |

@@ -1,8 +1,8 @@
 //! YARA rules, through boreal: those of the library and our own.
 //!
 //! Rules are foreign programs: a regular expression can take for ever. boreal looks at its clock between matches but not within
-//! one, so every set of rules has a thread of its own that is waited for up to a deadline; a set that misses it is given up for
-//! the rest of the command, and its thread ends when boreal returns.
+//! one, so the rules of the library have a thread of their own that is waited for up to a deadline; when they miss it they are
+//! given up for the rest of the command, and the thread ends when boreal returns.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,10 +20,13 @@ use crate::agent::platform::{thread_cpu_since, thread_cpu_time};
 
 /// Our own rules.
 const BUILTIN: &str = include_str!("builtin.yar");
-/// How long a set of rules may look at one window.
-const LOOK: Duration = Duration::from_secs(20);
+/// How long a set of rules may look at one window: so long, and so much more for each megabyte.
+const LOOK: Duration = Duration::from_secs(4);
+const LOOK_A_MEGABYTE: Duration = Duration::from_secs(1);
 /// How much longer it is waited for.
 const GRACE: Duration = Duration::from_secs(10);
+/// Rules that took too long so many times are given up.
+const MAX_SLOW: u32 = 3;
 /// How long the rules of the library may take to be read.
 const COMPILE: Duration = Duration::from_mins(1);
 /// How often it is looked whether the command was asked to stop.
@@ -91,8 +94,17 @@ fn compiler() -> Compiler {
 }
 
 fn with_limits(mut scanner: Scanner) -> Scanner {
-    scanner.set_scan_params(ScanParams::default().timeout_duration(Some(LOOK)).match_max_length(64).string_max_nb_matches(100));
+    scanner.set_scan_params(limits(0));
     scanner
+}
+
+fn limits(bytes: usize) -> ScanParams {
+    ScanParams::default().timeout_duration(Some(patience(bytes))).match_max_length(64).string_max_nb_matches(100)
+}
+
+/// How long rules may look at so many bytes.
+fn patience(bytes: usize) -> Duration {
+    LOOK + LOOK_A_MEGABYTE * u32::try_from(bytes / 1_000_000).unwrap_or(u32::MAX)
 }
 
 /// The first line of a message.
@@ -121,8 +133,10 @@ pub struct Yara {
     stop: Stop,
     meter: Arc<Meter>,
     worker: Option<Worker>,
-    /// Whether findings name the file that a rule stands in.
+    /// Whether they are the library's: findings name the file that a rule stands in.
     named: bool,
+    /// How many times they took too long.
+    slow: u32,
 }
 
 struct Worker {
@@ -130,32 +144,42 @@ struct Worker {
     answers: Receiver<Looked>,
 }
 
-type Looked = Result<Vec<Finding>, String>;
+type Looked = Result<Vec<Finding>, Failed>;
+
+/// Why rules have no answer.
+#[derive(Debug)]
+enum Failed {
+    /// They took too long.
+    Slow,
+    /// Something else.
+    Otherwise(String),
+}
 
 impl Yara {
     /// Our own rules.
     #[must_use]
     pub fn builtin(scanner: Scanner, stop: Stop, meter: Arc<Meter>) -> Self {
-        Self { name: "builtin", scanner, stop, meter, worker: None, named: false }
+        Self { name: "builtin", scanner, stop, meter, worker: None, named: false, slow: 0 }
     }
 
     /// The rules of the library.
     #[must_use]
     pub fn library(scanner: Scanner, stop: Stop, meter: Arc<Meter>) -> Self {
-        Self { name: "yara", scanner, stop, meter, worker: None, named: true }
+        Self { name: "yara", scanner, stop, meter, worker: None, named: true, slow: 0 }
     }
 
     fn start(&self) -> Result<Worker, Trouble> {
         let (jobs, todo) = sync_channel::<(Arc<Vec<u8>>, u64)>(1);
         let (done, answers) = sync_channel(1);
-        let (scanner, meter, name, named) = (self.scanner.clone(), Arc::clone(&self.meter), self.name, self.named);
+        let (mut scanner, meter, name, named) = (self.scanner.clone(), Arc::clone(&self.meter), self.name, self.named);
         let work = move || {
             while let Ok((window, at)) = todo.recv() {
                 let begun = thread_cpu_time();
+                scanner.set_scan_params(limits(window.len()));
                 let looked = std::panic::catch_unwind(AssertUnwindSafe(|| look(&scanner, &window, at, name, named)));
                 let micros = thread_cpu_since(begun).as_micros();
                 meter.cpu_us.fetch_add(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
-                let looked = looked.unwrap_or_else(|_| Err("boreal failed at it".to_owned()));
+                let looked = looked.unwrap_or_else(|_| Err(Failed::Otherwise("boreal failed at it".to_owned())));
                 // Let go of before the answer: whoever hears it uses the window's room again.
                 drop(window);
                 if done.send(looked).is_err() {
@@ -173,12 +197,12 @@ fn look(scanner: &Scanner, window: &[u8], at: u64, engine: &'static str, named: 
     let (found, timed_out) = match scanner.scan_mem(window) {
         Ok(found) => (found, false),
         Err((ScanError::Timeout, found)) => (found, true),
-        Err((error, _)) => return Err(error.to_string()),
+        Err((error, _)) => return Err(Failed::Otherwise(error.to_string())),
     };
     let tell = |rule: &EvaluatedRule<'_>| finding(scanner, rule, at, engine, named);
     let findings: Vec<Finding> = found.rules.iter().take(MAX_FINDINGS).map(tell).collect();
     if timed_out && findings.is_empty() {
-        return Err(format!("the rules took more than {} s", LOOK.as_secs()));
+        return Err(Failed::Slow);
     }
     Ok(findings)
 }
@@ -217,18 +241,38 @@ impl Engine for Yara {
     }
 
     fn look(&mut self, _subject: &Subject<'_>, window: &Arc<Vec<u8>>, at: u64) -> Answer {
-        let worker = match self.worker.take() {
-            Some(worker) => worker,
-            None => self.start()?,
+        let patience = patience(window.len());
+        let slow = || format!("its rules took more than {} s for {} bytes", patience.as_secs(), window.len());
+        let looked = if self.named {
+            let worker = match self.worker.take() {
+                Some(worker) => worker,
+                None => self.start()?,
+            };
+            let gone = || Trouble::Gone("its thread is gone".to_owned());
+            worker.jobs.send((Arc::clone(window), at)).map_err(|_| gone())?;
+            // Rules that miss their deadline keep the window they have; the others look at it all the same.
+            let Some(looked) = wait(&worker.answers, patience + GRACE, &self.stop)? else {
+                return Err(Trouble::Gone(format!("{} and are given up", slow())));
+            };
+            self.worker = Some(worker);
+            looked
+        } else {
+            // Our own rules are known to end: no thread, which costs more than they do on small files.
+            self.scanner.set_scan_params(limits(window.len()));
+            look(&self.scanner, window, at, self.name, self.named)
         };
-        let gone = || Trouble::Gone("its thread is gone".to_owned());
-        worker.jobs.send((Arc::clone(window), at)).map_err(|_| gone())?;
-        // A set that misses its deadline keeps the window it has; the others look at it all the same.
-        let Some(looked) = wait(&worker.answers, LOOK + GRACE, &self.stop)? else {
-            return Err(Trouble::Gone(format!("the rules took more than {} s and are given up", (LOOK + GRACE).as_secs())));
-        };
-        self.worker = Some(worker);
-        looked.map_err(Trouble::Here)
+        match looked {
+            Ok(findings) => Ok(findings),
+            Err(Failed::Otherwise(why)) => Err(Trouble::Here(why)),
+            Err(Failed::Slow) => {
+                self.slow += 1;
+                if self.slow < MAX_SLOW {
+                    Err(Trouble::Here(slow()))
+                } else {
+                    Err(Trouble::Gone(format!("{}, and are given up", slow())))
+                }
+            }
+        }
     }
 }
 

@@ -96,9 +96,10 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
 
 impl Tally {
     fn told(&self) -> String {
-        let mut told = format!("{} files", self.files);
+        let count = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        let mut told = count(self.files, "file", "files");
         if self.processes > 0 {
-            told.push_str(&format!(" and {} processes", self.processes));
+            told.push_str(&format!(" and {}", count(self.processes, "process", "processes")));
         }
         told.push_str(&format!(
             " looked at: {} malicious, {} suspicious, {} unknown",
