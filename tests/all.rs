@@ -4,6 +4,7 @@
 
 mod agent;
 mod batch;
+mod collect;
 mod grammar;
 mod isolation;
 mod kit;

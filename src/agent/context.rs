@@ -106,6 +106,11 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Counts processor time of a thread beside the verb's own.
+    pub fn spent(&self, time: Duration) {
+        self.cpu_us.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// Counts bytes read from a file.
     pub fn read(&self, bytes: u64) {
         self.read_bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -96,6 +96,7 @@ impl Agent {
         let root = Arc::new(options.root);
         let platform = platform_of(&root);
         let hello = platform.hello();
+        super::collect::tidy(&options.folder, &root);
         let working = Working::open(&options.folder, hello.boot_id.clone());
         let effects = Effects::new(options.folder.clone(), disk);
         effects.recover(&root, platform.as_ref(), hello.boot_id.as_deref());
@@ -116,6 +117,13 @@ impl Agent {
             working,
         });
         Self { shared, running: Arc::default(), runtime }
+    }
+}
+
+#[cfg(test)]
+impl Agent {
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 }
 

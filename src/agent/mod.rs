@@ -4,6 +4,7 @@
 //! [`Context`](context::Context) on a thread of its own; the verb tells what it finds through the context and looks at the
 //! device only through [`platform`].
 
+mod collect;
 pub mod content;
 pub mod context;
 pub mod digest;

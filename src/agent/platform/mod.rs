@@ -38,6 +38,7 @@ pub use task::{Task, Tasks};
 pub use trace::{Trace, TraceSource};
 
 use self::isolation::{Isolating, Isolation};
+use crate::agent::collect::Part;
 use crate::agent::context::{Stop, VerbError, VerbResult};
 use crate::protocol::{Hello, PlatformName, Problem};
 
@@ -168,6 +169,11 @@ pub trait Platform: Send + Sync {
     /// When it cannot be.
     fn release(&self) -> Result<bool, Problem> {
         Err(no_isolation(self.name()))
+    }
+
+    /// What a package of evidence is made of, in order; none where there is no `collect` yet.
+    fn parts(&self) -> Vec<Part> {
+        Vec::new()
     }
 
     /// The environment of a process, each variable ended by a zero byte; `None` where it cannot be read.

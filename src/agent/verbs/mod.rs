@@ -5,6 +5,7 @@ use super::context::{Context, VerbResult};
 mod analyze;
 mod cat;
 mod cd;
+mod collect;
 mod connect;
 mod connections;
 mod dir;
@@ -34,6 +35,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("analyze", analyze::run),
     ("cat", cat::run),
     ("cd", cd::run),
+    ("collect", collect::run),
     ("connect", connect::run),
     ("connections", connections::run),
     ("dir", dir::run),

@@ -257,7 +257,7 @@ impl PackageIndex {
 }
 
 /// Reads a checksum in hexadecimal.
-fn checksum(hex: &[u8]) -> Option<Checksum> {
+pub fn checksum(hex: &[u8]) -> Option<Checksum> {
     let mut sum = [0; 16];
     if hex.len() != 32 {
         return None;
@@ -279,7 +279,7 @@ pub fn hex(sum: &Checksum) -> String {
 }
 
 /// The MD5 sum of a regular file of at most `max` bytes; `None` when it cannot be read.
-fn md5_of(root: &Root, path: &Path, max: u64, stop: &Stop) -> Option<Checksum> {
+pub fn md5_of(root: &Root, path: &Path, max: u64, stop: &Stop) -> Option<Checksum> {
     let mut file = root.open_file(path).ok()?;
     let facts = file.metadata().ok()?;
     if !facts.is_file() || facts.len() > max {

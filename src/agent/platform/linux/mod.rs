@@ -12,6 +12,8 @@ mod held;
 mod homes;
 pub mod isolation;
 pub mod modules;
+mod netlink;
+mod parts;
 pub mod persistence;
 mod pidfd;
 mod processes;
@@ -48,6 +50,7 @@ use processes::ProcessReader;
 
 use super::isolation::{Isolating, Isolation};
 use super::{Connections, Driver, Origin, PackageOwner, Persistent, Platform, Process, Services, StartupItem, Tasks, Trace};
+use crate::agent::collect::Part;
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName, Problem};
@@ -228,6 +231,10 @@ impl Platform for Linux {
     fn release(&self) -> Result<bool, Problem> {
         self.network("release")?;
         isolation::release()
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        parts::PARTS.to_vec()
     }
 
     fn environment(&self, pid: u32) -> Option<Vec<u8>> {

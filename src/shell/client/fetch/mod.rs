@@ -70,6 +70,10 @@ struct Offer {
     etag: String,
     #[serde(default)]
     notes: Vec<String>,
+    /// Of a `collect`: how many parts there are.
+    parts: Option<u64>,
+    /// The names of those that failed.
+    failed: Option<Vec<String>>,
 }
 
 /// A file that a pattern matched; fetched by a command of its own.
@@ -306,8 +310,14 @@ impl Fetch {
             "changed": told.changed,
             "notes": notes,
         });
-        if let (None, Some(row)) = (&offer.path_uri, row.as_object_mut()) {
-            row.shift_remove("path_uri");
+        if let Some(row) = row.as_object_mut() {
+            if offer.path_uri.is_none() {
+                row.shift_remove("path_uri");
+            }
+            if let Some(parts) = offer.parts {
+                row.insert("parts".to_owned(), json!(parts));
+                row.insert("failed".to_owned(), json!(offer.failed));
+            }
         }
         let row = to_raw_value(&row).map_err(|error| Failure::internal(error.to_string()))?;
         Ok(Fetched::Row(Some(row)))

@@ -10,8 +10,8 @@ mod ruleset;
 
 use std::time::Duration;
 
-use super::Linux;
 use crate::agent::context::Stop;
+use crate::agent::platform::Platform;
 use crate::agent::platform::isolation::{Isolating, Isolation};
 use crate::protocol::Problem;
 
@@ -32,7 +32,7 @@ pub fn isolation() -> Result<Option<Isolation>, Problem> {
 ///
 /// # Errors
 /// When it cannot be: nothing has changed then.
-pub fn isolate(device: &Linux, isolating: &Isolating, stop: &Stop) -> Result<Vec<String>, Problem> {
+pub fn isolate(device: &dyn Platform, isolating: &Isolating, stop: &Stop) -> Result<Vec<String>, Problem> {
     // Refused before anything is started: who may not look may not change either.
     isolation()?;
     let nft = nft::find(device, stop)?;
@@ -47,6 +47,14 @@ pub fn isolate(device: &Linux, isolating: &Isolating, stop: &Stop) -> Result<Vec
         Some(Isolation { token, left: Some(_) }) if token == isolating.token => Ok(notes),
         _ => Err(Problem::new("not_isolated", format!("{} said that it isolates, and the kernel does not", nft.display()))),
     }
+}
+
+/// All filters of this machine, as `nft -j list ruleset` tells them.
+///
+/// # Errors
+/// When there is no `nft`, or it does not tell.
+pub fn filters(device: &dyn Platform, stop: &Stop) -> Result<Vec<u8>, Problem> {
+    nft::list(&nft::find(device, stop)?)
 }
 
 /// Ends an isolation, and takes away what is left of one; whether there was one.
