@@ -6,9 +6,13 @@ use std::path::Path;
 
 use lrsh::agent::context::Stop;
 use lrsh::agent::platform::systemd::{self, Scope, Units};
-use lrsh::agent::platform::{Protocol, Root, capabilities, connections, dpkg, modules, services};
+use lrsh::agent::platform::windows_root::hive::Hive;
+use lrsh::agent::platform::windows_root::{shortcut, task_file};
+use lrsh::agent::platform::{Protocol, Root, capabilities, connections, dpkg, drive, modules, services};
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+use crate::kit::hive::List;
 
 /// Any bytes, or bytes out of pieces that the formats are made of, which reach deeper.
 fn hostile(pieces: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
@@ -45,6 +49,33 @@ proptest! {
         systemd::unescape(&text, true);
         systemd::kind_of(&text);
         services::parse_header(&String::from_utf8_lossy(&script));
+    }
+
+    #[test]
+    fn hives_shortcuts_and_task_definitions(
+        places in vec((0..60_000_usize, any::<u8>()), 1..40),
+        start in hostile(&["L\0\0\0", "\u{1}\u{14}\u{2}\0\0\0\0\0", "\0", "\u{3}", "C:\\x", "\u{7f}"]),
+        task in hostile(&["<Task>", "</Task>", "<Actions>", "<Exec>", "<Command>", "</Command>", "<a/>", "x", "&amp;", "<!--", "-->", "<![CDATA[", "]]>", "<!DOCTYPE a [", "<!ENTITY b \"", "\">", "&b;"]),
+    ) {
+        static HIVE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| super::registry::wide().hive(List::Lists));
+        let mut bytes = HIVE.clone();
+        for (at, byte) in places {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        if let Ok(hive) = Hive::of_bytes(bytes) {
+            super::registry::read_all(&hive);
+        }
+        if let Ok(hive) = Hive::of_bytes([&b"regf"[..], &start, &[0; 5000]].concat()) {
+            super::registry::read_all(&hive);
+        }
+        let head = [&[0x4c, 0, 0, 0, 1, 0x14, 2, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46][..], &start].concat();
+        shortcut::parse(&head).map(|link| link.command());
+        task_file::parse(&task);
+        let text = String::from_utf8_lossy(&task).replace(['\0', '\u{fffd}'], "/");
+        let path = drive::resolve(r"C:\Users", &text);
+        let shown = drive::uri(&path).or_else(|| drive::shown(&path)).unwrap();
+        prop_assert_eq!(drive::resolve(r"C:\", &shown), path, "{}", shown);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod getfile;
 mod hostile;
 mod processes;
 mod putfile;
-mod registry;
+pub mod registry;
 mod roots;
 pub mod run;
 mod scan;

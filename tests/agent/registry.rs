@@ -127,7 +127,7 @@ fn large() -> Vec<u8> {
 }
 
 /// A hive with every kind of value, names of every kind, and many keys.
-fn wide() -> Key {
+pub fn wide() -> Key {
     let mut key = Key::new("ROOT");
     key.text("", "default").text("text", "grün €").expanded("expand", "%x%").texts("list", &["a", "b c"]);
     key.number("number", 4_000_000_000).value("big", 5, &[0, 0, 1, 2]).value("quad", 11, &7_u64.to_le_bytes());
@@ -239,7 +239,7 @@ fn a_hive_that_was_not_written_to_its_end_is_told() {
 }
 
 /// Reads everything that can be reached, a few levels down; how much that was.
-fn read_all(hive: &Hive) -> usize {
+pub fn read_all(hive: &Hive) -> usize {
     let mut count = 0;
     let mut todo = vec![(0, hive.root())];
     while let Some((depth, key)) = todo.pop() {
