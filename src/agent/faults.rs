@@ -34,6 +34,8 @@ pub const POINTS: &[&str] = &[
     "service.after_manage",
     "service.after_disable",
     "service.after_mask",
+    "journal.expire.before_fsync",
+    "journal.expire.after_fsync",
 ];
 
 /// A point. Does nothing unless `LRSH_FAULT` names it.

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CommandId, Problem};
+use super::{CommandId, Effect, Problem};
 
 /// The body of `POST /sessions/{sid}/commands`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -140,6 +140,9 @@ pub struct CommandRecord {
     pub errors: Vec<Problem>,
     /// Who cancelled it.
     pub cancelled_by: Option<String>,
+    /// What it changed on the device.
+    #[serde(default)]
+    pub effects: Vec<Effect>,
     /// The number of the last event in its stream.
     pub last_event: u64,
 }

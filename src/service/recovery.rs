@@ -27,6 +27,7 @@ impl Service {
                 stream.close();
             } else {
                 for effect in recovered.remove(&record.command_id).unwrap_or_default() {
+                    self.inner.store.add_effect(record.command_id, &effect).await?;
                     if !has_effect(&stream, effect.effect_id) {
                         push(&stream, &Body::Effect(Box::new(effect)));
                     }

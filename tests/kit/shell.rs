@@ -10,6 +10,13 @@ use serde_json::Value;
 /// A guard against hanging, nothing else.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Where the program is, in a booted root: see `kit::systemd`.
+pub const PROGRAM: &str = "LRSH_TEST_PROGRAM";
+
+fn program() -> PathBuf {
+    std::env::var_os(PROGRAM).map_or_else(|| env!("CARGO_BIN_EXE_lrsh").into(), PathBuf::from)
+}
+
 /// A home, in which every shell of a test runs. At its end nothing of it may be running.
 pub struct Home {
     folder: tempfile::TempDir,
@@ -35,7 +42,7 @@ impl Home {
 
     /// The program with this home and nothing else of the environment that could change what it prints.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lrsh"));
+        let mut command = Command::new(program());
         command.env("LRSH_HOME", self.path()).env("TERM", "dumb").current_dir(self.work());
         for name in ["NO_COLOR", "CLICOLOR_FORCE", "LRSH_FAULT"] {
             command.env_remove(name);

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::kit::need::{need, skip};
+use crate::kit::shell::PROGRAM;
 
 /// Says to a test that it runs in the booted system.
 const INSIDE: &str = "LRSH_INSIDE_SYSTEMD";
@@ -30,6 +31,7 @@ mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup/unified"
 mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd"
 mkdir "$root/run/lrsh"
 cp "$2" "$root/run/lrsh/tests"
+cp "$3" "$root/run/lrsh/lrsh"
 exec env -i container=lrshtest PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" /lib/systemd/systemd --system --log-target=console systemd.unit=multi-user.target
 "#;
 
@@ -77,7 +79,13 @@ pub fn inside_systemd(test: &str) -> bool {
             "--nocapture",
         ])
         .env_clear()
-        .envs([(INSIDE, "1"), ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C"), ("TMPDIR", "/tmp")])
+        .envs([
+            (INSIDE, "1"),
+            (PROGRAM, "/run/lrsh/lrsh"),
+            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("LC_ALL", "C"),
+            ("TMPDIR", "/tmp"),
+        ])
         .output()
         .unwrap();
     drop(booted);
@@ -91,7 +99,7 @@ impl Booted {
         let tests = std::env::current_exe().unwrap();
         let unshare = Command::new("unshare")
             .args(["-mpfuinC", "--propagation", "private", "sh", "-c", BOOT, "sh"])
-            .args([root, tests.as_path()])
+            .args([root, tests.as_path(), Path::new(env!("CARGO_BIN_EXE_lrsh"))])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -41,6 +41,8 @@ pub const SERVICE: [&str; 3] = ["service.after_manage", "service.after_disable",
 const COPY: [&str; 3] = ["quarantine.after_copy", "putback.after_write", "putback.after_copy"];
 /// Only of a file that has other names: see `other_names`.
 pub const LINKED: [&str; 2] = ["quarantine.after_unlink", "putback.after_link"];
+/// Only when something has been kept long enough: see `retention`.
+pub const EXPIRY: [&str; 2] = ["journal.expire.before_fsync", "journal.expire.after_fsync"];
 /// Of whatever change.
 const TOLD: &str = "effect.before_told";
 
@@ -100,7 +102,7 @@ impl Scene {
     }
 
     /// Until nothing of the home runs.
-    fn wait(&self) {
+    pub fn wait(&self) {
         while !self.home.processes().is_empty() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
@@ -241,6 +243,7 @@ fn every_point_is_ended_at_and_every_point_is_listed() {
         .chain(&REWRITE)
         .chain(&COPY)
         .chain(&LINKED)
+        .chain(&EXPIRY)
         .copied()
         .chain([TOLD])
         .collect();

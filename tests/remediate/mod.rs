@@ -5,12 +5,16 @@ mod file;
 mod other_names;
 mod places;
 mod power;
+mod power_of_types;
 mod process;
 mod refused;
+mod retention;
 mod service;
 mod startup;
 mod swaps;
+mod sysv;
 mod task;
+mod whole_way;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;

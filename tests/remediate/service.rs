@@ -11,7 +11,7 @@ use super::{done, dump, effects, refused};
 use crate::kit::device::{Answer, Device};
 use crate::kit::systemd::inside_systemd;
 
-const UNITS: &str = "/etc/systemd/system";
+pub const UNITS: &str = "/etc/systemd/system";
 /// Says to a test that it is the one that is to die, and where its agent's folder is.
 const CHILD: &str = "LRSH_TEST_DIES_IN";
 
@@ -21,7 +21,7 @@ fn systemctl(args: &[&str]) -> String {
 }
 
 /// A service, a timer and a socket of the test's own, enabled and running; and a service that a package's link starts.
-fn set_up() -> PathBuf {
+pub fn set_up() -> PathBuf {
     // The root is shared by all that boot it, and must stay as it is.
     for folder in ["etc", "usr"] {
         let (upper, work) = (format!("/run/lrsh/{folder}/upper"), format!("/run/lrsh/{folder}/work"));
@@ -68,7 +68,7 @@ fn remediate(device: &Device, name: &str, flags: &[&str]) -> Answer {
     device.run("remediate", &[("type", "service"), ("id", name)], flags)
 }
 
-fn state(name: &str) -> (String, String) {
+pub fn state(name: &str) -> (String, String) {
     (systemctl(&["is-active", name]), systemctl(&["is-enabled", name]))
 }
 

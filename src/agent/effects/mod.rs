@@ -9,6 +9,7 @@ mod image;
 mod isolation;
 mod process;
 mod recover;
+mod retention;
 mod service;
 mod startup;
 mod task;
@@ -47,6 +48,8 @@ pub use undo::{undo_one, undo_session, undo_target};
 pub struct Effects {
     /// Where removed things are kept.
     pub quarantine: Quarantine,
+    /// For how many days they are kept.
+    pub days: u32,
     journal: Mutex<Option<Journal>>,
     /// Held while something is changed: one change after the other.
     acting: Mutex<()>,
@@ -57,7 +60,10 @@ pub struct Effects {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
+    /// How many bytes quarantine holds at most.
     quarantine_bytes: Option<u64>,
+    /// How many days it keeps what was removed.
+    quarantine_days: Option<u32>,
 }
 
 /// One step of a change, ready to be carried out: everything it acts on is held open.
@@ -101,16 +107,17 @@ impl Effects {
     /// Those of the agent with that folder.
     #[must_use]
     pub fn new(folder: PathBuf, disk: Arc<dyn Disk>) -> Self {
-        let cap = match std::fs::read_to_string(folder.join("agent.toml")).map(|text| toml::from_str::<Settings>(&text)) {
-            Ok(Ok(settings)) => settings.quarantine_bytes.unwrap_or(CAP),
+        let settings = match std::fs::read_to_string(folder.join("agent.toml")).map(|text| toml::from_str::<Settings>(&text)) {
+            Ok(Ok(settings)) => settings,
             Ok(Err(error)) => {
                 tracing::error!(%error, "agent.toml is not understood");
-                CAP
+                Settings::default()
             }
-            Err(_) => CAP,
+            Err(_) => Settings::default(),
         };
         Self {
-            quarantine: Quarantine { folder, cap, disk },
+            quarantine: Quarantine { folder, cap: settings.quarantine_bytes.unwrap_or(CAP), disk },
+            days: settings.quarantine_days.unwrap_or(retention::DAYS),
             journal: Mutex::default(),
             acting: Mutex::default(),
             recovered: Mutex::default(),
@@ -205,6 +212,7 @@ impl Effects {
     pub fn carry_out(&self, ctx: &mut Context, mut change: Change) -> VerbResult {
         let agent = Arc::clone(&ctx.agent);
         ctx.stop.check().map_err(|_| not_begun(&change))?;
+        self.expire(&agent.root);
         let id = self.begin(ctx, &change)?;
         let several = change.acts.len() > 1;
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(change.acts.len());

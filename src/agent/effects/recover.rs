@@ -33,6 +33,7 @@ impl Effects {
                 tracing::error!(%problem, effect = entry.intent.id, "an effect cannot be closed");
             }
         }
+        self.expire(root);
         let newest = self.entries().unwrap_or_default();
         let newest = newest.iter().rev().take(TOLD).rev().map(|entry| (entry.intent.command_id, entry.told()));
         *self.recovered.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = newest.collect();

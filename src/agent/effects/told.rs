@@ -1,5 +1,7 @@
 //! Effects as they are told: events, and the rows of `remediate list`.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -9,7 +11,8 @@ use crate::agent::journal::{Entry, Quarantined, State, Step, StepState};
 use crate::protocol::Effect;
 
 /// The fields of `remediate list`.
-const KEYS: &[&str] = &["id", "time", "type", "target", "analyst", "state", "undoable", "before", "after", "action", "reason"];
+const KEYS: &[&str] =
+    &["id", "time", "type", "target", "analyst", "state", "undoable", "kept_until", "before", "after", "action", "reason"];
 
 /// The fields of a plan: those of `remediate`.
 const PLANNED: &[&str] = &["id", "type", "target", "action", "state", "undoable", "before", "after", "reason"];
@@ -31,7 +34,7 @@ impl Entry {
 
     /// What is in quarantine for it, or may be.
     pub fn kept(&self) -> impl Iterator<Item = &Quarantined> {
-        let undone = self.state() == State::Undone;
+        let undone = matches!(self.state(), State::Undone | State::Expired);
         self.steps().filter_map(move |(step, state)| match (step, state) {
             (Step::Quarantine(kept) | Step::Disable(kept), None | Some(StepState::Done | StepState::Kept)) if !undone => {
                 Some(kept)
@@ -44,6 +47,9 @@ impl Entry {
     /// How much evidence is kept for it.
     #[must_use]
     pub fn evidence_bytes(&self) -> u64 {
+        if self.expired.is_some() {
+            return 0;
+        }
         let outcomes = self.close.iter().flat_map(|close| &close.outcomes).chain(self.outcomes.values());
         outcomes.filter_map(|outcome| outcome.found.get("evidence_bytes")?.as_u64()).sum()
     }
@@ -140,6 +146,7 @@ struct Row<'a> {
     analyst: &'a str,
     state: &'static str,
     undoable: &'static str,
+    kept_until: Option<String>,
     before: &'a Value,
     after: Value,
     action: String,
@@ -151,7 +158,8 @@ struct Row<'a> {
 /// # Errors
 /// When the journal cannot be read.
 pub fn list(ctx: &mut Context) -> VerbResult {
-    let entries = ctx.agent.effects.entries()?;
+    let agent = Arc::clone(&ctx.agent);
+    let entries = agent.effects.entries()?;
     ctx.table(KEYS)?;
     for entry in &entries {
         ctx.row(&Row {
@@ -162,10 +170,11 @@ pub fn list(ctx: &mut Context) -> VerbResult {
             analyst: &entry.intent.analyst,
             state: entry.state().as_str(),
             undoable: entry.undoable(),
+            kept_until: entry.kept_until(agent.effects.days).map(|until| until.to_string()),
             before: &entry.intent.before,
             after: entry.after(),
             action: entry.action(),
-            reason: entry.reason(),
+            reason: agent.effects.why(entry),
         })?;
     }
     Ok(())

@@ -89,6 +89,10 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
             let why = "it is under way, or its file system is not there: then mount that and start lrsh again";
             return refuse(format!("what became of effect {id} is not known yet: {why}"));
         }
+        (State::Expired, _) => {
+            let why = ctx.agent.effects.why(entry).unwrap_or_default();
+            return refuse(format!("effect {id} cannot be undone any more: {why}"));
+        }
         (State::NotDone, _) => return refuse(format!("of effect {id} nothing was done")),
         _ if entry.undoable() == "no" && entry.intent.entity == "process" => {
             return refuse(format!("of effect {id} nothing can be put back: a process that was ended is not started again"));
@@ -98,6 +102,7 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
     }
     let agent = Arc::clone(&ctx.agent);
     let _one = agent.effects.one_at_a_time();
+    let back = put_back_already(&agent.effects.entries()?, id);
     let mut acts: Vec<Box<dyn Act>> = Vec::new();
     let mut notes = vec![format!("the undo of effect {id}")];
     let mut resume = None;
@@ -106,6 +111,7 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
         match step {
             // Only when every link is back can it start: what stopped it stands first.
             Step::Manage(managed) if done => resume = Some(managed),
+            _ if step.kept_as().is_some_and(|name| back.iter().any(|back| back == name)) => {}
             _ if done && step.is_undoable() => acts.push(reverse(ctx, &agent, entry, at, step, &mut notes)?),
             _ => {}
         }
@@ -116,6 +122,16 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
     let entity = ENTITIES.iter().find(|entity| **entity == entry.intent.entity).copied().unwrap_or("file");
     let change = Change { entity, target: entry.intent.target.clone(), undoes: Some(id), before: entry.after(), acts, notes };
     agent.effects.carry_out(ctx, change)
+}
+
+/// What earlier undos of an effect have put back, when they came to an end half-way: by what it was kept as.
+fn put_back_already(entries: &[Entry], id: u64) -> Vec<String> {
+    let undos = entries.iter().filter(|entry| entry.intent.undoes == Some(id));
+    let done = undos.flat_map(|undo| {
+        let steps = undo.intent.steps.iter().enumerate();
+        steps.filter(|(at, _)| undo.outcome(*at).is_some_and(|outcome| outcome.state == StepState::Done))
+    });
+    done.filter_map(|(_, step)| step.kept_as().map(ToOwned::to_owned)).collect()
 }
 
 /// The entity types that effects have.

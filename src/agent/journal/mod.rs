@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags};
 
 pub use disk::{Disk, Place, RealDisk};
@@ -45,6 +46,8 @@ pub struct Entry {
     pub close: Option<Close>,
     /// The effect that undid it.
     pub undone_by: Option<u64>,
+    /// When what was kept for it was removed, since its time was over.
+    pub expired: Option<Timestamp>,
 }
 
 impl Entry {
@@ -54,6 +57,7 @@ impl Entry {
         match &self.close {
             None => State::Open,
             Some(_) if self.undone_by.is_some() => State::Undone,
+            Some(_) if self.expired.is_some() => State::Expired,
             Some(close) => close.state,
         }
     }
@@ -161,6 +165,7 @@ impl Journal {
             Record::Intent(_) => ("journal.intent.before_fsync", "journal.intent.after_fsync"),
             Record::Step { .. } => ("journal.step.before_fsync", "journal.step.after_fsync"),
             Record::Close(_) => ("journal.close.before_fsync", "journal.close.after_fsync"),
+            Record::Expire { .. } => ("journal.expire.before_fsync", "journal.expire.after_fsync"),
         };
         let written = self.disk.append(&self.file, &line).and_then(|()| {
             faults::point(before);
@@ -182,12 +187,17 @@ impl Journal {
     fn take(&mut self, record: Record) {
         match record {
             Record::Intent(intent) => {
-                let entry = Entry { intent, outcomes: BTreeMap::new(), close: None, undone_by: None };
+                let entry = Entry { intent, outcomes: BTreeMap::new(), close: None, undone_by: None, expired: None };
                 self.entries.insert(entry.intent.id, entry);
             }
             Record::Step { id, step, outcome } => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.outcomes.insert(step, outcome);
+                }
+            }
+            Record::Expire { id, time } => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.expired = Some(time);
                 }
             }
             Record::Close(close) => {

@@ -24,6 +24,13 @@ pub enum Record {
     },
     /// An effect is over.
     Close(Close),
+    /// What was kept for an effect has been kept long enough, and is about to be removed.
+    Expire {
+        /// The effect.
+        id: u64,
+        /// When.
+        time: Timestamp,
+    },
 }
 
 /// What is about to be changed, with all that it takes to undo it.
@@ -126,6 +133,8 @@ pub enum State {
     Kept,
     /// Done, and undone again.
     Undone,
+    /// Done, and what was kept for it is gone, since its time was over.
+    Expired,
 }
 
 impl State {
@@ -154,6 +163,7 @@ impl State {
             Self::Partly => "partly",
             Self::Kept => "kept",
             Self::Undone => "undone",
+            Self::Expired => "expired",
         }
     }
 }

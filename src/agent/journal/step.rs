@@ -278,6 +278,19 @@ impl Step {
         }
     }
 
+    /// What tells a step and its way back from others of the same effect: the name in quarantine, the path of a mask.
+    #[must_use]
+    pub fn kept_as(&self) -> Option<&str> {
+        match self {
+            Self::Quarantine(kept) | Self::PutBack(kept) | Self::Restore(kept) | Self::Relink(kept) | Self::Disable(kept) => {
+                Some(&kept.name)
+            }
+            Self::Rewrite(rewritten) | Self::PutOver(rewritten) => Some(&rewritten.file.name),
+            Self::Mask(masked) | Self::Unmask(masked) => Some(&masked.path),
+            Self::Evidence(_) | Self::End(_) | Self::Manage(_) => None,
+        }
+    }
+
     /// Whether it changes anything on the device.
     #[must_use]
     pub fn is_change(&self) -> bool {

@@ -138,6 +138,7 @@ impl Service {
             place: None,
             errors: Vec::new(),
             cancelled_by: None,
+            effects: Vec::new(),
             last_event: 0,
         };
         if !self.inner.store.add_command(&record).await? {

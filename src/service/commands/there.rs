@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::outcome::{expired, failed, interrupted, stopped_early};
 use crate::grammar::Invocation;
 use crate::protocol::link::{DeviceCommand, ShellPeer, StopReason};
-use crate::protocol::{AgentEvent, Body, CommandId, Completed, Problem, Seen, SessionEventKind, Status};
+use crate::protocol::{AgentEvent, Body, CommandId, Completed, Effect, Problem, Seen, SessionEventKind, Status};
 use crate::service::error::Refusal;
 use crate::service::policy::{Analyst, size_limit};
 use crate::service::sessions::OpenSession;
@@ -87,10 +87,13 @@ impl Service {
                     Some(AgentEvent::Read(body)) => match *body {
                         Body::Completed(completed) => return completed,
                         Body::Seen(seen) => remember(session, seen),
-                        Body::Effect(effect) if effect.entity == "isolation" => {
-                            push(&command.stream, &Body::Effect(effect));
-                            let isolated = attached.link.isolation_left().is_some();
-                            session.tell(SessionEventKind::Isolation { isolated });
+                        Body::Effect(effect) => {
+                            let isolates = effect.entity == "isolation";
+                            self.note_effect(command, *effect).await;
+                            if isolates {
+                                let isolated = attached.link.isolation_left().is_some();
+                                session.tell(SessionEventKind::Isolation { isolated });
+                            }
                         }
                         body => { push(&command.stream, &body); }
                     },
@@ -103,6 +106,16 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// Tells a change, and keeps it for the log.
+    async fn note_effect(&self, command: &Command, effect: Effect) {
+        let id = command.record().command_id;
+        if let Err(error) = self.inner.store.add_effect(id, &effect).await {
+            tracing::error!(%error, effect = effect.effect_id, "the log does not keep a change");
+        }
+        command.record().effects.push(effect.clone());
+        push(&command.stream, &Body::Effect(Box::new(effect)));
     }
 
     /// Asks for the end of a command; `false` when it has ended.

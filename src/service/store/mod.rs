@@ -2,6 +2,7 @@
 //!
 //! SQLite in the embedded default; statements keep to what PostgreSQL has too. What is committed survives kill -9.
 
+mod effects;
 mod library;
 
 use std::path::Path;
@@ -58,6 +59,7 @@ impl Store {
             migration(1, "begin", include_str!("migrations/1_begin.sql")),
             migration(2, "library", include_str!("migrations/2_library.sql")),
             migration(3, "log", include_str!("migrations/3_log.sql")),
+            migration(4, "effects", include_str!("migrations/4_effects.sql")),
         ];
         Migrator::with_migrations(migrations).run(&writer).await?;
         Ok(Self { writer, pool: one().connect_lazy_with(options) })
@@ -154,7 +156,7 @@ impl Store {
             .bind(session.as_str())
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(command_of).collect()
+        self.all_of(&rows).await
     }
 
     /// The newest commands of every session, oldest first; of one device, or of all.
@@ -167,7 +169,9 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().rev().map(command_of).collect()
+        let mut records = self.all_of(&rows).await?;
+        records.reverse();
+        Ok(records)
     }
 
     /// The commands whose id starts so: two at most, which is one too many.
@@ -178,7 +182,7 @@ impl Store {
             .bind(format!("{start}g"))
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(command_of).collect()
+        self.all_of(&rows).await
     }
 
     /// The commands of a session that a number means, else the first two whose id begins so: enough to tell one from several.
@@ -191,7 +195,7 @@ impl Store {
                 .fetch_all(&self.pool)
                 .await?;
             if !rows.is_empty() {
-                return rows.iter().map(command_of).collect();
+                return self.all_of(&rows).await;
             }
         }
         let start = which.to_ascii_lowercase();
@@ -207,7 +211,7 @@ impl Store {
         .bind(format!("{start}g"))
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(command_of).collect()
+        self.all_of(&rows).await
     }
 
     /// The commands that had not ended when the service did.
@@ -215,13 +219,18 @@ impl Store {
         let rows = sqlx::query("SELECT * FROM commands WHERE status IN ('pending', 'running') ORDER BY created")
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(command_of).collect()
+        self.all_of(&rows).await
     }
 
     pub(super) async fn command(&self, id: CommandId) -> Result<Option<CommandRecord>> {
         let row =
             sqlx::query("SELECT * FROM commands WHERE command_id = $1").bind(id.to_string()).fetch_optional(&self.pool).await?;
-        row.as_ref().map(command_of).transpose()
+        Ok(self.all_of(row.as_slice()).await?.pop())
+    }
+
+    async fn all_of(&self, rows: &[SqliteRow]) -> Result<Vec<CommandRecord>> {
+        let records = rows.iter().map(command_of).collect::<Result<_>>()?;
+        self.with_effects(records).await
     }
 
     pub(super) async fn settings(&self) -> Result<Settings> {
@@ -302,6 +311,7 @@ fn command_of(row: &SqliteRow) -> Result<CommandRecord> {
         place: None,
         errors: from_json::<Vec<Problem>>(row, "errors")?,
         cancelled_by: row.try_get("cancelled_by")?,
+        effects: Vec::new(),
         last_event: unsigned(row.try_get("last_event")?),
     })
 }

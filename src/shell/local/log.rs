@@ -63,6 +63,7 @@ fn row(record: &CommandRecord) -> Value {
         "current_directory": record.current_directory,
         "background": record.background_mode,
         "cancelled_by": record.cancelled_by,
+        "effects": record.effects,
         "errors": record.errors,
     })
 }
