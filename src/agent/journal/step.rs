@@ -287,7 +287,7 @@ impl Step {
             }
             Self::Rewrite(rewritten) | Self::PutOver(rewritten) => Some(&rewritten.file.name),
             Self::Mask(masked) | Self::Unmask(masked) => Some(&masked.path),
-            Self::Evidence(_) | Self::End(_) | Self::Manage(_) => None,
+            Self::Evidence(_) | Self::End(_) | Self::Manage(_) | Self::Isolate(_) | Self::Release(_) => None,
         }
     }
 
