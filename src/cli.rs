@@ -1,5 +1,6 @@
 //! The program's own arguments: which role it takes, and the faces that need no service (`explain`, `check`).
 
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
@@ -129,7 +130,7 @@ pub enum Action {
         platform: Option<PlatformName>,
         /// The line
         #[arg(allow_hyphen_values = true)]
-        line: String,
+        line: OsString,
     },
     /// Print where things are
     Paths {
@@ -184,18 +185,25 @@ pub fn released(outcome: Result<bool, Problem>) -> u8 {
         Ok(false) => print("this machine is not isolated\n"),
         Err(problem) => {
             complain(&problem.message);
-            return 1;
+            1
         }
     }
-    0
 }
 
 /// `lrsh explain`: prints the reading. The exit code: 0, or 2 when the line is not understood.
 #[must_use]
-pub fn explain(line: &str, platform: Option<PlatformName>) -> u8 {
-    let reading = grammar::read(line, platform);
-    print(&format!("{}\n", reading.explained()));
-    if reading.diagnostics.is_empty() { 0 } else { 2 }
+pub fn explain(line: &OsStr, platform: Option<PlatformName>) -> u8 {
+    let reading = match std::str::from_utf8(line.as_encoded_bytes()) {
+        Ok(line) => grammar::read(line, platform),
+        Err(error) => {
+            let span = grammar::Span { start: error.valid_up_to(), end: error.valid_up_to() + 1 };
+            let message = "the line is not UTF-8 from here on".to_owned();
+            let found = grammar::Diagnostic { kind: ErrorKind::UnsupportedSyntax, message, span, hint: None };
+            grammar::Reading { invocation: None, diagnostics: vec![found] }
+        }
+    };
+    let code = if reading.diagnostics.is_empty() { 0 } else { 2 };
+    print(&format!("{}\n", shell::view::harmless(&reading.explained().to_string()))).max(code)
 }
 
 /// `lrsh config`: prints the settings that hold.
@@ -206,10 +214,7 @@ pub fn config(home: &Home) -> u8 {
         config.to_toml()
     });
     match told {
-        Ok(text) => {
-            print(&text);
-            0
-        }
+        Ok(text) => print(&text),
         Err(failure) => {
             shell::view::Screen::new(shell::view::ScreenOptions::default()).error(&failure.problem);
             failure.exit.code()
@@ -220,21 +225,19 @@ pub fn config(home: &Home) -> u8 {
 /// `lrsh completions`: prints a shell's completion script.
 #[must_use]
 pub fn completions(shell: OuterShell) -> u8 {
-    print(script(shell));
-    0
+    print(script(shell))
 }
 
 /// `lrsh complete`: prints what may stand at the cursor of another shell.
 #[must_use]
 pub fn complete(question: &Question, home: Option<&Home>) -> u8 {
-    print(&complete::answer(question, home));
-    0
+    print(&complete::answer(question, home))
 }
 
 /// `lrsh check`: prints every error of a script as `file:line:column: kind: message`. The exit code: 0, or 2 when there is one.
 #[must_use]
 pub fn check(file: &std::path::Path, platform: Option<PlatformName>) -> u8 {
-    let name = file.display().to_string();
+    let name = text::visible(&file.display().to_string());
     let mut bytes = Vec::new();
     let read = if name == "-" {
         std::io::stdin().read_to_end(&mut bytes).map(|_| ())
@@ -242,8 +245,7 @@ pub fn check(file: &std::path::Path, platform: Option<PlatformName>) -> u8 {
         std::fs::read(file).map(|content| bytes = content)
     };
     if let Err(error) = read {
-        print(&format!("{name}: {error}\n"));
-        return 2;
+        return print(&format!("{name}: {error}\n")).max(2);
     }
     let mut found = String::new();
     let mut tell = |line: &grammar::ScriptLine, error: &grammar::Diagnostic| {
@@ -256,13 +258,16 @@ pub fn check(file: &std::path::Path, platform: Option<PlatformName>) -> u8 {
         Ok(script) => {
             for line in grammar::script_lines(script) {
                 let nothing = line.text.trim().is_empty() || line.text.trim_start().starts_with('#');
-                let errors = grammar::read(&line.text, platform).told();
+                let reading = grammar::read(&line.text, platform);
+                let mut errors = reading.told();
+                if errors.is_empty() {
+                    errors.extend(reading.invocation.as_ref().and_then(grammar::Invocation::dropped));
+                }
                 errors.iter().filter(|error| error.kind != ErrorKind::Empty || !nothing).for_each(|error| tell(&line, error));
             }
         }
     }
-    print(&found);
-    if found.is_empty() { 0 } else { 2 }
+    print(&found).max(if found.is_empty() { 0 } else { 2 })
 }
 
 /// `lrsh paths`: prints where things are. The exit code: 0, 2 for an unknown one, 4 for the socket of a service that is not there.
@@ -284,17 +289,14 @@ pub fn paths(home: &Home, what: Option<&str>, start: bool) -> u8 {
     ];
     match what {
         None => {
-            for (name, path) in all {
+            let lines = all.map(|(name, path)| {
                 let path = path.map_or_else(|| "(no service runs)".to_owned(), |path| path.display().to_string());
-                print(&format!("{name:8} {path}\n"));
-            }
-            0
+                format!("{name:8} {path}\n")
+            });
+            print(&lines.concat())
         }
         Some(what) => match all.iter().find(|(name, _)| *name == what) {
-            Some((_, Some(path))) => {
-                print(&format!("{}\n", path.display()));
-                0
-            }
+            Some((_, Some(path))) => print(&format!("{}\n", path.display())),
             Some((_, None)) => {
                 complain("no service runs in this home; a shell starts it");
                 4
@@ -322,8 +324,17 @@ fn complain(reason: &str) {
     let _ = writeln!(std::io::stderr().lock(), "lrsh: {}", text::visible(reason));
 }
 
+/// Prints an answer. The exit code: 0, or 1 when it cannot be written.
 #[expect(clippy::disallowed_methods, reason = "cli holds stdout for what needs no shell")]
-fn print(text: &str) {
-    // A reader that has gone away (`| head`) has what it wanted.
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+fn print(text: &str) -> u8 {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => 0,
+        // A reader that has gone away (`| head`) has what it wanted.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            complain(&format!("the answer cannot be written: {error}"));
+            1
+        }
+    }
 }

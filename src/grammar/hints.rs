@@ -4,7 +4,7 @@ use super::invocation::{Diagnostic, ErrorKind, Span};
 use super::lexer::{Token, TokenKind, quoted};
 use super::line::Word;
 use super::row::{Flag, Form, Kind, Parameter, Role, Row};
-use super::table::table;
+use super::table::{is_shared, table};
 use super::values::{self, Expected};
 use crate::protocol::PlatformName;
 
@@ -32,7 +32,8 @@ pub fn nearest<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n
                 return None;
             }
             let distance = strsim::osa_distance(&typed, &name.to_ascii_lowercase());
-            (distance <= reach).then_some((distance, name))
+            // What shares no letter is near to nothing, however short.
+            (distance <= reach && distance < name.len()).then_some((distance, name))
         })
         .collect();
     scored.sort_unstable();
@@ -54,7 +55,7 @@ fn without_aliases_beside<'n>(near: &[&'n str]) -> Vec<&'n str> {
 
 pub(super) fn unknown_command(typed: &str, span: Span, platform: Option<PlatformName>) -> Diagnostic {
     let rows = table().rows().iter().filter(|row| platform.is_none_or(|platform| row.platforms.contains(&platform)));
-    let names = rows.flat_map(|row| std::iter::once(&row.name).chain(&row.aliases)).map(String::as_str);
+    let names = rows.flat_map(Row::names);
     let elsewhere = |row: &&Row| row.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed));
     let hint = match table().rows().iter().find(elsewhere) {
         Some(row) => Some(format!("here it is `{}`: {}", row.name, lower(&row.summary))),
@@ -74,10 +75,20 @@ pub(super) fn unknown_parameter(row: &'static Row, form: Option<&'static Form>, 
     let here = names(row.params_of(form), form.map_or(&row.flags, |form| &form.flags));
     // A flag may also have meant a form that the line did not bind.
     let elsewhere = row.forms.iter().flat_map(|form| names(&[], &form.flags));
-    let other = row.forms.iter().find(|form| form.flags.iter().any(|flag| flag.name.eq_ignore_ascii_case(name)));
-    if let Some(action) = other.and_then(|form| form.when.strip_prefix("value:")) {
+    let is_it = |known: &str| known.eq_ignore_ascii_case(name);
+    let other = row.forms.iter().find(|form| names(&form.params, &form.flags).any(is_it) && !is_shared(name));
+    let whole = other.and_then(|other| match other.when.split_once(':') {
+        Some(("value", action)) => Some(format!("{} {action}", row.name)),
+        Some(("flag", flag)) => Some(format!("{} -{flag}", row.name)),
+        _ => None,
+    });
+    if let Some(whole) = whole {
         let message = format!("{} has no parameter or flag `{typed}` here", row.name);
-        return found(ErrorKind::UnknownParameter, span, message, Some(format!("-{name} belongs to `{} {action}`", row.name)));
+        return found(ErrorKind::UnknownParameter, span, message, Some(format!("-{name} belongs to `{whole}`")));
+    }
+    if form.is_some() && row.flags.iter().any(|flag| is_it(&flag.name)) {
+        let message = format!("{} has no parameter or flag `{typed}` here", row.name);
+        return found(ErrorKind::UnknownParameter, span, message, Some(format!("-{name} goes with {}", names_of(&row.params))));
     }
     let near = nearest(name, here.clone().chain(elsewhere));
     let near: Vec<String> = near.iter().map(|name| format!("-{name}")).collect();
@@ -236,6 +247,18 @@ pub(super) fn missing_role(row: &Row, role: Role, span: Span) -> Diagnostic {
     found(ErrorKind::Role, span, message, Some("roles are given in `service.toml`".into()))
 }
 
+/// A redirect of a command that has nothing to put into a file.
+pub(super) fn no_answer(row: &Row, span: Span) -> Diagnostic {
+    let message = format!("{} has no answer that a file could take", row.name);
+    found(ErrorKind::UnsupportedSyntax, span, message, Some("leave the redirect out".into()))
+}
+
+/// `&` behind a command that the shell serves itself.
+pub(super) fn no_background(row: &Row, span: Span) -> Diagnostic {
+    let message = format!("{} is served by the shell at once, and runs in no background", row.name);
+    found(ErrorKind::UnsupportedSyntax, span, message, Some("leave the `&` out".into()))
+}
+
 pub(super) fn open_quote(span: Span) -> Diagnostic {
     let hint = "close it; a quote within quotes is doubled, or write the other kind around it".to_owned();
     found(ErrorKind::OpenQuote, span, "the quote that begins here is not closed".into(), Some(hint))
@@ -288,6 +311,10 @@ pub(super) fn foreign(sign: &str, span: Span, command: Option<&str>, next: &[Tok
         _ if sign.ends_with("&&") => {
             let hint = "write one command a line; one `&` at the end runs a command in the background".to_owned();
             ("`&&` does not chain commands".to_owned(), hint)
+        }
+        _ if sign.ends_with('&') => {
+            let hint = "one `&` at the end runs a command in the background".to_owned();
+            ("there is a second `&`".to_owned(), hint)
         }
         _ => {
             let hint = "`> file` takes the answer; errors stay on the screen and are kept in `log`".to_owned();
@@ -360,5 +387,16 @@ mod tests {
         check("dir -output jso", "did you mean json");
         check("cd a b", "a value with blanks is written in quotes");
         check("undo 3 -type file", "-type goes with -type and -id");
+        check("undo 3 -session", "-session belongs to `undo -session`");
+        check("library show x -name y", "-name belongs to `library add`");
+        check("remediate list -auto", "-auto goes with -type and -id");
+        check("dir a& &", "one `&` at the end runs a command in the background");
+        check("dir \"a\"& &", "one `&` at the end runs a command in the background");
+        check("help proceses", "did you mean processes?");
+        check("dir -columns size,isdirectory", "did you mean isDirectory?");
+        check("dir -sort -isdirectory", "did you mean isDirectory?");
+        for line in ["trace json", "findfile a -type z"] {
+            assert_eq!(read(line, None).diagnostics.first().and_then(|found| found.hint.clone()), None, "{line}");
+        }
     }
 }

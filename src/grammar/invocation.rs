@@ -36,6 +36,8 @@ pub struct Invocation {
     pub form: Option<&'static Form>,
     /// Canonical names and values in the definition's order, without `output` and the view options.
     pub params: IndexMap<String, String>,
+    /// The parameters whose value looks like a `file:///` form and is none, because it was quoted.
+    pub literal: BTreeSet<String>,
     /// Canonical names.
     pub flags: BTreeSet<String>,
     /// The value of `output`.
@@ -46,6 +48,17 @@ pub struct Invocation {
     pub redirect: Option<Redirect>,
     /// Whether the line ended in `&`.
     pub background: bool,
+    /// Where the redirect and the final `&` stand.
+    pub signs: Signs,
+}
+
+/// Where the signs behind the arguments stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// `>` or `>>`.
+    pub redirect: Option<Span>,
+    /// The final `&`.
+    pub background: Option<Span>,
 }
 
 /// Where an answer goes instead of the screen.

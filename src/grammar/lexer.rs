@@ -151,7 +151,9 @@ impl<'a> Lexer<'a> {
         let background = last && open.is_none() && plain.ends_with('&');
         // `a&&` and `a& &` say more than one `&` may.
         let doubled = plain.ends_with("&&") || plain.ends_with('&') && behind.trim_end_matches(is_blank) == "&";
-        if !quoted && (doubled || is_operator(plain) && !(plain == "&" && last)) {
+        // Behind a quoted part only where it ends the line: inside a word `&` is ordinary.
+        let doubled = doubled && (!quoted || open.is_none() && (last || !plain.ends_with("&&")));
+        if doubled || !quoted && is_operator(plain) && !(plain == "&" && last) {
             self.push(start, TokenKind::Foreign);
             return;
         }

@@ -3,7 +3,7 @@
 
 use super::colours::Class;
 use super::hints;
-use super::invocation::{Diagnostic, ErrorKind, Redirect, Span};
+use super::invocation::{Diagnostic, Redirect, Signs, Span};
 use super::lexer::{self, Token, TokenKind};
 
 /// A word with its quotes stripped.
@@ -32,7 +32,8 @@ pub(super) struct Line<'a> {
     /// Where the arguments end: at the redirect, the final `&`, or the end of the line.
     pub(super) arguments_end: usize,
     pub(super) redirect: Option<Redirect>,
-    pub(super) background: bool,
+    /// Where the redirect and the final `&` stand.
+    pub(super) signs: Signs,
     /// Where another shell's operator ends what was meant for this command.
     pub(super) end: LineEnd,
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -59,7 +60,7 @@ impl<'a> Line<'a> {
             arguments,
             arguments_end,
             redirect: None,
-            background: false,
+            signs: Signs::default(),
             end: LineEnd::Line,
             diagnostics: Vec::new(),
             marks,
@@ -74,17 +75,23 @@ impl<'a> Line<'a> {
         for at in 0..tokens.len() {
             split.sort_in(line, &tokens, at, &mut redirect);
         }
-        if let Some((span, _)) = redirect
-            && split.redirect.is_none()
-            && split.command.is_some()
-            && !split
-                .diagnostics
-                .iter()
-                .any(|found| found.kind == ErrorKind::UnsupportedSyntax && found.span.start >= span.start)
-        {
-            split.diagnostics.push(hints::missing_redirect_target(span));
-        }
+        split.miss_target(redirect);
         split
+    }
+
+    /// A redirect whose file has not come: what stands in its place is not looked at, because it starts later.
+    fn miss_target(&mut self, redirect: Option<(Span, bool)>) -> bool {
+        let Some((span, append)) = redirect.filter(|_| self.redirect.is_none() && self.command.is_some()) else { return false };
+        self.redirect = Some(Redirect { target: String::new(), append });
+        self.diagnostics.push(hints::missing_redirect_target(span));
+        true
+    }
+
+    /// The file of a redirect is not looked for any more: something else is wrong there.
+    fn end_target(&mut self, redirect: Option<(Span, bool)>) {
+        if let Some((_, append)) = redirect {
+            self.redirect.get_or_insert(Redirect { target: String::new(), append });
+        }
     }
 
     fn sort_in(&mut self, line: &'a str, tokens: &[Token<'a>], at: usize, redirect: &mut Option<(Span, bool)>) {
@@ -117,17 +124,19 @@ impl<'a> Line<'a> {
             }
             TokenKind::Redirect { append } => {
                 if redirect.is_some() {
+                    self.end_target(*redirect);
                     self.marks.push((span, Class::Error));
                     self.diagnostics.push(hints::second_redirect(span));
                 } else {
                     self.marks.push((span, Class::Redirect));
                     *redirect = Some((span, *append));
+                    self.signs.redirect = Some(span);
                     self.arguments_end = self.arguments_end.min(span.start);
                 }
             }
             TokenKind::Background => {
                 self.marks.push((span, Class::Background));
-                self.background = true;
+                self.signs.background = Some(span);
                 self.arguments_end = self.arguments_end.min(span.start);
             }
             TokenKind::Foreign => {
@@ -137,6 +146,12 @@ impl<'a> Line<'a> {
                     let is_word = sign.ends_with("&&") && sign != "&&";
                     self.end = if is_word { LineEnd::Word } else { LineEnd::Operator };
                 }
+                // Of `> x&&` the file is there.
+                let is_target = sign.trim_end_matches('&').len() < sign.len() && !sign.trim_end_matches('&').is_empty();
+                if !is_target && self.miss_target(*redirect) {
+                    return;
+                }
+                self.end_target(*redirect);
                 let next = tokens.get(at + 1..).unwrap_or_default();
                 let head = self.command.as_ref().map(|command| command.text.as_ref());
                 self.diagnostics.push(hints::foreign(sign, span, head, next));

@@ -23,7 +23,7 @@ pub use arguments::split_arguments;
 pub use colours::{Class, highlight};
 pub use expected::{Expected, ExpectedValue, expected_at};
 pub use hints::{nearest, not_yet};
-pub use invocation::{Diagnostic, ErrorKind, Invocation, Reading, Redirect, Span};
+pub use invocation::{Diagnostic, ErrorKind, Invocation, Reading, Redirect, Signs, Span};
 pub use lexer::{quoted, quoted_in};
 pub use parser::read;
 pub use row::{

@@ -315,11 +315,13 @@ impl<'a> Binder<'a> {
             command: self.command,
             form: self.form,
             params: indexmap::IndexMap::with_capacity(self.values.len()),
+            literal: std::collections::BTreeSet::new(),
             flags: self.flags.iter().map(|(flag, _)| flag.name.clone()).collect(),
             output: None,
             view: std::collections::BTreeMap::new(),
             redirect: self.split.redirect.take(),
-            background: self.split.background,
+            background: self.split.signs.background.is_some(),
+            signs: self.split.signs,
         };
         let bound = std::mem::take(&mut self.values);
         for parameter in self.params() {
@@ -340,6 +342,9 @@ impl<'a> Binder<'a> {
                     } else if is_view_option(&parameter.name) {
                         invocation.view.insert(parameter.name.clone(), text.into_owned());
                     } else {
+                        if value.quoted && text.starts_with("file:///") && names_a_path(parameter, kind) {
+                            invocation.literal.insert(parameter.name.clone());
+                        }
                         invocation.params.insert(parameter.name.clone(), text.into_owned());
                     }
                 }
@@ -362,6 +367,11 @@ impl<'a> Binder<'a> {
         }
         (Reading { invocation: Some(invocation), diagnostics: sorted(self.split.diagnostics) }, self.split.marks)
     }
+}
+
+/// Whether a value may be a path on the device: of `id` that depends on the type, and a process is a number.
+fn names_a_path(parameter: &Parameter, kind: Kind) -> bool {
+    kind == Kind::Path || kind == Kind::Text && parameter.name == "id"
 }
 
 /// The name that a dash word gives, where it stands, and how many further words it takes: `-auto`, or `-` and `auto` with a gap.

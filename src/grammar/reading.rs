@@ -1,9 +1,10 @@
 //! What a line was read as, asked with its sub-form in mind.
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::invocation::{Diagnostic, ErrorKind, Invocation, Reading};
-use super::row::{Column, OutputFormat, Role, Sort};
+use super::row::{Column, OutputFormat, Role, RunsOn, Sort};
 use super::{hints, values};
 
 impl Reading {
@@ -56,9 +57,41 @@ impl Invocation {
         if self.row.since.is_some() {
             return Some(hints::not_yet(self.row, self.command));
         }
+        if let Some(dropped) = self.dropped() {
+            return Some(dropped);
+        }
         let role = self.role();
         let lacking = roles.is_some_and(|held| !role.is_held(held));
         lacking.then(|| hints::missing_role(self.row, role, self.command))
+    }
+
+    /// What the line asks for and the shell would not do: a command that it serves itself runs in no background, and one that
+    /// has no answer fills no file.
+    #[must_use]
+    pub fn dropped(&self) -> Option<Diagnostic> {
+        if self.row.runs_on != RunsOn::Shell && self.row.name != "connect" {
+            return None;
+        }
+        // What `fg` brings has an answer of its own.
+        let redirect = self.signs.redirect.filter(|_| self.row.output.is_none() && self.row.name != "fg");
+        redirect.map(|span| hints::no_answer(self.row, span)).or_else(|| {
+            let background = self.signs.background.filter(|_| !self.row.background);
+            background.map(|span| hints::no_background(self.row, span))
+        })
+    }
+
+    /// The parameters as the device takes them. There a path that begins with `file:///` is decoded; one that was quoted is
+    /// a name like any other, and stands in the current directory.
+    #[must_use]
+    pub fn for_device(&self) -> IndexMap<String, String> {
+        let params = self.params.iter().map(|(name, value)| (name.clone(), self.value_for_device(name, value)));
+        params.collect()
+    }
+
+    /// The value of a parameter as the device takes it: see [`Invocation::for_device`].
+    #[must_use]
+    pub fn value_for_device(&self, name: &str, value: &str) -> String {
+        if self.literal.contains(name) { format!("./{value}") } else { value.to_owned() }
     }
 
     /// How its answer is shown: `-output`, or the default.

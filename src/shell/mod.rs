@@ -122,13 +122,21 @@ fn start(options: Options, starter: Arc<dyn Starter>, screen: &Screen, interacti
         keep_going: options.keep_going,
         interactive,
         warned: false,
+        finished: false,
         leaving: None,
     };
     let exit = match (interactive, options.input) {
         (true, _) => {
             terminal::remember();
             if let Some(signals) = waited {
-                runtime.spawn(end_at_the_prompt(signals, shell.client.clone(), shell.now.clone(), shell.jobs.clone()));
+                let end = EndAtThePrompt {
+                    client: shell.client.clone(),
+                    screen: shell.screen.clone(),
+                    now: shell.now.clone(),
+                    jobs: shell.jobs.clone(),
+                    attention: shell.sight.attention.clone(),
+                };
+                runtime.spawn(end.at(signals));
             }
             interact(&mut shell, &runtime)
         }
@@ -165,6 +173,8 @@ pub struct Shell {
     interactive: bool,
     /// The analyst was told what leaving would end; the next time it is done.
     warned: bool,
+    /// `exit` was read: a batch takes no further line, and ends as one whose input has ended.
+    finished: bool,
     /// The shell is to end.
     leaving: Option<Exit>,
 }
@@ -266,26 +276,44 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
     }
 }
 
-/// Ends a shell that waits at its prompt: SIGTERM in order, SIGHUP as a terminal that was lost. While a command runs, its
+/// What ends a shell that waits at its prompt: SIGTERM in order, SIGHUP as a terminal that was lost. While a command runs, its
 /// wait hears the same signals and this does the same.
-async fn end_at_the_prompt(mut signals: Signals, client: Client, now: Now, jobs: Jobs) {
-    loop {
-        let exit = match signals.next().await {
-            Asked::HangUp => Exit::HungUp,
-            Asked::Terminate => {
-                jobs.send_no_more();
-                for job in jobs.running() {
-                    let _ = job.cancel().await;
+struct EndAtThePrompt {
+    client: Client,
+    screen: Screen,
+    now: Now,
+    jobs: Jobs,
+    attention: Attention,
+}
+
+impl EndAtThePrompt {
+    async fn at(self, mut signals: Signals) {
+        loop {
+            let exit = match signals.next().await {
+                Asked::HangUp => {
+                    // The commands go on; what came of their answers so far is kept.
+                    self.jobs.give_up().await;
+                    Exit::HungUp
                 }
-                if let Some(session) = now.id() {
-                    let _ = client.leave(&session).await;
+                Asked::Terminate => {
+                    terminal::restore();
+                    self.screen.clear();
+                    if !self.attention.is_at_job() {
+                        // Behind the prompt.
+                        self.screen.message("");
+                    }
+                    self.jobs.end(&self.screen, |_| true).await;
+                    self.attention.looked_away().await;
+                    if let Some(session) = self.now.id() {
+                        let _ = self.client.leave(&session).await;
+                    }
+                    Exit::Terminated
                 }
-                Exit::Terminated
-            }
-            // Those are for the command that runs; at the prompt they are keys.
-            Asked::Interrupt | Asked::Suspend => continue,
-        };
-        terminal::restore();
-        std::process::exit(i32::from(exit.code()));
+                // Those are for the command that runs; at the prompt they are keys.
+                Asked::Interrupt | Asked::Suspend => continue,
+            };
+            terminal::restore();
+            std::process::exit(i32::from(exit.code()));
+        }
     }
 }

@@ -216,7 +216,7 @@ impl Shell {
             job.set_kept(to_file);
             job.set_background(true);
             if job.has_ended() && job.claim() {
-                screen.announce(&jobs::line_of(job, &jobs::state_of(job)));
+                jobs::announce(&screen, job);
             }
         };
         jobs.iter().for_each(|job| leave(job, &screen));

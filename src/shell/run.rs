@@ -287,7 +287,7 @@ impl Outbox {
             kept: self.kept,
             announce: Arc::new(move |job| {
                 if interactive {
-                    screen.announce(&jobs::line_of(job, &jobs::state_of(job)));
+                    jobs::announce(&screen, job);
                 }
             }),
         }

@@ -161,7 +161,7 @@ fn say_unfinished(shell: &Shell, exit: Exit, at: &Sourced, behind: &[Sourced]) {
 
 /// Runs lines as they come.
 async fn stream(shell: &mut Shell) -> Outcome<Exit> {
-    let (to, mut lines) = tokio::sync::mpsc::channel::<Result<String, Box<NotText>>>(1);
+    let (to, mut lines) = tokio::sync::mpsc::channel::<std::io::Result<Result<String, Box<NotText>>>>(1);
     // A thread, because reading a terminal or pipe cannot be given up; it ends with the process.
     std::thread::spawn(move || {
         let mut input = std::io::stdin().lock();
@@ -171,12 +171,14 @@ async fn stream(shell: &mut Shell) -> Outcome<Exit> {
             let mut bytes = Vec::new();
             let mut line = std::io::Read::take(&mut input, MAX_SCRIPT);
             let next = match std::io::BufRead::read_until(&mut line, b'\n', &mut bytes) {
-                Ok(0) | Err(_) => return,
-                Ok(_) if number == 1 => decode(&bytes),
-                Ok(_) => decode_lines(&bytes, number),
+                Ok(0) => return,
+                Ok(_) if number == 1 => Ok(decode(&bytes)),
+                Ok(_) => Ok(decode_lines(&bytes, number)),
+                Err(error) => Err(error),
             };
-            let next = next.map(|text| text.trim_end_matches(['\n', '\r']).to_owned());
-            if to.blocking_send(next).is_err() {
+            let is_last = next.is_err();
+            let next = next.map(|text| text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned()));
+            if to.blocking_send(next).is_err() || is_last {
                 return;
             }
         }
@@ -195,9 +197,13 @@ async fn stream(shell: &mut Shell) -> Outcome<Exit> {
         let Some(text) = next else { break };
         number += 1;
         let now = match text {
-            Ok(text) => shell.line_or_signal(&text, Some(&Origin { source: STDIN.to_owned(), number })).await.0,
-            Err(not_text) => {
+            Ok(Ok(text)) => shell.line_or_signal(&text, Some(&Origin { source: STDIN.to_owned(), number })).await.0,
+            Ok(Err(not_text)) => {
                 say_no_text(shell, STDIN, &not_text);
+                Exit::NotUnderstood
+            }
+            Err(error) => {
+                shell.screen.error(&no_script(STDIN, &error).problem);
                 Exit::NotUnderstood
             }
         };
@@ -214,7 +220,11 @@ fn goes_no_further(shell: &mut Shell, exit: Exit) -> bool {
     if let Some(asked) = shell.signalled().now_or_never() {
         shell.asked(asked);
     }
-    shell.leaving.is_some() || exit == Exit::BrokenPipe || exit == Exit::Cancelled || (!exit.is_done() && !shell.keep_going)
+    shell.finished
+        || shell.leaving.is_some()
+        || exit == Exit::BrokenPipe
+        || exit == Exit::Cancelled
+        || (!exit.is_done() && !shell.keep_going)
 }
 
 /// Shows what runs in the background, in order, and leaves the session.
@@ -222,10 +232,6 @@ async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
     let mut exit = exit?;
     loop {
         if shell.leaving.is_some() || exit == Exit::BrokenPipe {
-            shell.jobs.send_no_more();
-            for job in shell.jobs.all() {
-                let _ = job.cancel().await;
-            }
             break;
         }
         let Some(job) = shell.jobs.first() else {
@@ -247,8 +253,11 @@ async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
         }
         shell.jobs.remove(&job);
     }
-    if shell.leaving.is_none() {
+    if shell.leaving.is_none() && exit != Exit::BrokenPipe {
         exit = exit.or(shell.jobs.answered().await);
+    } else {
+        let loud = exit != Exit::BrokenPipe;
+        shell.jobs.end(&shell.screen, |_| loud).await;
     }
     shell.leave().await;
     Ok(shell.leaving.unwrap_or(exit))

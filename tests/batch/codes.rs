@@ -260,6 +260,113 @@ fn the_device_that_is_named_is_the_one_that_is_asked() {
     let home = Home::new();
     let name = home.line("devices -output json").json()[0]["name"].as_str().unwrap().to_owned();
     home.batch("session\n").args(&["--device", &name]).run().code(0);
-    let ran = home.batch("session\n").args(&["--device", "no-such-device"]).run().code(1);
+    let ran = home.batch("session\n").args(&["--device", "no-such-device"]).run().code(4);
     assert!(ran.err().contains("no-such-device") && ran.err().contains(&name), "{}", ran.err());
+}
+
+#[test]
+fn exit_in_a_batch_is_the_end_of_its_input() {
+    let home = Home::new();
+    let check = |lines: &str, code: i32| home.batch(lines).args(&["--keep-going"]).run().code(code);
+    check("dir /nope\nexit\n", 1);
+    check("devices\nexit\ndir /nope\n", 0);
+    let ran = check("dir /nope &\nexit\n", 1);
+    assert!(
+        ran.err().contains("[2]   (Failed)   dir /nope &") || ran.err().contains("/nope: there is no such"),
+        "{}",
+        ran.err()
+    );
+    // Jobs are waited for, and what they write is whole.
+    check("findfile hostname /etc -output jsonl > found &\nexit\n", 0);
+    let found = std::fs::read_to_string(home.work().join("found")).unwrap();
+    assert!(found.contains("/etc/hostname"), "{found}");
+    let ran = home.batch("devices\nquit\n").args(&["--stream"]).run().code(0);
+    assert!(ran.out().contains("linux"), "{}", ran.out());
+}
+
+#[test]
+fn what_the_shell_would_not_do_is_refused() {
+    let home = Home::new();
+    for line in ["cls > a", "connect > a", "exit > a", "trace on > a", "session &", "help &", "log&", "exit &", "connect&"] {
+        let ran = home.line(line).code(2);
+        assert!(ran.err().contains("has no answer") || ran.err().contains("in no background"), "{line}: {}", ran.err());
+    }
+    home.batch("log > log.txt\nhelp > help.txt\nsession > session.txt\n").run().code(0);
+    for (name, holds) in [("log.txt", "connect"), ("help.txt", "processes"), ("session.txt", "CLR")] {
+        assert!(std::fs::read_to_string(home.work().join(name)).unwrap().contains(holds), "{name}");
+    }
+    assert!(!home.work().join("a").exists());
+}
+
+#[test]
+fn rows_carry_the_names_of_their_columns() {
+    let home = Home::new();
+    let ran = home.batch("session -output json\nsessions -output jsonl\nlog -output jsonl\n").run().code(0);
+    let values = serde_json::Deserializer::from_str(&ran.out()).into_iter().collect::<Result<Vec<Value>, _>>().unwrap();
+    assert_eq!(values.len(), 3);
+    for value in values {
+        assert!(value["duration"].is_u64() && value.get("duration_ms").is_none(), "{value}");
+    }
+    let ran = home.batch("cat /dev/null &\njobs -output jsonl -columns number,elapsed -sort -elapsed\n").run().code(0);
+    assert!(ran.out().contains("\"elapsed\":"), "{}", ran.out());
+}
+
+#[test]
+fn a_quoted_uri_is_a_name() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a b"), "content\n").unwrap();
+    let uri = format!("file://{}/a%20b", home.work().display());
+    assert_eq!(home.line(&format!("cat {uri}")).code(0).out(), "content\n");
+    for line in [format!("cat \"{uri}\""), format!("cat -path '{uri}'"), format!("remediate file \"{uri}\" -auto")] {
+        home.line(&line).code(1);
+    }
+    assert!(home.work().join("a b").exists());
+    let below = home.work().join("file:").join("x");
+    std::fs::create_dir_all(below.parent().unwrap()).unwrap();
+    std::fs::write(&below, "named\n").unwrap();
+    let ran = home.batch(&format!("cd {}\ncat \"file:///x\"\n", home.work().display())).run().code(0);
+    assert_eq!(ran.out(), "named\n");
+}
+
+#[test]
+fn what_is_told_without_a_service_is_harmless_and_its_loss_is_told() {
+    let home = Home::new();
+    let told = |args: &[&std::ffi::OsStr], out: Stdio| {
+        let ran = home.command().args(args).stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
+        ran.wait_with_output().unwrap()
+    };
+    let line = std::ffi::OsStr::new("dir \"\u{202e}\u{9b}\u{7f}\u{200b}\"");
+    let ran = told(&["explain".as_ref(), line], Stdio::piped());
+    let text = String::from_utf8(ran.stdout).unwrap();
+    assert!(text.contains(r"\u202e\u009b\u007f\u200b"), "{text}");
+    let read: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(read["params"]["path"], "\u{202e}\u{9b}\u{7f}\u{200b}");
+
+    use std::os::unix::ffi::OsStrExt as _;
+    let line = std::ffi::OsStr::from_bytes(b"dir \xff");
+    let ran = told(&["explain".as_ref(), "--".as_ref(), line], Stdio::piped());
+    let read: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((ran.status.code(), &read["error"]["span"]), (Some(2), &serde_json::json!([4, 5])), "{read}");
+
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let ran = told(&["explain".as_ref(), "dir".as_ref()], full.into());
+    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("cannot be written"), "{ran:?}");
+
+    std::fs::write(home.work().join("s\x1bx"), "foo\ncls > a\n").unwrap();
+    let ran = told(&["check".as_ref(), "s\x1bx".as_ref()], Stdio::piped());
+    let text = String::from_utf8(ran.stdout).unwrap();
+    assert!(text.starts_with("s\\x1bx:1:1: unknown_command: "), "{text}");
+    assert!(text.contains("s\\x1bx:2:5: unsupported_syntax: "), "{text}");
+
+    let folder = std::fs::File::open(home.work()).unwrap();
+    let ran = home.command().arg("--stream").stdin(folder).output().unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{ran:?}");
+}
+
+#[test]
+fn a_fetched_file_goes_into_no_device() {
+    let home = Home::new();
+    let ran = home.line("getfile /etc/hostname -to /dev/null").code(1);
+    assert!(ran.err().contains("/dev/null is no plain file"), "{}", ran.err());
 }

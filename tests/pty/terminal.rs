@@ -68,6 +68,48 @@ fn a_terminal_that_is_lost_leaves_its_jobs_to_the_next_shell() {
     assert!(job.contains("\"cancelled\""), "{log}");
 }
 
+#[test]
+fn what_came_into_a_file_is_kept_when_the_shell_leaves() {
+    for way in ["keys", "signal at the prompt", "signal while it is looked at"] {
+        let home = Home::new();
+        let mut shell = Pty::shell(home.path());
+        shell.prompt();
+        // More than fits, so that it runs until it is ended, and its answer comes as it goes.
+        shell.line("findfile * / -output jsonl > found &");
+        shell.expect("(Just created)");
+        let hidden = || names(home.path()).into_iter().find(|name| name.ends_with(".lrsh"));
+        let begun = std::time::Instant::now();
+        while hidden().is_none_or(|name| home.path().join(name).metadata().is_ok_and(|facts| facts.len() == 0)) {
+            assert!(begun.elapsed().as_secs() < 60, "nothing is written");
+            std::thread::yield_now();
+        }
+        match way {
+            "keys" => {
+                shell.keys("\x04");
+                shell.expect("exit again");
+                shell.keys("\x04");
+            }
+            "signal at the prompt" => shell.signal(Signal::TERM),
+            _ => {
+                shell.line("fg");
+                shell.until("the look", |screen| screen.matches("findfile * /").count() >= 2);
+                shell.signal(Signal::TERM);
+            }
+        }
+        assert_eq!(shell.end(), if way == "keys" { 0 } else { 143 }, "{way}");
+        assert_eq!(hidden(), None, "{way}");
+        if !home.path().join("found").exists() {
+            // It had not ended before.
+            assert!(home.path().join("found.partial").metadata().unwrap().len() > 0, "{way}");
+            shell.expect("what came is in found.partial");
+        }
+    }
+}
+
+fn names(folder: &std::path::Path) -> Vec<String> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
 /// Runs itself at a terminal, where it panics.
 #[test]
 fn a_panic_leaves_the_terminal_as_it_was() {

@@ -77,6 +77,17 @@ fn a_session_from_beginning_to_end() {
 
     let (_, again) = curl.call("POST", &commands, Some(&post));
     assert_eq!(events(&again), first, "a repeated command id gets the first answer");
+    for (field, value) in [
+        ("raw_command_line", json!(format!("processes  {pid}"))),
+        ("current_directory", json!("/etc")),
+        ("flags", json!(["tree"])),
+        ("background_mode", json!(true)),
+    ] {
+        let mut other = post.clone();
+        other[field] = value;
+        let (status, answer) = curl.call("POST", &commands, Some(&other));
+        assert_eq!((status, answer.contains("\"duplicate\"")), (409, true), "{field}: {answer}");
+    }
     let (_, replay) = curl.call("GET", &format!("{commands}/2/events?after=3"), None);
     assert_eq!(events(&replay), first[3..]);
 

@@ -48,6 +48,7 @@ fn every_refusal_has_a_code_a_sentence_and_the_name_of_the_request() {
         let told = answer.value();
         assert_eq!(told["error"]["code"], code, "{what}: {told}");
         assert!(told["error"]["message"].as_str().is_some_and(|message| message.len() > 5), "{what}: {told}");
+        assert!(told["error"].as_object().is_some_and(|error| error.contains_key("target")), "{what}: {told}");
         assert_eq!(told["request_id"].as_str(), id.as_deref(), "{what}");
         assert!(id.is_some_and(|id| uuid::Uuid::parse_str(&id).is_ok()), "{what}");
     }

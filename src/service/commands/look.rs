@@ -25,7 +25,10 @@ impl Service {
         }
         let entity = invocation.params.get("type").map_or("*", String::as_str);
         let first = invocation.row.prerequisites.get(entity).or_else(|| invocation.row.prerequisites.get("*"))?;
-        let named = invocation.params.get("id").or_else(|| invocation.params.get("path"));
+        let named = ["id", "path"].iter().find_map(|name| {
+            let value = invocation.params.get(*name)?;
+            Some(invocation.value_for_device(name, value))
+        });
         let mut line = first.command.clone();
         let (cwd, shell) = {
             let record = command.record();
@@ -34,7 +37,7 @@ impl Service {
         if let (Some(param), Some(value)) = (&first.param, named) {
             // What changes something takes no pattern: what looks first must not take its path for one.
             let path = param == "path" && entity == "file";
-            let value = if path { exact(value, &cwd) } else { value.clone() };
+            let value = if path { exact(&value, &cwd) } else { value };
             line.push_str(&format!(" -{param} {}", grammar::quoted(&value)));
         }
         let looked = match new_command(&line, cwd) {

@@ -23,7 +23,22 @@ use super::policy::Analyst;
 use super::sessions::OpenSession;
 use super::state::{Command, Service, end, locked, push};
 use crate::grammar::{self, Invocation, RunsOn};
-use crate::protocol::{Body, CommandId, CommandRecord, Completed, NewCommand, SessionEventKind, Status};
+use crate::protocol::{Body, CommandId, CommandRecord, Completed, NewCommand, SessionEventKind, SessionId, Status};
+
+/// Whether a command that is known is asked for again, and nothing else is meant by its id.
+pub(super) fn again(known: &CommandRecord, session: &SessionId, asked: &NewCommand) -> Answer<()> {
+    let duplicate = |message: &str| Err(Refusal::conflict("duplicate", message).about("command_id"));
+    if known.session_id != session.as_str() {
+        return duplicate("this command id belongs to another session");
+    }
+    let is_retry = known.raw_command_line == asked.raw_command_line
+        && known.command_definition_id == asked.command_definition_id
+        && known.params == asked.params
+        && known.flags == asked.flags
+        && known.current_directory == asked.current_directory
+        && known.background_mode == asked.background_mode;
+    if is_retry { Ok(()) } else { duplicate("this command id belongs to another command") }
+}
 
 impl Service {
     /// Accepts a command, or finds the one that was accepted under this id before.
@@ -35,6 +50,7 @@ impl Service {
         new: NewCommand,
     ) -> Answer<Arc<Command>> {
         let id = new.command_id;
+        let asked = new.clone();
         let accepted = match self.live_command(id) {
             Some(_) => Ok(None),
             None => self.accept_new(session, analyst, shell, new).await,
@@ -42,9 +58,9 @@ impl Service {
         match accepted {
             Ok(Some(command)) => Ok(command),
             known => match self.find_command(id).await? {
-                Some(command) if command.record().session_id == session.id.as_str() => Ok(command),
-                Some(_) => {
-                    Err(Refusal::conflict("duplicate", "this command id belongs to another session").about("command_id"))
+                Some(command) => {
+                    again(&command.record(), &session.id, &asked)?;
+                    Ok(command)
                 }
                 None => Err(known.err().unwrap_or_else(|| Refusal::not_found("this command is not kept"))),
             },

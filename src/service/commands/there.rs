@@ -184,7 +184,7 @@ fn device_command(
         number: record.number,
         analyst: record.analyst.clone(),
         command_definition_id: record.command_definition_id.clone(),
-        params: invocation.params.clone(),
+        params: invocation.for_device(),
         flags: record.flags.clone(),
         current_directory: record.current_directory.clone(),
         time_limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),

@@ -32,7 +32,7 @@ const EVERYWHERE: u32 = 10_000;
         (status = 400, description = "The path, the body or the line is not understood, or they disagree."),
         (status = 403, description = "A role is missing, or another analyst holds the session."),
         (status = 404, description = "There is no such open session."),
-        (status = 409, description = "The command id belongs to another session."),
+        (status = 409, description = "The command id belongs to another command."),
         (status = 410, description = "The session has been ended."),
         (status = 413, description = "The body is too large."),
         (status = 415, description = "The body is not said to be JSON."),
@@ -48,7 +48,10 @@ pub(super) async fn create(
         Ok(session) => session,
         // A command that is known may be asked for again after its session has ended.
         Err(refusal) => match service.find_command(new.command_id).await? {
-            Some(known) if known.record().session_id == sid => return Ok(sse(&service, &known, 0)),
+            Some(known) if known.record().session_id == sid => {
+                crate::service::commands::again(&known.record(), &id, &new)?;
+                return Ok(sse(&service, &known, 0));
+            }
             _ => return Err(refusal),
         },
     };

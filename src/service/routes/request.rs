@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -57,7 +58,12 @@ async fn told(response: Response, id: &str) -> Response {
         Some(problem) => problem,
         None => of_framework(parts.status, body).await,
     };
-    let json = serde_json::to_vec(&ErrorBody { error, request_id: Some(id.to_owned()) }).unwrap_or_default();
+    let mut body = serde_json::to_value(ErrorBody { error, request_id: Some(id.to_owned()) }).unwrap_or_default();
+    if let Some(error) = body.get_mut("error").and_then(Value::as_object_mut) {
+        // Also where nobody knows what it was about: callers read it without asking first.
+        error.entry("target").or_insert(Value::Null);
+    }
+    let json = body.to_string();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     Response::from_parts(parts, Body::from(json))

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::fetch::hex;
 use super::{Client, root_cause};
-use crate::error::{Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 use crate::protocol::{
     Analyst, CommandId, CommandRecord, Device, LibraryFile, NewSession, Peek, PeekAt, Problem, Session, SessionId, Settings,
     SettingsChange,
@@ -56,7 +56,11 @@ impl Client {
     /// When no device fits, another analyst holds it, a limit or the policy forbids it.
     pub async fn open_session(&self, wanted: &NewSession) -> Outcome<Session> {
         let response = self.send(Method::POST, "/sessions", |request| request.json(wanted)).await?;
-        super::read_json(response, "/sessions").await
+        super::read_json(response, "/sessions").await.map_err(|failure| match failure.code() {
+            // A device that the service does not know is none that can be reached.
+            "not_found" => Failure { exit: Exit::Unreachable, ..failure },
+            _ => failure,
+        })
     }
 
     /// Every session, the ended ones too.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::prior::Prior;
 use super::words::{line_of, receipt_text, say_end, state_of};
-use super::{End, Group, Heard, Job, Parked};
+use super::{End, Group, Heard, Job, Parked, RECEIPT};
 use crate::error::{Failure, Outcome};
 use crate::host::signals::{Asked, Signals};
 use crate::host::terminal::Quiet;
@@ -20,8 +20,6 @@ use crate::protocol::{Body, Event, Progress, Status};
 use crate::shell::client::content::is_shown;
 use crate::shell::view::{Next, Rendering, Screen};
 
-/// How long a receipt is waited for.
-const RECEIPT: Duration = Duration::from_secs(5);
 /// How often the bar of a group is drawn.
 const TICK: Duration = Duration::from_millis(200);
 /// The bar of a group: no job has this number.
@@ -74,6 +72,14 @@ impl Attention {
 
     fn give_back(&self) {
         self.0.0.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits until what is looked at was told to its end, a second at most: the end of the shell may not cut it off.
+    pub async fn looked_away(&self) {
+        let patience = Instant::now() + SILENCE;
+        while self.is_at_job() && Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -138,28 +144,10 @@ impl Sight {
         let mut look =
             Look { job, screen, zone, group, rendering, last, prior, enough: false, warned: false, because: None, ended: None };
         let seen = look.until_it_ends(self, last).await;
-        self.attention.give_back();
         look.screen.progress_end(job.number());
-        match seen {
-            Ok(Seen::Ended(end)) => {
-                look.end(&end)?;
-                Ok(Seen::Ended(end))
-            }
-            // Content that is let go is asked for again from its beginning.
-            Ok(Seen::Left) if is_shown(&job.invocation) => Ok(Seen::Left),
-            Ok(Seen::Left) => {
-                let parked = Parked { rendering: look.rendering, last: look.last, prior: look.prior };
-                *job.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(parked);
-                Ok(Seen::Left)
-            }
-            Ok(asked) => {
-                if let Some(end) = look.ended.take() {
-                    look.end(&end)?;
-                }
-                Ok(asked)
-            }
-            Err(failure) => Err(failure),
-        }
+        let seen = look.tell(seen);
+        self.attention.give_back();
+        seen
     }
 }
 
@@ -181,6 +169,30 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
+    /// Tells how the job ended, or keeps what is half shown.
+    fn tell(mut self, seen: Outcome<Seen>) -> Outcome<Seen> {
+        match seen {
+            Ok(Seen::Ended(end)) => {
+                self.end(&end)?;
+                Ok(Seen::Ended(end))
+            }
+            // Content that is let go is asked for again from its beginning.
+            Ok(Seen::Left) if is_shown(&self.job.invocation) => Ok(Seen::Left),
+            Ok(Seen::Left) => {
+                let parked = Parked { rendering: self.rendering, last: self.last, prior: self.prior };
+                *self.job.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(parked);
+                Ok(Seen::Left)
+            }
+            Ok(asked) => {
+                if let Some(end) = self.ended.take() {
+                    self.end(&end)?;
+                }
+                Ok(asked)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn until_it_ends(&mut self, sight: &mut Sight, after: u64) -> Outcome<Seen> {
         let batch = sight.signals.is_some();
         let mut wait = Wait::begin(sight)?;
@@ -351,6 +363,9 @@ impl Look<'_> {
         };
         let summary = self.rendering.end(status).map_err(|error| written(&error))?;
         for note in summary.notes {
+            self.screen.message(&note);
+        }
+        for note in self.job.take_notes() {
             self.screen.message(&note);
         }
         say_end(&self.screen, self.job, end);

@@ -15,20 +15,24 @@ mod words;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 pub use foreground::{Attention, Seen, Sight};
 pub(super) use foreground::{GROUP, written};
 pub use group::Group;
 pub(super) use sending::Sending;
 pub use task::Start;
-pub(super) use words::{line_of, state_of};
+use words::say_left;
+pub(super) use words::{announce, line_of, state_of};
 
 use super::client::Client;
-use super::view::Rendering;
+use super::view::{Rendering, Screen};
 use crate::error::{Exit, Failure};
 use crate::grammar::Invocation;
 use crate::protocol::{Body, CommandId, Completed, Event, Progress, SessionId, Status};
@@ -101,6 +105,11 @@ struct Reader {
 /// A reader may be this far behind; then the stream waits, and with it the device.
 const HEARD: usize = 8;
 
+/// How long a receipt is waited for.
+const RECEIPT: Duration = Duration::from_secs(5);
+/// How long the files of jobs that were given up may take.
+const GIVING_UP: Duration = Duration::from_secs(1);
+
 /// A job of this shell.
 pub struct Job {
     /// Its session.
@@ -115,6 +124,10 @@ pub struct Job {
     parked: Mutex<Option<Parked>>,
     /// What the reader of a command that began in the foreground hears, until it begins to read.
     first: Mutex<Option<mpsc::Receiver<Heard>>>,
+    /// What the work that the task does itself had to say while nobody read.
+    notes: Mutex<Vec<String>>,
+    /// Nobody waits for the command's end any more: what came is kept.
+    given_up: Notify,
     /// What the task made of the answer, where it is not shown as the device said it.
     result: Mutex<Option<Body>>,
     /// The answer is not for the screen: it goes into a file.
@@ -220,6 +233,15 @@ impl Job {
 
     fn keep_result(&self, body: Body) {
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+
+    /// What its work had to say while nobody read, once.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep_note(&self, note: String) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
     }
 
     /// Asks the device to stop it.
@@ -330,6 +352,35 @@ impl Jobs {
         for (sending, _) in self.sendings.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             sending.stop();
         }
+    }
+
+    /// Cancels what runs and waits for its end, so that what came into files is kept, and says of those that `tells` what became of
+    /// them. What the device has not confirmed in time is given up.
+    pub async fn end(&self, screen: &Screen, tells: impl Fn(&Job) -> bool) {
+        self.send_no_more();
+        // Who claims a job tells its end: the one that looks at it, if there is one.
+        let running: Vec<(Arc<Job>, bool)> = self.running().into_iter().map(|job| (job.clone(), job.claim())).collect();
+        let ends = running.iter().map(|(job, _)| async {
+            // What the service refuses or cannot be told is told by the job's own end.
+            let _ = timeout(RECEIPT, async { (job.cancel().await, job.ended().await) }).await;
+        });
+        join_all(ends).await;
+        self.give_up().await;
+        for (job, claimed) in running {
+            if claimed && tells(&job) {
+                say_left(screen, &job);
+            }
+        }
+    }
+
+    /// Ends the tasks of what still runs: the commands go on, what came of them into files is kept.
+    pub async fn give_up(&self) {
+        let running = self.running();
+        for job in &running {
+            job.given_up.notify_one();
+        }
+        // It is only a file that is closed.
+        let _ = timeout(GIVING_UP, join_all(running.iter().map(|job| job.ended()))).await;
     }
 
     /// Lets go of a job whose end was seen.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::replay::replay;
 use super::{End, Facts, HEARD, Heard, Job, Reader};
@@ -96,6 +96,8 @@ impl Start {
             sent: Timestamp::now(),
             parked: Mutex::new(None),
             first: Mutex::new(first),
+            notes: Mutex::default(),
+            given_up: Notify::new(),
             result: Mutex::new(None),
             has_redirect: self.redirect.is_some(),
             is_kept: AtomicBool::new(self.kept),
@@ -143,6 +145,10 @@ impl Task {
             tokio::select! {
                 biased;
                 Some(reader) = asked.recv() => self.attach(reader),
+                () = self.job.given_up.notified() => {
+                    let message = format!("[{0}] was left before it ended: status {0} tells", self.job.number());
+                    break End::Lost(Failure::unreachable(message));
+                }
                 word = self.work.word() => match word {
                     Word::Note(note) => self.tell(Heard::Note(note), &mut asked).await,
                     Word::Broke(failure) => {
@@ -163,6 +169,11 @@ impl Task {
                 },
             }
         };
+        if let Work::Write(rendering) = std::mem::replace(&mut self.work, Work::Tell)
+            && let Err(failure) = self.written(*rendering, Status::Interrupted, &mut asked).await
+        {
+            self.tell(Heard::Note(failure.to_string()), &mut asked).await;
+        }
         self.job.facts.send_modify(|facts| {
             if let End::Completed(completed, _) = &end {
                 facts.status = completed.status;
@@ -340,15 +351,23 @@ impl Task {
 
     /// Passes on to the reader. One that is gone is forgotten; one that is slow is waited for, unless another comes.
     async fn tell(&mut self, heard: Heard, asked: &mut mpsc::Receiver<Reader>) {
-        let Some(reader) = &self.reader else { return };
+        let Some(reader) = &self.reader else { return self.keep(heard) };
         tokio::select! {
             biased;
             sent = reader.send(heard) => {
-                if sent.is_err() {
+                if let Err(mpsc::error::SendError(heard)) = sent {
                     self.reader = None;
+                    self.keep(heard);
                 }
             }
             Some(reader) = asked.recv() => self.attach(reader),
+        }
+    }
+
+    /// Keeps what nobody hears now and no replay tells.
+    fn keep(&self, heard: Heard) {
+        if let Heard::Note(note) = heard {
+            self.job.keep_note(note);
         }
     }
 

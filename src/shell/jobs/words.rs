@@ -49,6 +49,22 @@ pub(in crate::shell) fn state_of(job: &Job) -> String {
     }
 }
 
+/// Says how a job stands that nobody looked at: above the line being typed, where there is one.
+pub(in crate::shell) fn announce(screen: &Screen, job: &Job) {
+    screen.announce(&line_of(job, &state_of(job)));
+    for note in job.take_notes() {
+        screen.announce(&note);
+    }
+}
+
+/// Says what became of a job as the shell leaves.
+pub(super) fn say_left(screen: &Screen, job: &Job) {
+    screen.message(&line_of(job, &state_of(job)));
+    for note in job.take_notes() {
+        screen.message(&note);
+    }
+}
+
 pub(super) fn receipt_text(number: u64, receipt: &Receipt) -> String {
     let confirmed =
         if receipt.confirmed { "the device confirmed" } else { "the device has not confirmed and may still finish this" };

@@ -21,21 +21,18 @@ pub(super) async fn run(shell: &mut Shell, _invocation: &Invocation) -> Outcome<
             return Ok(Exit::Done);
         }
         shell.cancel_and_leave().await;
+        shell.leaving = Some(Exit::Done);
+    } else {
+        // As if the input had ended: its jobs are waited for, and what failed before counts.
+        shell.finished = true;
     }
-    // A batch waits for its jobs and leaves the session at its end.
-    shell.leaving = Some(Exit::Done);
     Ok(Exit::Done)
 }
 
 impl Shell {
     /// Cancels what this shell has running, and leaves the session.
     pub(in crate::shell) async fn cancel_and_leave(&mut self) {
-        self.jobs.send_no_more();
-        for job in self.jobs.running() {
-            if let Err(failure) = job.cancel().await {
-                self.screen.error(&failure.problem);
-            }
-        }
+        self.jobs.end(&self.screen, |_| true).await;
         self.leave().await;
     }
 }

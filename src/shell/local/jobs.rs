@@ -25,7 +25,7 @@ pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<E
             "number": record.number,
             "status": record.status,
             "started": record.started,
-            "elapsed_ms": elapsed(&record),
+            "elapsed": elapsed(&record),
             "progress": progress,
             "command_line": record.raw_command_line,
             "shell": record.shell,

@@ -53,7 +53,7 @@ fn row(record: &CommandRecord) -> Value {
         "id": record.number,
         "command_line": record.raw_command_line,
         "started": record.started.unwrap_or(record.created),
-        "duration_ms": record.duration_ms,
+        "duration": record.duration_ms,
         "status": record.status,
         "session": short(&record.session_id),
         "command_id": record.command_id,

@@ -10,7 +10,7 @@ use super::fields::Wanted;
 use super::rows::Shape;
 
 /// JSON on one line, harmless on a terminal: `raw` is valid JSON.
-pub(super) fn harmless(raw: &str) -> Cow<'_, str> {
+pub fn harmless(raw: &str) -> Cow<'_, str> {
     // Strings of valid JSON hold no raw C0: those bytes are blanks between tokens, and would break a line of JSON lines.
     let plain = raw.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     if plain || !raw.chars().any(is_hostile) {

@@ -28,6 +28,7 @@ mod width;
 
 pub use above::Above;
 pub use diagnostic::Origin;
+pub use json::harmless;
 pub use redirect::RedirectFile;
 pub use rendering::{Next, Rendering, Summary, Target};
 pub use screen::{Screen, ScreenOptions};

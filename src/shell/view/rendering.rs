@@ -207,6 +207,9 @@ impl Rendering {
                     notes.push(format!("{} is as it was: nothing came", file.display()));
                 }
                 Kept::Nothing { file } => notes.push(format!("{} is not written: nothing came", file.display())),
+                Kept::Partial { file, partial } if !file.exists() => {
+                    notes.push(format!("{} is not written; what came is in {}", file.display(), partial.display()));
+                }
                 Kept::Partial { file, partial } => {
                     notes.push(format!("{} is as it was; what came is in {}", file.display(), partial.display()));
                 }

@@ -50,6 +50,10 @@ impl Destination {
             Some(to) if to.ends_with('/') || local_path(to).is_dir() => (local_path(to), None),
             Some(to) => {
                 let path = local_path(to);
+                if path.metadata().is_ok_and(|facts| !facts.is_file()) {
+                    let message = format!("{} is no plain file: what is fetched goes into one", path.display());
+                    return Err(Failure::here("local_file", message));
+                }
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 (folder.to_owned(), path.file_name().map(|name| name.to_string_lossy().into_owned()))
             }
