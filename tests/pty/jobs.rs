@@ -291,6 +291,26 @@ fn status_tells_what_a_running_command_has_said() {
     leave(shell);
 }
 
+#[test]
+fn what_is_said_of_a_job_begins_a_line() {
+    let desk = Desk::new();
+    let script = desk.folder.path().join("talks.sh");
+    std::fs::write(&script, "printf 'no line end'; sleep 1000\n").unwrap();
+    desk.batch(&[&format!("library add {}", script.display())]);
+    let shell = desk.shell();
+    for (key, said) in [(CTRL_Z, "[2]   (Running)   run talks.sh"), (CTRL_C, "[3] cancelled; the device confirmed")] {
+        shell.line("run talks.sh");
+        shell.until("its words", |screen| rows(screen).last().is_some_and(|last| *last == "no line end"));
+        shell.keys(key);
+        let screen = shell.expect(said);
+        assert!(rows(&screen).contains(&said), "{screen}");
+        shell.until("a prompt", |screen| rows(screen).last().is_some_and(|last| last.contains("] >")));
+    }
+    shell.line("cancel 2");
+    shell.expect("[2]   (Cancelled)");
+    leave(shell);
+}
+
 /// Files of holes that a pattern matches: they take a while, and no room.
 fn many(desk: &Desk) -> String {
     for name in ["x1", "x2", "x3"] {

@@ -216,6 +216,7 @@ impl Look<'_> {
                     }
                     Asked::Suspend => {
                         if self.leave() {
+                            self.make_way()?;
                             self.screen.message(&line_of(self.job, &state_of(self.job)));
                             return Ok(Seen::Left);
                         }
@@ -296,6 +297,11 @@ impl Look<'_> {
         !(self.job.has_ended() && self.job.claim())
     }
 
+    /// What is said next begins a line.
+    fn make_way(&mut self) -> Outcome<()> {
+        self.rendering.make_way().map_err(|error| written(&error))
+    }
+
     /// The bar that is shown.
     fn bar(&self) -> u64 {
         if self.group.is_some() { GROUP } else { self.job.number() }
@@ -332,7 +338,10 @@ impl Look<'_> {
             Body::Queued { place } if self.screen.is_interactive() => {
                 self.screen.aside(&format!("[{}] waits for the device, place {place}", self.job.number()));
             }
-            Body::Receipt(receipt) => self.screen.message(&receipt_text(self.job.number(), receipt)),
+            Body::Receipt(receipt) => {
+                self.make_way()?;
+                self.screen.message(&receipt_text(self.job.number(), receipt));
+            }
             _ => {}
         }
         if self.enough && matches!(event.body, Body::Rows { .. }) {

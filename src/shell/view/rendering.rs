@@ -164,6 +164,18 @@ impl Rendering {
         self.flush()
     }
 
+    /// Something is said beside the answer: it begins a line of its own.
+    ///
+    /// # Errors
+    /// As [`Rendering::event`].
+    pub fn make_way(&mut self) -> io::Result<()> {
+        if !self.line_is_open {
+            return Ok(());
+        }
+        self.end_line();
+        self.flush()
+    }
+
     /// No event follows.
     ///
     /// # Errors
