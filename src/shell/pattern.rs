@@ -216,7 +216,7 @@ impl Shell {
             job.set_kept(to_file);
             job.set_background(true);
             if job.has_ended() && job.claim() {
-                jobs::announce(&screen, job);
+                jobs::announce(screen, job);
             }
         };
         jobs.iter().for_each(|job| leave(job, &screen));
