@@ -250,7 +250,7 @@ fn guarded(ctx: &mut Context) -> VerbResult {
     let Some(verb) = verbs::find(&name) else {
         return Err(super::platform::not_on_platform(ctx.agent.platform.name(), &name));
     };
-    let row = grammar::table().find(&name).filter(|row| row.changes(&ctx.command.params));
+    let row = grammar::table().find(&name).filter(|row| row.changes(&ctx.command.params, &ctx.command.flags));
     if row.is_some() && ctx.agent.root.is_windows() {
         return Err(VerbError::failed(
             "read_only",

@@ -130,12 +130,13 @@ pub(super) fn is_shared(name: &str) -> bool {
 impl Row {
     /// Whether a bound line of this row changes something on the device.
     #[must_use]
-    pub fn changes(&self, params: &IndexMap<String, String>) -> bool {
+    pub fn changes(&self, params: &IndexMap<String, String>, flags: &[String]) -> bool {
         let first = params.values().next();
-        let form = self
-            .forms
-            .iter()
-            .find(|form| form.when.strip_prefix("value:").is_some_and(|when| first.is_some_and(|value| value == when)));
+        let form = self.forms.iter().find(|form| match form.when.split_once(':') {
+            Some(("value", when)) => first.is_some_and(|value| value == when),
+            Some(("flag", when)) => flags.iter().any(|flag| flag == when),
+            _ => false,
+        });
         form.and_then(|form| form.changes_state).unwrap_or(self.changes_state)
     }
 

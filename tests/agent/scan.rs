@@ -140,6 +140,25 @@ fn what_has_no_end_or_goes_away_holds_nothing_up() {
 }
 
 #[test]
+fn a_windows_disk_is_looked_at_where_its_own_temporary_and_home_folders_are() {
+    let root = tempfile::tempdir().unwrap();
+    for folder in ["Windows/System32/config", "Windows/Temp", "Users/ana/Desktop"] {
+        std::fs::create_dir_all(root.path().join(folder)).unwrap();
+    }
+    // What tells that it is one.
+    std::fs::write(root.path().join("Windows/System32/config/SYSTEM"), "").unwrap();
+    std::fs::write(root.path().join("Windows/System32/ntoskrnl.exe"), "").unwrap();
+    for path in ["Windows/Temp/a.com", "Users/ana/Desktop/b.com"] {
+        std::fs::write(root.path().join(path), eicar()).unwrap();
+    }
+    let device = Device::at(root.path());
+    let wanted = [r"C:\Users\ana\Desktop\b.com malicious eicar_test_file", r"C:\Windows\Temp\a.com malicious eicar_test_file"];
+    assert_eq!(told(&scan(&device, &[], &[], &[])), wanted);
+    let answer = device.run("scan", &[], &["remediate"]);
+    assert_eq!((answer.completed.status, answer.completed.errors[0].code.as_str()), (Status::Failed, "read_only"));
+}
+
+#[test]
 fn a_clean_system_is_told_clean() {
     let Some(root) = std::env::var_os("LRSH_SYSTEMD_ROOT").filter(|root| root != "none") else {
         skip("LRSH_SYSTEMD_ROOT is not set");

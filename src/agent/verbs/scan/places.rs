@@ -23,6 +23,8 @@ use crate::protocol::Problem;
 
 /// Folders for what is temporary.
 const TEMPORARY: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run/user"];
+/// Both, and what programs keep for everybody, on a Windows disk.
+const WINDOWS: [&str; 3] = [r"C:\Windows\Temp", r"C:\Users", r"C:\ProgramData"];
 /// How long to wait for finds before judgements are told.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// The most programs that one line of what starts by itself names.
@@ -47,6 +49,9 @@ pub(super) fn quick(scan: &mut Scan<'_, '_>) -> VerbResult {
     let mut folders: Vec<PathBuf> = TEMPORARY.iter().map(PathBuf::from).collect();
     // Some users have all of the device as their home, or none.
     let homes = homes(&scan.ctx.agent.root).into_iter().map(|user| user.home);
+    if scan.ctx.agent.root.is_windows() {
+        folders = WINDOWS.iter().map(|folder| scan.ctx.path(folder)).collect();
+    }
     folders.extend(homes.filter(|home| home.starts_with("/home") || home.starts_with("/root") || home.starts_with("/srv")));
     for folder in folders {
         if scan.ctx.agent.root.facts(&folder).is_ok_and(|facts| facts.is_folder()) {
