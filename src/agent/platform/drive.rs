@@ -91,9 +91,10 @@ fn exact(text: &str) -> Option<PathBuf> {
     let bytes = from_file_uri(text)?;
     let below = bytes.strip_prefix(b"/").unwrap_or(&bytes);
     let (first, rest) = below.split_at(below.iter().position(|&byte| byte == b'/').unwrap_or(below.len()));
-    let (mut path, rest) = match std::str::from_utf8(first).ok().filter(|first| is_drive(first)) {
-        Some(name) => (drive(&name.to_ascii_uppercase()), rest),
-        None => (top(), below),
+    let (mut path, rest) = match std::str::from_utf8(first) {
+        Ok(name) if is_drive(name) => (drive(&name.to_ascii_uppercase()), rest),
+        Ok(server) if server.starts_with(r"\\") => (drive(server), rest),
+        _ => (top(), below),
     };
     add(&mut path, rest.split(|&byte| byte == b'/').map(OsStr::from_bytes));
     Some(path)
@@ -182,6 +183,8 @@ mod tests {
         let odd = resolve(r"C:\", "file:///C:/a%5Cb/c%FF%0A");
         assert_eq!(uri(&odd).unwrap(), "file:///C:/a%5Cb/c%FF%0A");
         assert_eq!(resolve(r"C:\", &uri(&odd).unwrap()), odd);
+        let server = resolve(r"C:\", "\\\\a\u{1}\\b");
+        assert_eq!(resolve(r"C:\", &uri(&server).unwrap()), server);
         assert_eq!(uri(&resolve(r"C:\", r"C:\Program Files\x")), None);
         assert_eq!((shown(Path::new("/C:/x")), uri(Path::new("/C:/x"))), (None, None));
         assert_eq!(split(resolve(r"C:\", r"C:\x\y").as_os_str().as_bytes()), Some((&b"C:"[..], &b"/x/y"[..])));

@@ -55,8 +55,11 @@ impl Client {
     /// # Errors
     /// When no device fits, another analyst holds it, a limit or the policy forbids it.
     pub async fn open_session(&self, wanted: &NewSession) -> Outcome<Session> {
-        let response = self.send(Method::POST, "/sessions", |request| request.json(wanted)).await?;
-        super::read_json(response, "/sessions").await.map_err(|failure| match failure.code() {
+        let opened = async {
+            let response = self.send(Method::POST, "/sessions", |request| request.json(wanted)).await?;
+            super::read_json(response, "/sessions").await
+        };
+        opened.await.map_err(|failure: Failure| match failure.code() {
             // A device that the service does not know is none that can be reached.
             "not_found" => Failure { exit: Exit::Unreachable, ..failure },
             _ => failure,
