@@ -92,7 +92,7 @@ fn what_came_into_a_file_is_kept_when_the_shell_leaves() {
             "signal at the prompt" => shell.signal(Signal::TERM),
             _ => {
                 shell.line("fg");
-                shell.until("the look", |screen| screen.matches("findfile * /").count() >= 2);
+                shell.until("the look", |screen| screen.matches("findfile * /").count() >= 3);
                 shell.signal(Signal::TERM);
             }
         }

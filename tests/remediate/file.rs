@@ -213,6 +213,11 @@ fn remediate_again(device: &mut Device, path: &Path) -> crate::kit::device::Answ
     remediate(device, path, &[])
 }
 
+/// What a table shows, as it is pasted: an exact form stands by itself, a name within quotes.
+fn pasted(name: &str) -> String {
+    if name.starts_with("file:///") { name.to_owned() } else { format!("\"{name}\"") }
+}
+
 #[test]
 fn hostile_names_are_removed_and_put_back_by_pasting_what_the_table_shows() {
     let home = Home::new();
@@ -232,7 +237,8 @@ fn hostile_names_are_removed_and_put_back_by_pasting_what_the_table_shows() {
     let mut lines = String::new();
     for name in &shown {
         assert!(table.contains(name.as_str()), "{name}\n{table}");
-        lines.push_str(&format!("fileinfo \"{name}\" > /dev/null\nremediate file \"{name}\" > /dev/null\n"));
+        let name = pasted(name);
+        lines.push_str(&format!("fileinfo {name} > /dev/null\nremediate file {name} > /dev/null\n"));
     }
     home.batch(&lines).run().code(0);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
@@ -245,7 +251,7 @@ fn hostile_names_are_removed_and_put_back_by_pasting_what_the_table_shows() {
         .iter()
         .map(|name| {
             assert!(table.contains(name.as_str()), "{name}\n{table}");
-            format!("undo file \"{name}\" > /dev/null\n")
+            format!("undo file {} > /dev/null\n", pasted(name))
         })
         .collect();
     home.batch(&lines).run().code(0);
