@@ -39,11 +39,25 @@ impl Content {
                 rustix::fs::seek(&file, SeekFrom::Start(0)).map_err(|error| problem(path, &error.into()))?;
                 Some(end)
             }
-            _ if is_virtual(file.as_fd()) => None,
+            _ if is_virtual(file.as_fd()) => {
+                refuse_what_reading_takes(root, path, &file)?;
+                None
+            }
             _ => Some(facts.size),
         };
         Ok(Self { file, facts, size })
     }
+}
+
+/// Files of the kernel that give each line once: who reads them takes it from whoever it was meant for (proc(5), ftrace).
+fn refuse_what_reading_takes(root: &Root, path: &Path, file: &File) -> Result<(), Problem> {
+    let real = root.path_of(file.as_fd());
+    let why = match real.as_ref().and_then(|real| real.file_name()?.to_str()) {
+        Some("kmsg") => "reading it takes the kernel's messages from who logs them; `run` a script with dmesg in it instead",
+        Some("trace_pipe") => "reading it takes the trace from who reads it; `trace` beside it has the same, and stays",
+        _ => return Ok(()),
+    };
+    Err(Problem::new("not_a_file", format!("{}: {why}", shown(path))).at(lossy(path)))
 }
 
 fn refuse(path: &Path, kind: FileType, raw: bool) -> Result<(), Problem> {

@@ -19,7 +19,7 @@ use super::walk::WalkPool;
 use super::working::Working;
 use crate::grammar;
 use crate::protocol::link::{AgentLink, Delivery, DeviceCommand, FileRefusal, FileRequest, FileStream, Running, StopReason};
-use crate::protocol::{Body, CommandId, Completed, Cost, Effect, Hello, Problem, Receipt, Status};
+use crate::protocol::{Body, CommandId, Completed, Cost, Effect, Hello, Problem, Receipt, Status, TIME_LIMIT};
 
 /// How many events may wait for the service before a verb has to.
 const EVENTS: usize = 64;
@@ -221,7 +221,7 @@ fn carry_out(mut ctx: Context, ended: impl FnOnce()) {
         (Err(VerbError::Stopped { done, not_done }), Some(StopReason::Expired)) => {
             let limit = jiff::SignedDuration::from_millis(i64::try_from(ctx.command.time_limit_ms).unwrap_or(i64::MAX));
             errors.push(Problem::new("time_limit", format!("the time limit of {limit:#} was reached")));
-            (Status::Expired, Some(Receipt { confirmed: true, done, not_done, by: "the time limit".into() }))
+            (Status::Expired, Some(Receipt { confirmed: true, done, not_done, by: TIME_LIMIT.into() }))
         }
         (Err(VerbError::Stopped { .. }), None) => (Status::Interrupted, None),
         (Err(VerbError::Failed(problem)), _) => {

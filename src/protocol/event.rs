@@ -207,6 +207,9 @@ pub struct Effect {
     pub reason: Option<String>,
 }
 
+/// Who a receipt says asked, where it was nobody.
+pub const TIME_LIMIT: &str = "the time limit";
+
 /// What a cancelled command had done when it stopped.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Receipt {

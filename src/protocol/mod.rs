@@ -20,7 +20,7 @@ pub use command::{CommandRecord, NewCommand, Param, Status};
 pub use device::{Device, DeviceState, Hello, PlatformName};
 pub use event::{
     AgentEvent, Body, Completed, Cost, Effect, Event, EventError, FileFacts, Progress, ProgressUnit, Receipt, Seen, SeenItem,
-    StreamName, Text, TextData,
+    StreamName, TIME_LIMIT, Text, TextData,
 };
 pub use ids::{CommandId, SessionId};
 pub use library::{LibraryFile, check_library_name};

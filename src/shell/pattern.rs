@@ -85,21 +85,25 @@ impl Shell {
             answer.end(&screen)?;
             return Ok(exit);
         }
+        // What the device could not look at may have been a file, too; what is none is left out by right.
+        let missed = matches!(&seen, Seen::Ended(End::Completed(completed, _))
+            if completed.errors.iter().any(|error| error.code != "not_a_file"));
+        let exit = if missed { Exit::Failed } else { Exit::Done };
         // Whatever becomes of one in the background without a file is shown when somebody looks at it.
         let outbox = self.outbox(!invocation.background || to_file).await?;
         let bytes = matched.iter().map(|file| file.size).sum();
         let group = Arc::new(Group::new(text.to_owned(), matched.len(), bytes));
         let feed = Feed::begin(invocation.clone(), matched, outbox, group.clone(), &self.jobs);
         if invocation.background {
-            let (left, exit) = self.name_new(feed).await;
+            let (left, unsent) = self.name_new(feed).await;
             self.leave_each(left, to_file.then_some(answer));
-            return Ok(exit);
+            return Ok(exit.or(unsent));
         }
         self.sight.group = Some(group);
-        let exit = self.look_at_each(feed, answer, to_file).await;
+        let looked = self.look_at_each(feed, answer, to_file).await;
         self.sight.group = None;
         self.screen.progress_end(GROUP);
-        exit
+        looked.map(|each| exit.or(each))
     }
 
     async fn look_at_each(&mut self, mut feed: Feed, mut answer: Answer, to_file: bool) -> Outcome<Exit> {

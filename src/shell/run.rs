@@ -72,6 +72,8 @@ impl Shell {
         if reading.is_empty() {
             return (Exit::Done, None);
         }
+        // Whatever else is typed than to leave once more says no to that.
+        self.warned &= reading.invocation.as_ref().is_some_and(leaves);
         if !reading.diagnostics.is_empty() {
             self.screen.diagnostics(text, origin, &reading.told());
             let kind = reading.diagnostics.first().map(|found| found.kind.as_str().to_owned());
@@ -83,12 +85,7 @@ impl Shell {
             self.screen.diagnostics(text, origin, &[obstacle]);
             return (Exit::NotUnderstood, Some(kind));
         }
-        let leaves = matches!(invocation.row.name.as_str(), "exit" | "disconnect");
-        let answer = self.invoke(invocation, text).await;
-        if !leaves {
-            self.warned = false;
-        }
-        match answer {
+        match self.invoke(invocation, text).await {
             Ok(exit) => (exit, (!exit.is_done()).then(|| format!("exit {}", exit.code()))),
             Err(failure) => {
                 if failure.exit != Exit::BrokenPipe {
@@ -304,6 +301,11 @@ impl Outbox {
         let directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone();
         start.post(command(invocation, text, directory)).await
     }
+}
+
+/// Whether a line is about leaving.
+fn leaves(invocation: &Invocation) -> bool {
+    matches!(invocation.row.name.as_str(), "exit" | "disconnect")
 }
 
 fn command(invocation: &Invocation, text: &str, current_directory: String) -> NewCommand {

@@ -276,6 +276,10 @@ fn what_cannot_be_fetched_says_why() {
     check(&fifo, "not_a_file", "FIFO");
     check(&socket, "not_a_file", "socket");
     check(Path::new("/dev/zero"), "not_a_file", "character device");
+    // It is only opened, never read.
+    if std::fs::File::open("/proc/kmsg").is_ok() {
+        check(Path::new("/proc/kmsg"), "not_a_file", "takes the kernel's messages");
+    }
     check(&folder.path().join("none"), "not_found", "no such file");
     check(&folder.path().join("large"), "limit", "larger than the 99 bytes");
 }

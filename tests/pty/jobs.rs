@@ -108,6 +108,11 @@ fn a_line_that_ends_in_an_ampersand_starts_in_the_background() {
     // Leaving asks once, then cancels what this shell has running.
     shell.keys(CTRL_D);
     shell.expect("exit again cancels them and leaves");
+    // What is no leaving says no to it, understood or not.
+    shell.line("n");
+    shell.expect("unknown_command");
+    shell.keys(CTRL_D);
+    shell.until("asked anew", |screen| screen.matches("exit again cancels them and leaves").count() == 2);
     leave(shell);
 }
 

@@ -31,6 +31,16 @@ fn check(home: &Home, rows: &[Value]) {
     }
 }
 
+#[test]
+fn what_matches_and_cannot_be_looked_at_is_in_the_exit_code() {
+    let (home, line) = desk();
+    std::os::unix::fs::symlink("nowhere", home.work().join("dangling.log")).unwrap();
+    let ran = home.line(&format!("{line} -output jsonl")).code(1);
+    assert!(ran.err().contains("dangling.log: there is no such file"), "{}", ran.err());
+    check(&home, &ran.jsonl());
+    home.line(&format!("{line} > rows &")).code(1);
+}
+
 fn in_file(home: &Home, name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(home.work().join(name)).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

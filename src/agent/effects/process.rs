@@ -169,12 +169,18 @@ fn changes(ctx: &Context, agent: &Arc<Shared>, victims: &[Victim]) -> Result<Vec
         }
     }
     let mut left = agent.effects.quarantine.cap.saturating_sub(agent.effects.used()?);
-    let mut changes = Vec::new();
-    for victim in victims {
+    let mut changes: Vec<Change> = Vec::new();
+    let mut gone = Vec::new();
+    for (below, victim) in victims.iter().enumerate() {
         let process = &victim.process;
         let traces = match agent.platform.traces(process.pid) {
             Ok(traces) => traces,
             Err(_) if victim.held.ended(Duration::ZERO).unwrap_or(false) => {
+                // Of its children some may always be at their end.
+                if below > 0 {
+                    gone.push(process.pid.to_string());
+                    continue;
+                }
                 return Err(Problem::new("ended", format!("process {} has ended by itself", process.pid)).about("id").into());
             }
             Err(_) if ctx.flag("force") => Vec::new(),
@@ -213,6 +219,9 @@ fn changes(ctx: &Context, agent: &Arc<Shared>, victims: &[Victim]) -> Result<Vec
         notes.extend(script);
         let (target, before) = (process.pid.to_string(), before(agent, process));
         changes.push(Change { entity: "process", target, undoes: None, before, acts, notes });
+    }
+    if let (Some(first), false) = (changes.first_mut(), gone.is_empty()) {
+        first.notes.push(format!("below it had ended by themselves: {}", gone.join(", ")));
     }
     Ok(changes)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::protocol::{Body, Completed, Cost, Problem, Receipt, Status};
+use crate::protocol::{Body, Completed, Cost, Problem, Receipt, Status, TIME_LIMIT};
 use crate::service::state::{Command, millis_between, push};
 
 pub(super) fn ended(status: Status, duration_ms: u64, errors: Vec<Problem>) -> Completed {
@@ -26,7 +26,7 @@ pub(super) fn interrupted(command: &Command, why: &str) -> Completed {
 pub(super) fn expired(command: &Command, limit: Duration) -> Completed {
     let message = format!("the time limit of {} s was reached, and the device has not confirmed the end", limit.as_secs());
     let not_done = vec!["it may still go on on the device".into()];
-    let receipt = Receipt { confirmed: false, done: Vec::new(), not_done, by: "the time limit".into() };
+    let receipt = Receipt { confirmed: false, done: Vec::new(), not_done, by: TIME_LIMIT.into() };
     push(&command.stream, &Body::Receipt(receipt));
     ended(Status::Expired, so_far(command), vec![Problem::new("time_limit", message)])
 }

@@ -2,7 +2,7 @@
 
 use super::{End, Job};
 use crate::error::Exit;
-use crate::protocol::{Receipt, Status};
+use crate::protocol::{Receipt, Status, TIME_LIMIT};
 use crate::shell::view::{Screen, clean};
 
 /// Says how a job ended, where that is not what everybody expects.
@@ -68,7 +68,8 @@ pub(super) fn say_left(screen: &Screen, job: &Job) {
 pub(super) fn receipt_text(number: u64, receipt: &Receipt) -> String {
     let confirmed =
         if receipt.confirmed { "the device confirmed" } else { "the device has not confirmed and may still finish this" };
-    let mut text = format!("[{number}] cancelled; {confirmed}");
+    let what = if receipt.by == TIME_LIMIT { "stopped by the time limit" } else { "cancelled" };
+    let mut text = format!("[{number}] {what}; {confirmed}");
     for (title, list) in [("done", &receipt.done), ("not done", &receipt.not_done)] {
         if !list.is_empty() {
             text.push_str(&format!("\n  {title}: {}", list.join("; ")));
