@@ -77,7 +77,7 @@ impl Service {
                             || (completed.status.as_str().to_owned(), format!("{name}: {}", completed.status)),
                             |problem| (problem.code, problem.message),
                         );
-                        return Err(Refusal::new(StatusCode::BAD_GATEWAY, &code, message).about(name.clone()));
+                        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, &code, message).about(name.clone()));
                     }
                     _ => continue,
                 },

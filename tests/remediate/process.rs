@@ -318,7 +318,8 @@ fn a_tree_is_ended_whole() {
 fn children_that_end_by_themselves_save_no_tree() {
     let mut device = Device::live();
     for _ in 0..3 {
-        let mut parent = Sleeper::start(Command::new("/bin/sh").args(["-c", "echo ready; while :; do sleep 0.02 & sleep 0.01; done"]));
+        let mut parent =
+            Sleeper::start(Command::new("/bin/sh").args(["-c", "echo ready; while :; do sleep 0.02 & sleep 0.01; done"]));
         look(&mut device, &parent.pid());
         let answer = remediate(&device, &parent.pid(), &["tree"]);
         assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);

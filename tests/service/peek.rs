@@ -36,7 +36,7 @@ fn rows_are_told_without_a_number_and_seen_by_nobody() {
     let (_, answer) = ask(&format!("at=folder&begins=ALPHA&directory={path}"));
     assert_eq!(paths(&answer), ["Alpha", "alphabet"]);
     let (status, answer) = ask("at=folder&path=/no/such/folder");
-    assert_eq!((status, &answer["error"]["code"]), (502, &json!("not_found")), "{answer}");
+    assert_eq!((status, &answer["error"]["code"]), (422, &json!("not_found")), "{answer}");
     assert_eq!(ask("at=nothing").0, 400);
     // It was no command: neither numbered nor logged, and nothing is under way.
     let own = std::process::id();

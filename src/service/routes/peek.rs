@@ -37,7 +37,7 @@ pub(in crate::service) struct Question {
         (status = 404, description = "There is no such open session."),
         (status = 410, description = "The session has been ended."),
         (status = 429, description = "Too many such questions wait in this session already."),
-        (status = 502, description = "The device cannot answer: there is no such folder, or it may not be read."),
+        (status = 422, description = "The device cannot answer: there is no such folder, or it may not be read."),
         (status = 503, description = "The device is not connected."),
         (status = 504, description = "The device has not answered in time."),
     ))]

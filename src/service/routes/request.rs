@@ -21,21 +21,25 @@ use crate::service::serve::Peer;
 /// What a part of the framework says about a call it refuses is read up to this.
 const MAX_REASON: usize = 4096;
 
+/// A body of at most so many bytes is taken in before anything answers.
+const SHORT: usize = 64 * 1024;
+
 /// Names each request, refuses callers that speak an older protocol, and gives every refusal one shape, with that name in
 /// it. What is logged on the way carries the name too.
 pub(super) async fn named(request: Request, next: Next) -> Response {
     let id = Uuid::now_v7().to_string();
     let span = tracing::error_span!("request", id, method = %request.method(), path = request.uri().path());
     let spoken = request.headers().get(PROTOCOL_HEADER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
-    let response = match spoken {
-        Some(version) if version < PROTOCOL_VERSION => {
+    let response = match (spoken, with_short_body(request).await) {
+        (_, Err(refusal)) => refusal.into_response(),
+        (Some(version), _) if version < PROTOCOL_VERSION => {
             let message =
                 format!("this shell speaks protocol {version}, the service {PROTOCOL_VERSION}; use the newer program");
             Refusal::new(StatusCode::UPGRADE_REQUIRED, "protocol", message).about(PROTOCOL_HEADER).into_response()
         }
-        _ if request.method().is_safe() => next.run(request).instrument(span).await,
+        (_, Ok(request)) if request.method().is_safe() => next.run(request).instrument(span).await,
         // Who hangs up in the middle stops nothing that is half done: a number that is given and not yet known of, say.
-        _ => match tokio::spawn(next.run(request).instrument(span)).await {
+        (_, Ok(request)) => match tokio::spawn(next.run(request).instrument(span)).await {
             Ok(response) => response,
             Err(error) => Refusal::internal(format!("a call's task ended: {error}")).into_response(),
         },
@@ -49,6 +53,20 @@ pub(super) async fn named(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_HEADER, value);
     }
     response
+}
+
+/// The request with its body at hand where that is short. An answer that leaves bytes unread ends in a reset of the connection,
+/// and a caller that is still writing would never see it. Who waits for the word to go on has not begun to write.
+async fn with_short_body(request: Request) -> Answer<Request> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if request.headers().contains_key(header::EXPECT) || !length.is_some_and(|length| (1..=SHORT).contains(&length)) {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, SHORT).await.map_err(|error| {
+        Refusal::new(StatusCode::BAD_REQUEST, "bad_request", format!("the body of the call did not come whole: {error}"))
+    })?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 /// A refusal as every caller reads it.
