@@ -7,7 +7,20 @@ use rustix::stdio::stdin;
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
 /// The terminal as it was found, for an end that nobody foresaw.
-static FOUND: Mutex<Option<Termios>> = Mutex::new(None);
+static FOUND: Mutex<Found> = Mutex::new(Found { found: None, is_over: false });
+
+struct Found {
+    found: Option<Termios>,
+    /// It was put back for good: a command that still runs quiets it no more.
+    is_over: bool,
+}
+
+/// Changes the terminal, unless it was put back for good.
+fn change(to: &Termios) -> io::Result<()> {
+    let kept = FOUND.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // DRAIN, not FLUSH: flushing would throw away what was typed ahead.
+    if kept.is_over { Ok(()) } else { Ok(tcsetattr(stdin(), OptionalActions::Drain, to)?) }
+}
 
 /// Whether standard input is a terminal.
 #[must_use]
@@ -20,7 +33,7 @@ pub fn stdin_is_terminal() -> bool {
 pub fn remember() {
     let Ok(found) = tcgetattr(stdin()) else { return };
     if let Ok(mut kept) = FOUND.lock() {
-        *kept = Some(found);
+        *kept = Found { found: Some(found), is_over: false };
     }
     let before = std::panic::take_hook();
     let thread = std::thread::current().id();
@@ -32,12 +45,13 @@ pub fn remember() {
     }));
 }
 
-/// Puts the terminal back as it was found. Harmless where there is none.
+/// Puts the terminal back as it was found, for good: the process ends. Harmless where there is none.
 pub fn restore() {
     // A poisoned lock still holds the right state, and this may run within a panic.
-    let kept = FOUND.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(found) = kept.as_ref() {
+    let mut kept = FOUND.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(found) = kept.found.as_ref() {
         let _ = tcsetattr(stdin(), OptionalActions::Drain, found);
+        kept.is_over = true;
     }
 }
 
@@ -80,14 +94,13 @@ impl Quiet {
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
         quiet.input_modes.remove(input);
-        // DRAIN, not FLUSH: flushing would throw away what was typed ahead.
-        tcsetattr(stdin(), OptionalActions::Drain, &quiet)?;
+        change(&quiet)?;
         Ok(Some(Self { before }))
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
+        let _ = change(&self.before);
     }
 }

@@ -113,6 +113,10 @@ fn absolute(text: &str) -> Option<(PathBuf, &str)> {
     }
     if let Some(rest) = text.strip_prefix(r"\\").or(text.strip_prefix("//")) {
         let server = rest.split(['\\', '/']).next().unwrap_or_default();
+        if matches!(server, "." | "?") {
+            // The prefix of the kernel's names, with nothing behind it.
+            return Some((top(), ""));
+        }
         return Some((drive(&format!(r"\\{server}")), rest.strip_prefix(server)?));
     }
     if slash(text) {
@@ -183,6 +187,9 @@ mod tests {
         let odd = resolve(r"C:\", "file:///C:/a%5Cb/c%FF%0A");
         assert_eq!(uri(&odd).unwrap(), "file:///C:/a%5Cb/c%FF%0A");
         assert_eq!(resolve(r"C:\", &uri(&odd).unwrap()), odd);
+        for bare in [r"\\.", r"\\?", "//.", "//?"] {
+            assert_eq!(resolve(r"C:\", bare), top(), "{bare}");
+        }
         let server = resolve(r"C:\", "\\\\a\u{1}\\b");
         assert_eq!(resolve(r"C:\", &uri(&server).unwrap()), server);
         assert_eq!(uri(&resolve(r"C:\", r"C:\Program Files\x")), None);
