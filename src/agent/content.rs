@@ -1,6 +1,7 @@
 //! Opens files whose content somebody wants, and refuses those that have none that ends, each with its reason.
 
 use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -47,6 +48,22 @@ impl Content {
         };
         Ok(Self { file, facts, size })
     }
+}
+
+/// Reads until the buffer is full or nothing more comes. How much came, and what ended it before. What has nothing to give without
+/// waiting is at its end.
+pub fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
+    let mut count = 0;
+    while let Some(room) = buffer.get_mut(count..).filter(|room| !room.is_empty()) {
+        match reader.read(room) {
+            Ok(0) => break,
+            Ok(read) => count += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return (count, Err(error)),
+        }
+    }
+    (count, Ok(()))
 }
 
 /// Files of the kernel that give each line once: who reads them takes it from whoever it was meant for (proc(5), ftrace).

@@ -13,6 +13,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use super::content::fill;
 use super::context::{Meter, Stop, VerbError};
 use super::platform::{thread_cpu_since, thread_cpu_time};
 
@@ -57,7 +58,7 @@ pub fn digests(
 ) -> Result<io::Result<Digests>, VerbError> {
     let mut reader = file.take(bound);
     let mut first = vec![0; SMALL.min(usize::try_from(bound).unwrap_or(SMALL)) + 1];
-    let count = match fill(&mut reader, &mut first) {
+    let count = match filled(&mut reader, &mut first) {
         Ok(count) => count,
         Err(error) => return Ok(Err(error)),
     };
@@ -108,7 +109,7 @@ pub fn digests(
             }
             let Some(next) = Arc::get_mut(slot) else { break Ok(Err(io::Error::other("no block"))) };
             next.resize(BLOCK, 0);
-            match fill(&mut reader, next) {
+            match filled(&mut reader, next) {
                 Ok(0) => break Ok(Ok(())),
                 Ok(count) => {
                     next.truncate(count);
@@ -139,7 +140,7 @@ pub fn sha256(file: &File, bound: u64, stop: &Stop, meter: &Meter) -> Result<io:
     let mut size = 0;
     loop {
         stop.check()?;
-        match fill(&mut reader, &mut block) {
+        match filled(&mut reader, &mut block) {
             Ok(0) => return Ok(Ok((size, hex(&hash.finalize())))),
             Ok(count) => {
                 meter.read(count as u64);
@@ -253,17 +254,8 @@ impl Counts {
     }
 }
 
-/// Reads until the buffer is full or nothing more comes. What has nothing to give without waiting is at its end.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut count = 0;
-    while let Some(room) = buffer.get_mut(count..).filter(|room| !room.is_empty()) {
-        match reader.read(room) {
-            Ok(0) => break,
-            Ok(read) => count += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(count)
+/// Fills the buffer; an error counts, whatever came before it.
+fn filled(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let (count, read) = fill(reader, buffer);
+    read.map(|()| count)
 }

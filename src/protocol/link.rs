@@ -54,6 +54,31 @@ pub struct DeviceCommand {
     pub shells: Vec<ShellPeer>,
 }
 
+impl DeviceCommand {
+    /// A command without parameters, at the top of the device, that may take so long and has nothing beside it.
+    #[must_use]
+    pub fn new(session_id: SessionId, command_definition_id: &str, limit: Duration) -> Self {
+        Self {
+            command_id: CommandId::new(),
+            session_id,
+            number: 0,
+            analyst: String::new(),
+            command_definition_id: command_definition_id.to_owned(),
+            params: IndexMap::new(),
+            flags: Vec::new(),
+            current_directory: "/".to_owned(),
+            time_limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+            size_limit: None,
+            seen: Vec::new(),
+            resume: None,
+            library_file: None,
+            rule_files: Vec::new(),
+            signing_keys: None,
+            shells: Vec::new(),
+        }
+    }
+}
+
 /// What a library file is to `analyze` and `scan`, told by the end of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RuleKind {

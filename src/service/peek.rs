@@ -113,24 +113,12 @@ fn line_of(question: &Question) -> String {
 }
 
 fn device_command(session: &OpenSession, analyst: &Analyst, directory: String, invocation: &Invocation) -> DeviceCommand {
+    // No command of the session has its number.
     DeviceCommand {
-        command_id: CommandId::new(),
-        session_id: session.id.clone(),
-        // No command of the session has it.
-        number: 0,
         analyst: analyst.name.clone(),
-        command_definition_id: invocation.row.name.clone(),
-        params: invocation.params.clone(),
-        flags: Vec::new(),
+        params: invocation.for_device(),
         current_directory: directory,
-        time_limit_ms: u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX),
-        size_limit: None,
-        seen: Vec::new(),
-        resume: None,
-        library_file: None,
-        rule_files: Vec::new(),
-        signing_keys: None,
-        shells: Vec::new(),
+        ..DeviceCommand::new(session.id.clone(), &invocation.row.name, PATIENCE)
     }
 }
 

@@ -22,5 +22,6 @@ mod scheduledtasks;
 mod services;
 mod startupfolders;
 mod table;
+mod task_times;
 pub mod units;
 mod windows;

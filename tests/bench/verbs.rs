@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lrsh::agent::platform::Root;
 use lrsh::agent::{Agent, AgentOptions};
 use lrsh::protocol::link::{AgentLink, DeviceCommand, FileRequest, StopReason};
-use lrsh::protocol::{AgentEvent, Body, CommandId, SessionId};
+use lrsh::protocol::{AgentEvent, Body, SessionId};
 
 fn main() {
     let mut words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -39,22 +39,9 @@ fn main() {
     let mut times = Vec::new();
     for _ in 0..rounds {
         let command = DeviceCommand {
-            command_id: CommandId::new(),
-            session_id: SessionId::new(),
-            number: 2,
-            analyst: "bench".into(),
-            command_definition_id: words[0].clone(),
             params: words[1..].iter().filter_map(|word| word.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect(),
             flags: words[1..].iter().filter_map(|word| word.strip_prefix('-')).map(Into::into).collect(),
-            current_directory: "/".into(),
-            time_limit_ms: 3_600_000,
-            size_limit: None,
-            seen: Vec::new(),
-            resume: None,
-            library_file: None,
-            rule_files: Vec::new(),
-            signing_keys: None,
-            shells: Vec::new(),
+            ..DeviceCommand::new(SessionId::new(), &words[0], Duration::from_hours(1))
         };
         let (begun, id) = (Instant::now() + cancel.unwrap_or_default(), command.command_id);
         let mut running = agent.start(command, None);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lrsh::agent::platform::Root;
 use lrsh::agent::{Agent, AgentOptions};
 use lrsh::protocol::link::{AgentLink, Delivery, DeviceCommand};
-use lrsh::protocol::{AgentEvent, Body, CommandId, Completed, Event, SeenItem, SessionId};
+use lrsh::protocol::{AgentEvent, Body, Completed, Event, SeenItem, SessionId};
 use serde_json::Value;
 
 /// A device with an agent of its own.
@@ -77,22 +77,12 @@ impl Device {
     /// A command as the service would send it.
     pub fn command(&self, name: &str, params: &[(&str, &str)], flags: &[&str]) -> DeviceCommand {
         DeviceCommand {
-            command_id: CommandId::new(),
-            session_id: SessionId::new(),
             number: 2,
             analyst: "tester".into(),
-            command_definition_id: name.into(),
             params: params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            current_directory: "/".into(),
-            time_limit_ms: 600_000,
-            size_limit: None,
             seen: self.seen.clone(),
-            resume: None,
-            library_file: None,
-            rule_files: Vec::new(),
-            signing_keys: None,
-            shells: Vec::new(),
+            ..DeviceCommand::new(SessionId::new(), name, std::time::Duration::from_mins(10))
         }
     }
 

@@ -224,28 +224,11 @@ mod tests {
     use super::*;
     use crate::agent::platform::Root;
     use crate::agent::{Agent, AgentOptions};
+    use crate::protocol::SessionId;
     use crate::protocol::link::DeviceCommand;
-    use crate::protocol::{CommandId, SessionId};
 
     fn command() -> DeviceCommand {
-        DeviceCommand {
-            command_id: CommandId::new(),
-            session_id: SessionId::new(),
-            number: 2,
-            analyst: "tester".into(),
-            command_definition_id: "collect".into(),
-            params: indexmap::IndexMap::new(),
-            flags: Vec::new(),
-            current_directory: "/".into(),
-            time_limit_ms: 60_000,
-            size_limit: None,
-            seen: Vec::new(),
-            resume: None,
-            library_file: None,
-            rule_files: Vec::new(),
-            signing_keys: None,
-            shells: Vec::new(),
-        }
+        DeviceCommand::new(SessionId::new(), "collect", Duration::from_mins(1))
     }
 
     fn some(name: &'static str, limit: Duration, gather: fn(&mut Gatherer) -> Gathered) -> Part {

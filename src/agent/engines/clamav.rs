@@ -10,22 +10,22 @@ use std::net::Shutdown;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use rustix::fs::SeekFrom;
 
-use super::{Answer, Engine, Finding, Subject, Trouble, Whole};
+use super::{Answer, Engine, Finding, Subject, Trouble, Whole, answer_within};
 use crate::agent::context::Stop;
+use crate::agent::platform::HeldProcess;
 use crate::host::{private_file, private_folder};
 
 /// Larger content is not given to it: what it looks at itself ends there (`MaxFileSize`, clamd.conf(5)).
 const MAX_CONTENT: u64 = 100 * 1024 * 1024;
 /// How long one answer is waited for. Reading the full set of signatures alone takes `clamscan` some twenty seconds.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// How often it is looked whether it is done.
-const PACE: Duration = Duration::from_millis(20);
 /// How much the daemon is given at once.
 const CHUNK: usize = 64 * 1024;
 /// The longest answer.
@@ -217,21 +217,11 @@ impl Clam {
         }
         let content = file.try_clone().map_err(failed)?;
         command.arg("-").stdin(Stdio::from(content)).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(failed)?;
-        let code = self.wait(&mut child)?;
-        let said = |pipe: Option<&mut dyn Read>| {
-            let mut text = Vec::new();
-            if let Some(pipe) = pipe {
-                // What cannot be read was not said.
-                let _ = pipe.take(MAX_ANSWER).read_to_end(&mut text);
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        };
-        let output = said(child.stdout.as_mut().map(|pipe| pipe as &mut dyn Read));
-        match code {
+        let child = command.spawn().map_err(failed)?;
+        let (status, output, why) = self.output(child)?;
+        match status.code() {
             Some(0 | 1) => Ok(output.lines().filter_map(name_of).collect()),
             code => {
-                let why = said(child.stderr.as_mut().map(|pipe| pipe as &mut dyn Read));
                 let first = why.lines().chain(output.lines()).find(|line| !line.trim().is_empty()).unwrap_or("nothing");
                 let code = code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
                 Err(Trouble::Gone(format!("clamscan ended with {code} and said: {first}")))
@@ -239,25 +229,41 @@ impl Clam {
         }
     }
 
-    /// Waits for its end, which comes at the deadline whatever it does.
-    fn wait(&self, child: &mut Child) -> Result<Option<i32>, Trouble> {
-        let begun = Instant::now();
-        let why = loop {
-            match child.try_wait() {
-                Ok(Some(status)) => return Ok(status.code()),
-                Ok(None) if self.stop.asked() => break Trouble::Stopped,
-                Ok(None) if begun.elapsed() > PATIENCE => {
-                    break Trouble::Gone(format!("clamscan took more than {} s and was ended", PATIENCE.as_secs()));
-                }
-                Ok(None) => std::thread::sleep(PACE),
-                Err(error) => break Trouble::Gone(format!("clamscan: {error}")),
-            }
-        };
-        // It may have ended just now.
-        let _ = child.kill();
-        let _ = child.wait();
-        Err(why)
+    /// What it says up to its end, which comes at the deadline whatever it does. Both pipes are read all the while: a program
+    /// that finds one full waits for its reader.
+    fn output(&self, mut child: Child) -> Result<(ExitStatus, String, String), Trouble> {
+        let failed = |error: io::Error| Trouble::Gone(format!("clamscan: {error}"));
+        let held = HeldProcess::open(child.id()).map_err(failed)?;
+        let (sender, receiver) = sync_channel(1);
+        let reading = std::thread::Builder::new().name("clamscan".into()).spawn(move || {
+            let (out, err) = (child.stdout.take(), child.stderr.take());
+            let said = std::thread::scope(|scope| {
+                let err = scope.spawn(|| said(err));
+                (said(out), err.join().unwrap_or_default())
+            });
+            // Who waits no longer need not know.
+            let _ = sender.send(child.wait().map(|status| (status, said.0, said.1)));
+        });
+        let answer = reading.map_err(failed).and_then(|_| answer_within(&receiver, PATIENCE, &self.stop));
+        if !matches!(answer, Ok(Some(_))) {
+            // It may have ended just now; its thread takes it away.
+            let _ = held.kill();
+        }
+        match answer? {
+            Some(ended) => ended.map_err(failed),
+            None => Err(Trouble::Gone(format!("clamscan took more than {} s and was ended", PATIENCE.as_secs()))),
+        }
     }
+}
+
+/// What a pipe gives, as far as it is told; the rest is read and dropped. What cannot be read was not said.
+fn said(pipe: Option<impl Read>) -> String {
+    let mut text = Vec::new();
+    if let Some(mut pipe) = pipe {
+        let _ = pipe.by_ref().take(MAX_ANSWER).read_to_end(&mut text);
+        let _ = io::copy(&mut pipe, &mut io::sink());
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The name in `stream: NAME FOUND`.

@@ -2,38 +2,31 @@
 //!
 //! One judge works on one thread, and on one thing at a time; memory is its window, and one more for each layer of archives.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use md5::Md5;
-use rustix::fs::SeekFrom;
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
-
-use super::archive::{At, Budget, Kind, members};
+use super::archive::{At, Kind, members};
+use super::budget::Budget;
 use super::clamav::Clam;
 use super::hashes::Hashes;
 use super::heuristics::Static;
 use super::packages::Packages;
+use super::reading::{Extents, Hashing, Piece, Taken, cleared, is_all_zeros, streamed};
 use super::yara::Yara;
 use super::{Engine, Finding, OVERLAP, OnDevice, Rules, Subject, Trouble, Verdict, WINDOW, Wants, Whole, score, verdict};
 use crate::agent::content::Content;
 use crate::agent::context::{Meter, Stop, VerbError};
-use crate::agent::digest::{Counts, hex};
+use crate::agent::digest::Counts;
 use crate::agent::dispatch::Shared;
 use crate::agent::filetype::executable_type;
 use crate::agent::identity::FileIdentity;
 use crate::agent::path::{lossy, reason};
 use crate::agent::platform::{Facts, Origin};
 
-/// How much is read at once.
-const BLOCK: usize = 256 * 1024;
 /// How much of the start tells what it is.
 const HEAD: usize = 64 * 1024;
 /// The entropy of a program is that of so many bytes from its start.
@@ -128,27 +121,6 @@ pub struct Judge {
     spare: Vec<Arc<Vec<u8>>>,
 }
 
-/// What came of reading content.
-struct Taken {
-    window: Arc<Vec<u8>>,
-    head: Vec<u8>,
-    /// Whether the window is all there is.
-    single: bool,
-    size: u64,
-    hashes: Hashing,
-    /// How often each byte occurs, and of how many.
-    counts: Option<(Counts, u64)>,
-    error: Option<io::Error>,
-}
-
-/// What content comes in.
-enum Piece {
-    Data(usize),
-    /// Something was passed over: what comes now begins at this byte.
-    Gap(u64),
-    End,
-}
-
 impl Judge {
     /// One that judges with those rules.
     #[must_use]
@@ -201,7 +173,7 @@ impl Judge {
         let size = content.size.unwrap_or(MAX_VIRTUAL);
         let large = content.size.is_some_and(|size| size > self.bounds.file);
         let wants = if large { Wants::default() } else { self.wants(&subject) };
-        let mut reader = Extents { file: &content.file, at: 0, size, left: self.bounds.file, holes: large, cut: false };
+        let mut reader = Extents::new(&content.file, size, self.bounds.file, large);
         let read = self.read(&subject, wants, &mut judgement, &mut |buffer| reader.next(buffer))?;
         if large {
             let bound = self.bounds.file;
@@ -421,16 +393,7 @@ impl Judge {
     ) -> Result<(), VerbError> {
         let subject = Subject { file: None, place: Some(place.to_owned()) };
         let wants = self.wants(&subject);
-        let read = self.read(&subject, wants, judgement, &mut |buffer| {
-            let before = buffer.len();
-            buffer.resize(before + BLOCK, 0);
-            let count = fill(content, buffer.get_mut(before..).unwrap_or_default());
-            buffer.truncate(before + count.as_ref().copied().unwrap_or(0));
-            Ok(match count? {
-                0 => Piece::End,
-                count => Piece::Data(count),
-            })
-        })?;
+        let read = self.read(&subject, wants, judgement, &mut |buffer| streamed(content, buffer))?;
         let whole = read.error.is_none();
         if let Some(error) = read.error.as_ref().filter(|_| !budget.is_over()) {
             budget.say(format!("{place}: {error}"));
@@ -454,112 +417,6 @@ impl Judge {
     }
 }
 
-/// The room of a window; a new one where an engine that was given up still has it.
-fn cleared(window: &mut Arc<Vec<u8>>) -> &mut Vec<u8> {
-    if Arc::get_mut(window).is_none() {
-        *window = Arc::new(window.as_ref().clone());
-    }
-    Arc::make_mut(window)
-}
-
 fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| lossy(path), |name| name.to_string_lossy().into_owned())
-}
-
-/// Whether every byte is zero: compared with itself one byte on, which the processor does in blocks.
-fn is_all_zeros(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&0) && bytes.get(1..) == bytes.get(..bytes.len() - 1)
-}
-
-/// Reads until the buffer is full or nothing more comes.
-fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut count = 0;
-    while let Some(room) = buffer.get_mut(count..).filter(|room| !room.is_empty()) {
-        match reader.read(room) {
-            Ok(0) => break,
-            Ok(read) => count += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What came before is looked at; the error comes again.
-            Err(error) if count == 0 => return Err(error),
-            Err(_) => break,
-        }
-    }
-    Ok(count)
-}
-
-/// A file's bytes; of a large one only those that hold data.
-struct Extents<'a> {
-    file: &'a File,
-    at: u64,
-    size: u64,
-    left: u64,
-    holes: bool,
-    cut: bool,
-}
-
-impl Extents<'_> {
-    fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Piece> {
-        if self.holes {
-            match rustix::fs::seek(self.file, SeekFrom::Data(self.at)) {
-                Ok(data) if data > self.at => {
-                    self.at = data;
-                    return Ok(Piece::Gap(data));
-                }
-                Err(rustix::io::Errno::NXIO) => return Ok(Piece::End),
-                _ => {}
-            }
-        }
-        let room = self.size.saturating_sub(self.at).min(self.left).min(BLOCK as u64);
-        if room == 0 {
-            self.cut = self.at < self.size;
-            return Ok(Piece::End);
-        }
-        let before = buffer.len();
-        buffer.resize(before + usize::try_from(room).unwrap_or(BLOCK), 0);
-        let count = loop {
-            match self.file.read_at(buffer.get_mut(before..).unwrap_or_default(), self.at) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(0),
-                read => break read,
-            }
-        };
-        buffer.truncate(before + count.as_ref().copied().unwrap_or(0));
-        let count = count?;
-        self.at += count as u64;
-        self.left -= count as u64;
-        Ok(if count == 0 { Piece::End } else { Piece::Data(count) })
-    }
-}
-
-/// The hashes that somebody needs.
-struct Hashing {
-    sha256: Option<Sha256>,
-    sha1: Option<Sha1>,
-    md5: Option<Md5>,
-}
-
-impl Hashing {
-    fn new(wants: Wants) -> Self {
-        Self { sha256: wants.sha256.then(Sha256::new), sha1: wants.sha1.then(Sha1::new), md5: wants.md5.then(Md5::new) }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        if let Some(hash) = &mut self.sha256 {
-            hash.update(bytes);
-        }
-        if let Some(hash) = &mut self.sha1 {
-            hash.update(bytes);
-        }
-        if let Some(hash) = &mut self.md5 {
-            hash.update(bytes);
-        }
-    }
-
-    fn end(self) -> (Option<String>, Option<String>, Option<String>) {
-        (
-            self.sha256.map(|hash| hex(&hash.finalize())),
-            self.sha1.map(|hash| hex(&hash.finalize())),
-            self.md5.map(|hash| hex(&hash.finalize())),
-        )
-    }
 }

@@ -37,6 +37,7 @@
 //! file that is larger than the [`Bounds`] holes are not read at all, and it has no hash.
 
 pub mod archive;
+pub mod budget;
 mod clamav;
 mod crew;
 mod hashes;
@@ -44,6 +45,7 @@ mod heuristics;
 mod judge;
 mod packages;
 mod process;
+mod reading;
 mod rules;
 mod yara;
 
@@ -51,9 +53,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::context::Stop;
 use super::platform::{Facts, Origin};
 
 pub use crew::{Crew, Judged, Target};
@@ -113,6 +118,23 @@ pub enum Trouble {
 
 /// What an engine says of what it was shown.
 pub type Answer = Result<Vec<Finding>, Trouble>;
+
+/// How often it is looked whether the command was asked to stop, while another thread or program works.
+const PACE: Duration = Duration::from_millis(50);
+
+/// Waits for what another thread answers, which comes at once; `None` when the deadline passes or nobody will answer.
+fn answer_within<T>(receiver: &Receiver<T>, patience: Duration, stop: &Stop) -> Result<Option<T>, Trouble> {
+    let end = Instant::now() + patience;
+    loop {
+        match receiver.recv_timeout(PACE) {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) if stop.asked() => return Err(Trouble::Stopped),
+            Err(RecvTimeoutError::Timeout) if Instant::now() >= end => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
 
 /// Something with content.
 pub struct Subject<'a> {

@@ -7,14 +7,14 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use boreal::compiler::CompilerParams;
 use boreal::scanner::{EvaluatedRule, ScanError, ScanParams};
 use boreal::{Compiler, MetadataValue, Scanner};
 
-use super::{Answer, Engine, Finding, Subject, Trouble};
+use super::{Answer, Engine, Finding, Subject, Trouble, answer_within};
 use crate::agent::context::{Meter, Stop};
 use crate::agent::platform::{thread_cpu_since, thread_cpu_time};
 
@@ -29,8 +29,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const MAX_SLOW: u32 = 3;
 /// How long the rules of the library may take to be read.
 const COMPILE: Duration = Duration::from_mins(1);
-/// How often it is looked whether the command was asked to stop.
-const PACE: Duration = Duration::from_millis(50);
 /// What a rule weighs that does not say so itself.
 const WEIGHT: u32 = 60;
 /// The most findings of one window.
@@ -58,7 +56,7 @@ pub fn compile(files: Vec<(String, Vec<u8>)>, stop: &Stop) -> Result<(Option<Sca
         let _ = sender.send(compiled.map_err(|_| ()));
     });
     started.map_err(|error| Trouble::Gone(format!("no thread for the rules: {error}")))?;
-    match wait(&receiver, COMPILE, stop)? {
+    match answer_within(&receiver, COMPILE, stop)? {
         Some(Ok(compiled)) => Ok(compiled),
         Some(Err(())) => Err(Trouble::Gone("the rules of the library cannot be read: boreal failed at them".to_owned())),
         None => Err(Trouble::Gone(format!("the rules of the library took more than {} s to be read", COMPILE.as_secs()))),
@@ -110,20 +108,6 @@ fn patience(bytes: usize) -> Duration {
 /// The first line of a message.
 fn said(message: &str) -> String {
     message.lines().next().unwrap_or_default().trim().to_owned()
-}
-
-/// Waits for an answer; `None` when the deadline passes or nobody will answer.
-fn wait<T>(receiver: &Receiver<T>, patience: Duration, stop: &Stop) -> Result<Option<T>, Trouble> {
-    let end = Instant::now() + patience;
-    loop {
-        match receiver.recv_timeout(PACE) {
-            Ok(answer) => return Ok(Some(answer)),
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) if stop.asked() => return Err(Trouble::Stopped),
-            Err(RecvTimeoutError::Timeout) if Instant::now() >= end => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-    }
 }
 
 /// A set of rules as an engine.
@@ -251,7 +235,7 @@ impl Engine for Yara {
             let gone = || Trouble::Gone("its thread is gone".to_owned());
             worker.jobs.send((Arc::clone(window), at)).map_err(|_| gone())?;
             // Rules that miss their deadline keep the window they have; the others look at it all the same.
-            let Some(looked) = wait(&worker.answers, patience + GRACE, &self.stop)? else {
+            let Some(looked) = answer_within(&worker.answers, patience + GRACE, &self.stop)? else {
                 return Err(Trouble::Gone(format!("{} and are given up", slow())));
             };
             self.worker = Some(worker);

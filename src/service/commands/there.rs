@@ -180,23 +180,17 @@ fn device_command(
     let record = command.record();
     DeviceCommand {
         command_id: record.command_id,
-        session_id: session.id.clone(),
         number: record.number,
         analyst: record.analyst.clone(),
-        command_definition_id: record.command_definition_id.clone(),
         params: invocation.for_device(),
         flags: record.flags.clone(),
         current_directory: record.current_directory.clone(),
-        time_limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
         size_limit: match size_limit(&record.command_definition_id, session.platform()) {
             u64::MAX => None,
             limit => Some(limit),
         },
         seen: seen(session, invocation),
-        resume: None,
-        library_file: None,
-        rule_files: Vec::new(),
-        signing_keys: None,
         shells: shells.into_iter().map(|pid| ShellPeer { pid }).collect(),
+        ..DeviceCommand::new(session.id.clone(), &record.command_definition_id, limit)
     }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::prior::Prior;
 use super::words::{line_of, receipt_text, say_end, state_of};
@@ -44,42 +44,55 @@ pub struct Sight {
 
 /// Who hears a signal now: the look at a job, or whoever waits for the service before there is one. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Attention(Arc<(AtomicBool, AtomicBool)>);
+pub struct Attention(Arc<Heed>);
+
+#[derive(Debug, Default)]
+struct Heed {
+    at_job: AtomicBool,
+    interrupted: AtomicBool,
+    /// A job is no longer looked at.
+    away: Notify,
+}
 
 impl Attention {
     /// Whether a job is being looked at.
     #[must_use]
     pub fn is_at_job(&self) -> bool {
-        self.0.0.load(Ordering::SeqCst)
+        self.0.at_job.load(Ordering::SeqCst)
     }
 
     /// Ctrl+C was heard before there was a job: it means the job that comes of the line.
     pub fn interrupt(&self) {
-        self.0.1.store(true, Ordering::SeqCst);
+        self.0.interrupted.store(true, Ordering::SeqCst);
     }
 
     /// A line begins, or ends.
     pub fn reset(&self) {
-        self.0.0.store(false, Ordering::SeqCst);
-        self.0.1.store(false, Ordering::SeqCst);
+        self.give_back();
+        self.0.interrupted.store(false, Ordering::SeqCst);
     }
 
     /// A job is looked at from now on. Whether an interrupt is waiting for it.
     fn take(&self) -> bool {
-        self.0.0.store(true, Ordering::SeqCst);
-        self.0.1.swap(false, Ordering::SeqCst)
+        self.0.at_job.store(true, Ordering::SeqCst);
+        self.0.interrupted.swap(false, Ordering::SeqCst)
     }
 
     fn give_back(&self) {
-        self.0.0.store(false, Ordering::SeqCst);
+        self.0.at_job.store(false, Ordering::SeqCst);
+        self.0.away.notify_waiters();
     }
 
     /// Waits until what is looked at was told to its end, a second at most: the end of the shell may not cut it off.
     pub async fn looked_away(&self) {
-        let patience = Instant::now() + SILENCE;
-        while self.is_at_job() && Instant::now() < patience {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let away = async {
+            // Listened for before it is looked at, so that nothing falls between.
+            let heard = self.0.away.notified();
+            if self.is_at_job() {
+                heard.await;
+            }
+        };
+        let _ = timeout(SILENCE, away).await;
     }
 }
 

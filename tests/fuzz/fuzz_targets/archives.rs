@@ -3,7 +3,8 @@
 
 use std::io::{Cursor, copy, sink};
 
-use lrsh::agent::engines::archive::{Budget, Kind, members};
+use lrsh::agent::engines::archive::{Kind, members};
+use lrsh::agent::engines::budget::Budget;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     for kind in [Kind::Zip, Kind::Tar, Kind::Gzip, Kind::Xz, Kind::Zstd] {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::bus::Bus;
+use super::message::{first_text, variant_job, variant_text};
 use crate::agent::platform::linux::ending::wait_for_one;
 use crate::agent::platform::linux::root::Root;
 
@@ -40,14 +41,14 @@ fn state(bus: &mut Bus, unit: &str) -> io::Result<(String, bool)> {
     const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
     const UNIT: &str = "org.freedesktop.systemd1.Unit";
     let serial = bus.call(OBJECT, MANAGER, "GetUnit", &[unit])?;
-    let Some(path) = bus.reply(serial)?.and_then(|body| super::bus::first_text(&body)) else {
+    let Some(path) = bus.reply(serial)?.and_then(|body| first_text(&body)) else {
         return Ok(("inactive".to_owned(), false));
     };
     // The job first: one that ends between the two questions has left its mark in the state.
     let serial = bus.call(&path, PROPERTIES, "Get", &[UNIT, "Job"])?;
-    let job = bus.reply(serial)?.and_then(|body| super::bus::variant_job(&body)).is_some_and(|job| job != 0);
+    let job = bus.reply(serial)?.and_then(|body| variant_job(&body)).is_some_and(|job| job != 0);
     let serial = bus.call(&path, PROPERTIES, "Get", &[UNIT, "ActiveState"])?;
-    let state = bus.reply(serial)?.and_then(|body| super::bus::variant_text(&body));
+    let state = bus.reply(serial)?.and_then(|body| variant_text(&body));
     let untold = || io::Error::new(io::ErrorKind::InvalidData, format!("systemd does not tell the state of {unit}"));
     Ok((state.ok_or_else(untold)?, job))
 }

@@ -4,6 +4,7 @@
 mod boot;
 mod bus;
 mod control;
+mod message;
 mod running;
 mod sysv;
 

@@ -1,0 +1,137 @@
+//! What may be taken out of archives: bounds on depth, members, bytes, and on how many times its size an archive unpacks to.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read};
+
+/// What comes out of an archive may be so many times as large as the archive, from [`RATIO_FROM`] bytes on.
+const RATIO: u64 = 200;
+const RATIO_FROM: u64 = 16 * 1024 * 1024;
+/// How many things that were passed over are said.
+const MAX_SAID: usize = 20;
+
+/// What may still be taken out of archives, all layers of one file together.
+pub struct Budget {
+    bytes: Cell<u64>,
+    members: Cell<u32>,
+    /// How deep archives may lie in archives.
+    pub depth: u32,
+    said: RefCell<Vec<String>>,
+    unsaid: Cell<u64>,
+    over: Cell<bool>,
+}
+
+impl Budget {
+    /// One of so many bytes, members and layers.
+    #[must_use]
+    pub fn new(bytes: u64, members: u32, depth: u32) -> Self {
+        Self {
+            bytes: Cell::new(bytes),
+            members: Cell::new(members),
+            depth,
+            said: RefCell::default(),
+            unsaid: Cell::new(0),
+            over: Cell::new(false),
+        }
+    }
+
+    /// Says what was passed over.
+    pub fn say(&self, what: String) {
+        let mut said = self.said.borrow_mut();
+        if said.len() < MAX_SAID {
+            said.push(what);
+        } else {
+            self.unsaid.set(self.unsaid.get() + 1);
+        }
+    }
+
+    /// Whether nothing more may be taken.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
+    /// All that was passed over.
+    #[must_use]
+    pub fn into_said(self) -> Vec<String> {
+        let mut said = self.said.into_inner();
+        if self.unsaid.get() > 0 {
+            said.push(format!("{} more members were passed over", self.unsaid.get()));
+        }
+        said
+    }
+
+    pub(super) fn end(&self, why: &str) {
+        if !self.over.replace(true) {
+            self.say(why.to_owned());
+        }
+    }
+
+    /// Takes one member; `false` when there were too many.
+    pub(super) fn member(&self) -> bool {
+        match self.members.get().checked_sub(1) {
+            Some(left) => self.members.set(left),
+            None => self.end("too many members: the rest of the archive was not looked at"),
+        }
+        !self.is_over()
+    }
+}
+
+/// One archive among others: how much went in and came out.
+pub(super) struct Layer<'a> {
+    /// What all layers share.
+    pub(super) budget: &'a Budget,
+    /// What the archive is called.
+    pub(super) name: &'a str,
+    /// How large it is.
+    pub(super) packed: u64,
+    out: Cell<u64>,
+    /// What may be read before somebody says that more may be.
+    pub(super) allowed: Cell<u64>,
+    bomb: Cell<bool>,
+}
+
+impl<'a> Layer<'a> {
+    pub(super) fn new(budget: &'a Budget, name: &'a str, packed: u64) -> Self {
+        Self { budget, name, packed, out: Cell::new(0), allowed: Cell::new(u64::MAX), bomb: Cell::new(false) }
+    }
+
+    /// Whether something more may come of it.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.budget.is_over() && !self.bomb.get()
+    }
+
+    pub(super) fn took(&self, count: usize) -> io::Result<()> {
+        let count = count as u64;
+        self.out.set(self.out.get().saturating_add(count));
+        if self.out.get() > RATIO_FROM && self.out.get() / RATIO > self.packed.max(1) && !self.bomb.replace(true) {
+            self.budget
+                .say(format!("{}: it unpacks to more than {RATIO} times its size; the rest was not looked at", self.name));
+        }
+        match self.budget.bytes.get().checked_sub(count) {
+            Some(left) => self.budget.bytes.set(left),
+            None => self.budget.end("it unpacks to too many bytes: the rest of the archive was not looked at"),
+        }
+        match self.allowed.get().checked_sub(count) {
+            Some(left) if self.allowed.get() != u64::MAX => self.allowed.set(left),
+            Some(_) => {}
+            None => return Err(io::Error::other("a name of it is longer than any name")),
+        }
+        if self.goes_on() { Ok(()) } else { Err(io::Error::other("there is too much in it")) }
+    }
+}
+
+/// Reads what comes out of an archive and counts it.
+pub(super) struct Metered<'a, R> {
+    /// What is read.
+    pub(super) inner: R,
+    /// Whose it is.
+    pub(super) layer: &'a Layer<'a>,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.layer.took(count)?;
+        Ok(count)
+    }
+}
