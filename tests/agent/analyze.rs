@@ -262,6 +262,17 @@ fn rules_that_take_for_ever_are_given_up_and_the_others_look() {
 }
 
 #[test]
+fn rules_that_are_not_understood_are_not_rules_that_found_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "harmless").unwrap();
+    let told = judged(&Device::live(), &path, &[("bad.yar", b"rule {")]);
+    let library = state(&told, "yara");
+    assert_eq!((library["state"].as_str(), told["verdict"].as_str()), (Some("error"), Some("unknown")), "{told}");
+    assert!(library["error"].as_str().unwrap().contains("bad.yar"), "{told}");
+}
+
+#[test]
 fn a_signature_of_our_own_is_found_by_clamav() {
     if !need(&["clamscan"]) {
         return;

@@ -54,6 +54,9 @@ impl Rules {
         if !yara_files.is_empty() {
             match yara::compile(yara_files, &ctx.stop) {
                 Ok((compiled, complaints)) => {
+                    if compiled.is_none() {
+                        failed.push(("yara", format!("no rule file of the library is understood: {}", complaints.join("; "))));
+                    }
                     scanner = compiled;
                     for why in complaints {
                         ctx.problem(Problem::new("bad_rules", why));

@@ -116,8 +116,10 @@ fn beside(
             meter.cpu_us.fetch_add(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
             // The other side waits for it, or has been asked to stop.
             let _ = sender.send(());
-            judged.map(|judgement| {
+            judged.map(|mut judgement| {
                 let states = states(rules, &judge, &judgement);
+                // Rules that could not be looked with would have said more.
+                judgement.errors.extend(rules.failed.iter().cloned());
                 (judgement, states)
             })
         });
