@@ -89,6 +89,26 @@ fn evidence_copies_and_folders_elsewhere_go_too_after_the_days_that_are_set() {
 }
 
 #[test]
+fn settings_that_are_not_understood_let_nothing_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut device = Device::live();
+    let agent = device.folder.path().join("agent");
+    let path = folder.path().join("evil");
+    std::fs::write(&path, "evil").unwrap();
+    look(&mut device, &path);
+    done(&remediate(&device, &path, &[]));
+    age(&agent, 24 * 400);
+    std::fs::write(agent.join("agent.toml"), "quarantine_dayz = 3650\n").unwrap();
+    device.restart();
+    assert_eq!(in_quarantine(&agent), 1);
+    assert_eq!(listed(&device)[0]["state"], "done");
+    // Once it is put right, what is old goes.
+    std::fs::write(agent.join("agent.toml"), "quarantine_days = 365\n").unwrap();
+    device.restart();
+    assert_eq!(in_quarantine(&agent), 0);
+}
+
+#[test]
 fn ended_while_what_was_kept_is_removed() {
     if !has_points() {
         return;

@@ -66,6 +66,13 @@ struct Settings {
     quarantine_days: Option<u32>,
 }
 
+impl Settings {
+    /// What holds while nobody can tell what was set: nothing that is kept goes.
+    fn keeping() -> Self {
+        Self { quarantine_bytes: None, quarantine_days: Some(u32::MAX) }
+    }
+}
+
 /// One step of a change, ready to be carried out: everything it acts on is held open.
 pub trait Act {
     /// What the journal keeps of it.
@@ -111,9 +118,13 @@ impl Effects {
             Ok(Ok(settings)) => settings,
             Ok(Err(error)) => {
                 tracing::error!(%error, "agent.toml is not understood");
-                Settings::default()
+                Settings::keeping()
             }
-            Err(_) => Settings::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::default(),
+            Err(error) => {
+                tracing::error!(%error, "agent.toml cannot be read");
+                Settings::keeping()
+            }
         };
         Self {
             quarantine: Quarantine { folder, cap: settings.quarantine_bytes.unwrap_or(CAP), disk },
