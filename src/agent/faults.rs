@@ -25,6 +25,8 @@ pub const POINTS: &[&str] = &[
     "rewrite.after_rename",
     "rewrite.before_return",
     "rewrite.after_return",
+    "line_back.after_write",
+    "line_back.after_exchange",
     "journal.step.before_fsync",
     "journal.step.after_fsync",
     "evidence.after_folder",
@@ -36,6 +38,8 @@ pub const POINTS: &[&str] = &[
     "service.after_mask",
     "journal.expire.before_fsync",
     "journal.expire.after_fsync",
+    "journal.clock.before_fsync",
+    "journal.clock.after_fsync",
 ];
 
 /// A point. Does nothing unless `LRSH_FAULT` names it.

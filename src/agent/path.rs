@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::platform::{LinkOnTheWay, drive};
+use super::platform::{LinkOnTheWay, Replaced, drive};
 use crate::protocol::Problem;
 use crate::protocol::text::{file_uri, from_file_uri, is_plain};
 
@@ -62,6 +62,9 @@ pub fn reason(error: &io::Error) -> (&'static str, String) {
     let plain = |code, what: &str| (code, what.to_owned());
     if error.get_ref().and_then(|inner| inner.downcast_ref::<LinkOnTheWay>()).is_some() {
         return ("is_a_link", LinkOnTheWay.to_string());
+    }
+    if let Some(replaced) = error.get_ref().and_then(|inner| inner.downcast_ref::<Replaced>()) {
+        return ("changed", replaced.to_string());
     }
     match Errno::from_io_error(error) {
         Some(Errno::NOENT) => plain("not_found", "there is no such file or folder"),

@@ -35,6 +35,8 @@ const PROCESS: [&str; 6] = [
 /// Of a line of a file: see `task`.
 pub const REWRITE: [&str; 5] =
     ["rewrite.after_write", "rewrite.after_exchange", "rewrite.after_rename", "rewrite.before_return", "rewrite.after_return"];
+/// Of a line whose file somebody has changed meanwhile: see `task`.
+pub const LINE_BACK: [&str; 2] = ["line_back.after_write", "line_back.after_exchange"];
 /// In a booted systemd: see `service`.
 pub const SERVICE: [&str; 3] = ["service.after_manage", "service.after_disable", "service.after_mask"];
 /// Only where the file system forgets.
@@ -42,7 +44,8 @@ const COPY: [&str; 3] = ["quarantine.after_copy", "putback.after_write", "putbac
 /// Only of a file that has other names: see `other_names`.
 pub const LINKED: [&str; 2] = ["quarantine.after_unlink", "putback.after_link"];
 /// Only when something has been kept long enough: see `retention`.
-pub const EXPIRY: [&str; 2] = ["journal.expire.before_fsync", "journal.expire.after_fsync"];
+pub const EXPIRY: [&str; 4] =
+    ["journal.expire.before_fsync", "journal.expire.after_fsync", "journal.clock.before_fsync", "journal.clock.after_fsync"];
 /// Of whatever change.
 const TOLD: &str = "effect.before_told";
 
@@ -241,6 +244,7 @@ fn every_point_is_ended_at_and_every_point_is_listed() {
         .chain(&PROCESS)
         .chain(&SERVICE)
         .chain(&REWRITE)
+        .chain(&LINE_BACK)
         .chain(&COPY)
         .chain(&LINKED)
         .chain(&EXPIRY)

@@ -2,6 +2,7 @@
 
 mod faults;
 mod file;
+mod kinds;
 mod other_names;
 mod places;
 mod power;

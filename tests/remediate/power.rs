@@ -69,6 +69,15 @@ fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
+/// A file has another length now: what it was is remembered, unless an older one is.
+fn grows(pending: &mut Vec<Pending>, file: &File, synced: u64) -> io::Result<()> {
+    let is_known = |one: &Pending| matches!(one, Pending::Length { file: other, .. } if same(other.as_fd(), file.as_fd()));
+    if !pending.iter().any(is_known) {
+        pending.push(Pending::Length { file: file.try_clone()?, synced });
+    }
+    Ok(())
+}
+
 impl Cutting {
     pub fn after(calls: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -151,18 +160,16 @@ impl Disk for Cutting {
         self.call(|pending| {
             let synced = file.metadata()?.len();
             RealDisk.append(file, bytes)?;
-            let known = pending
-                .iter()
-                .any(|one| matches!(one, Pending::Length { file: other, .. } if same(other.as_fd(), file.as_fd())));
-            if !known {
-                pending.push(Pending::Length { file: file.try_clone()?, synced });
-            }
-            Ok(())
+            grows(pending, file, synced)
         })
     }
 
-    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
-        self.call(|_| RealDisk.truncate(file, length))
+    fn set_length(&self, file: &File, length: u64) -> io::Result<()> {
+        self.call(|pending| {
+            let synced = file.metadata()?.len();
+            RealDisk.set_length(file, length)?;
+            grows(pending, file, synced)
+        })
     }
 
     fn set_mode(&self, file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {

@@ -4,28 +4,62 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use lrsh::agent::journal::Record;
+use lrsh::agent::journal::{Close, Moment, Record, Uptime};
 use serde_json::Value;
 
 use super::faults::{EXPIRY, Scene, has_points};
 use super::file::{Mounted, rich};
+use super::power::Cutting;
 use super::process::Sleeper;
 use super::{done, look, refused, remediate};
 use crate::kit::device::Device;
 
-/// Has everything in a journal be that much older.
-fn age(agent: &Path, hours: i64) {
+/// Rewrites a journal record by record.
+fn rewrite(agent: &Path, mut with: impl FnMut(&mut Record)) -> Vec<Record> {
     let journal = agent.join("journal");
     let text = std::fs::read(&journal).unwrap();
-    let mut aged = Vec::new();
-    for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        let mut record = Record::read(line).unwrap();
-        if let Record::Close(close) = &mut record {
-            close.time = close.time.checked_sub(SignedDuration::from_hours(hours)).unwrap();
+    let mut records: Vec<Record> =
+        text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(|line| Record::read(line).unwrap()).collect();
+    records.iter_mut().for_each(&mut with);
+    write(agent, &records);
+    records
+}
+
+fn write(agent: &Path, records: &[Record]) {
+    let lines: Vec<Vec<u8>> = records.iter().map(|record| record.line().unwrap()).collect();
+    std::fs::write(agent.join("journal"), lines.concat()).unwrap();
+}
+
+/// Has everything in a journal be that much older, by both clocks.
+fn age(agent: &Path, hours: i64) {
+    let ago = SignedDuration::from_hours(hours);
+    let mut last = None;
+    let mut records = rewrite(agent, |record| match record {
+        Record::Close(close) => {
+            let uptime = close.uptime.clone().unwrap();
+            last = Some(Moment { time: close.time, uptime });
+            close.time = close.time.checked_sub(ago).unwrap();
         }
-        aged.extend(record.line().unwrap());
-    }
-    std::fs::write(journal, aged).unwrap();
+        Record::Clock(moment) => {
+            last = Some(moment.clone());
+            moment.time = moment.time.checked_sub(ago).unwrap();
+        }
+        _ => {}
+    });
+    let mut now = last.unwrap();
+    now.uptime.seconds += u64::try_from(ago.as_secs()).unwrap();
+    records.push(Record::Clock(now));
+    write(agent, &records);
+}
+
+/// Has the device's clock say so much more than it did: what was written down is that much older, by that clock alone.
+fn set_ahead(agent: &Path, hours: i64) {
+    rewrite(agent, |record| match record {
+        Record::Close(Close { time, .. }) | Record::Clock(Moment { time, .. }) => {
+            *time = time.checked_sub(SignedDuration::from_hours(hours)).unwrap();
+        }
+        _ => {}
+    });
 }
 
 fn listed(device: &Device) -> Vec<Value> {
@@ -62,6 +96,99 @@ fn what_has_been_kept_long_enough_goes_and_what_has_not_stays() {
     assert_eq!(row["before"]["size"], 12000, "its story stays");
     let why = refused(&device.run("undo", &[("number", "1")], &[]));
     assert!(why.code == "not_undoable" && why.message.contains("removed at"), "{why:?}");
+}
+
+#[test]
+fn a_clock_that_is_set_lets_nothing_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut device = Device::live();
+    let agent = device.folder.path().join("agent");
+    let path = folder.path().join("evil");
+    rich(&path);
+    look(&mut device, &path);
+    done(&remediate(&device, &path, &[]));
+    let left = |device: &Device| {
+        let until: Timestamp = listed(device)[0]["kept_until"].as_str().unwrap().parse().unwrap();
+        // To the nearest hour.
+        (until.duration_since(Timestamp::now()).as_secs() + 1800) / 3600
+    };
+    // Years ahead within a boot: no time has passed.
+    set_ahead(&agent, 24 * 1000);
+    device.restart();
+    assert_eq!((in_quarantine(&agent), left(&device)), (1, 90 * 24));
+    // Back again.
+    set_ahead(&agent, -24 * 2000);
+    device.restart();
+    assert_eq!((in_quarantine(&agent), left(&device)), (1, 90 * 24));
+    // Ahead, and other boots that have counted little: a day at most, each time.
+    let mut records = rewrite(&agent, |_| {});
+    let Some(Record::Close(close)) = records.last() else { panic!("{records:?}") };
+    let hours_later = |hours: i64, boot: &str| {
+        let time = close.time.checked_add(SignedDuration::from_hours(hours)).unwrap();
+        Record::Clock(Moment { time, uptime: Uptime { boot_id: Some(boot.to_owned()), seconds: 60 } })
+    };
+    let boots = [hours_later(24 * 2000, "the next boot"), hours_later(24 * 4000, "the one after it")];
+    records.extend(boots);
+    write(&agent, &records);
+    device.restart();
+    assert_eq!((in_quarantine(&agent), left(&device)), (1, 88 * 24));
+    done(&device.run("undo", &[("number", "1")], &[]));
+    assert!(path.exists());
+}
+
+#[test]
+fn clocks_are_written_down_only_while_something_is_kept_and_hours_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut device = Device::live();
+    let agent = device.folder.path().join("agent");
+    let path = folder.path().join("evil");
+    rich(&path);
+    look(&mut device, &path);
+    done(&remediate(&device, &path, &[]));
+    let readings = || rewrite(&agent, |_| {}).iter().filter(|record| matches!(record, Record::Clock(_))).count();
+    device.restart();
+    device.restart();
+    assert_eq!(readings(), 0, "an end is a reading too");
+    // A journal of an older program has none: from now on it is counted.
+    rewrite(&agent, |record| {
+        if let Record::Close(close) = record {
+            close.uptime = None;
+            close.time = close.time.checked_sub(SignedDuration::from_hours(24 * 1000)).unwrap();
+        }
+    });
+    device.restart();
+    device.restart();
+    assert_eq!((readings(), in_quarantine(&agent)), (1, 1));
+    done(&device.run("undo", &[("number", "1")], &[]));
+    rewrite(&agent, |record| {
+        if let Record::Close(close) = record {
+            close.uptime = None;
+        }
+    });
+    device.restart();
+    assert_eq!(readings(), 1, "nothing is kept any more");
+}
+
+#[test]
+fn half_of_evidence_counts_and_goes_in_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut device = Device::live();
+    let agent = device.folder.path().join("agent");
+    let mut sleeper = Sleeper::of_copy(&folder.path().join("evil"));
+    let pid = sleeper.0.id().to_string();
+    device.seen = device.run("processes", &[("pid", &pid)], &[]).seen();
+    let disk = Cutting::after(22);
+    device.restart_with(disk.clone());
+    device.run("remediate", &[("type", "process"), ("id", &pid)], &["image"]);
+    disk.cut();
+    device.restart();
+    assert!(sleeper.0.try_wait().unwrap().is_none());
+    let row = listed(&device).remove(0);
+    assert_eq!((row["state"].as_str().unwrap(), in_quarantine(&agent)), ("not_done", 1), "{row}");
+    assert!(row["after"]["evidence_bytes"].as_u64().unwrap() > 0 && row["kept_until"].is_string(), "{row}");
+    age(&agent, 90 * 24);
+    device.restart();
+    assert_eq!(in_quarantine(&agent), 0);
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! A scheduled task that was seen goes: one line out of many, a whole file; and comes back as it was.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lrsh::protocol::Status;
 
-use super::faults::{REWRITE, files};
+use super::faults::{LINE_BACK, REWRITE, files};
 use super::power::Cutting;
 use super::{done, effects, refused};
 use crate::kit::device::{Answer, Device};
+use crate::kit::need::{need, skip};
 
 /// Says to a test that it is the one that is to die, and where its tree is.
 const CHILD: &str = "LRSH_TEST_DIES_IN_TREE";
@@ -94,7 +95,6 @@ fn a_crontab_keeps_its_owner_and_a_file_that_is_a_task_goes_whole() {
     let before = files(tree.path());
     let own = tree.path().join("var/spool/cron/crontabs/mallory");
     let meta = |path: &Path| {
-        use std::os::unix::fs::MetadataExt;
         let meta = path.metadata().unwrap();
         (meta.mode(), meta.uid(), meta.gid())
     };
@@ -126,16 +126,121 @@ fn what_changed_is_refused_on_both_ways() {
     std::fs::write(&crontab, CRONTAB).unwrap();
     look(&mut device);
     done(&remediate(&device, &id, &[]));
-    // Somebody adds a line: it must not be lost.
+    // Somebody adds a line: it must not be lost when the whole file comes back.
     let left = std::fs::read_to_string(&crontab).unwrap();
     std::fs::write(&crontab, format!("{left}9 9 * * * root /bin/new\n")).unwrap();
-    let why = refused(&undo(&device, &id, &[]));
-    assert!(why.code == "conflict" && why.message.contains("it was changed since"), "{why:?}");
     let answer = undo(&device, &id, &["overwrite"]);
     assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);
     let actions: Vec<String> = effects(&answer).into_iter().map(|effect| effect.action).collect();
     assert_eq!(actions, ["quarantined", "restored"]);
     assert_eq!(std::fs::read_to_string(&crontab).unwrap(), CRONTAB);
+}
+
+#[test]
+fn a_line_comes_back_alone_among_those_that_are_there_now() {
+    let tree = tree();
+    let mut device = Device::at(tree.path());
+    let crontab = tree.path().join("etc/cron.d/mixed");
+    let id = id_of(&mut device, "/tmp/evil");
+    let evil = "  */5 * * * *\troot\t/tmp/evil \n";
+    let without = CRONTAB.replace(evil, "");
+    let agent = device.folder.path().join("agent/quarantine");
+    let mut check = |now: &str, wanted: &str, place: &str| {
+        std::fs::write(&crontab, CRONTAB).unwrap();
+        look(&mut device);
+        done(&remediate(&device, &id, &[]));
+        std::fs::write(&crontab, now).unwrap();
+        if rustix::process::geteuid().is_root() {
+            chown(&crontab, Some(1234), None).unwrap();
+        }
+        std::fs::set_permissions(&crontab, PermissionsExt::from_mode(0o600)).unwrap();
+        let was = crontab.metadata().unwrap();
+        let effect = done(&undo(&device, &id, &[]));
+        assert_eq!(effect.action, "line restored", "{now}");
+        assert!(effect.reason.as_ref().unwrap().contains(place), "{effect:?}");
+        assert_eq!(std::fs::read_to_string(&crontab).unwrap(), wanted);
+        let meta = crontab.metadata().unwrap();
+        assert_eq!((meta.mode(), meta.uid()), (was.mode(), was.uid()), "as the file that is there now");
+        assert_eq!(std::fs::read_dir(&agent).unwrap().count(), 0, "what is back is kept no more");
+        assert_eq!(std::fs::read_dir(crontab.parent().unwrap()).unwrap().count(), 1);
+    };
+    let added = "9 9 * * * root /bin/new\n";
+    check(&format!("{without}{added}"), &format!("{CRONTAB}{added}"), "as line 5, between its old neighbours");
+    check(&format!("{added}{without}"), &format!("{added}{CRONTAB}"), "as line 6, between its old neighbours");
+    check("SHELL=/bin/sh\n", &format!("SHELL=/bin/sh\n{evil}"), "as line 2, behind the nearest of its old neighbours");
+    check("# the end\n", &format!("{evil}# the end\n"), "as line 1, in front of the nearest of its old neighbours");
+    check("9 9 * * * root /bin/new", &format!("{added}{evil}"), "as line 2, at the end");
+    check("", evil, "as line 1, at the end");
+}
+
+#[test]
+fn a_line_that_is_there_again_is_not_put_back_twice() {
+    let tree = tree();
+    let mut device = Device::at(tree.path());
+    let crontab = tree.path().join("etc/cron.d/mixed");
+    let id = id_of(&mut device, "/tmp/evil");
+    look(&mut device);
+    done(&remediate(&device, &id, &[]));
+    std::fs::write(&crontab, "*/5 * * * *\troot\t/tmp/evil\n").unwrap();
+    let why = refused(&undo(&device, &id, &[]));
+    assert!(why.code == "conflict" && why.message.contains("the line is there again already"), "{why:?}");
+    // What somebody has put in its place is no crontab.
+    std::fs::remove_file(&crontab).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &crontab).unwrap();
+    assert!(["conflict", "link_loop", "changed"].contains(&refused(&undo(&device, &id, &[])).code.as_str()));
+    std::fs::remove_file(&crontab).unwrap();
+    // Of two that are the same one comes back.
+    let twice = "1 1 * * * root /tmp/evil\n1 1 * * * root /tmp/evil\n";
+    std::fs::write(&crontab, twice).unwrap();
+    look(&mut device);
+    let id = id_of(&mut device, "/tmp/evil");
+    done(&remediate(&device, &id, &[]));
+    let mut left = std::fs::read_to_string(&crontab).unwrap();
+    left.push_str("# more\n");
+    std::fs::write(&crontab, &left).unwrap();
+    done(&undo(&device, &id, &[]));
+    assert_eq!(std::fs::read_to_string(&crontab).unwrap(), format!("{twice}# more\n"));
+}
+
+#[test]
+fn several_lines_of_a_file_come_back_in_any_order() {
+    for order in [[1, 2], [2, 1]] {
+        let tree = tree();
+        let mut device = Device::at(tree.path());
+        let crontab = tree.path().join("etc/cron.d/mixed");
+        for command in ["/usr/bin/good --one", "/tmp/evil"] {
+            let id = id_of(&mut device, command);
+            look(&mut device);
+            done(&remediate(&device, &id, &[]));
+        }
+        for number in order {
+            done(&device.run("undo", &[("number", &number.to_string())], &[]));
+        }
+        assert_eq!(std::fs::read_to_string(&crontab).unwrap(), CRONTAB, "{order:?}");
+    }
+}
+
+#[test]
+fn a_line_is_not_put_into_what_may_not_be_changed() {
+    if !need(&["chattr"]) {
+        return;
+    }
+    let tree = tree();
+    let mut device = Device::at(tree.path());
+    let crontab = tree.path().join("etc/cron.d/mixed");
+    let id = id_of(&mut device, "/tmp/evil");
+    look(&mut device);
+    done(&remediate(&device, &id, &[]));
+    std::fs::write(&crontab, "# new\n").unwrap();
+    let chattr = |mark: &str| Command::new("chattr").arg(mark).arg(&crontab).status().unwrap().success();
+    if !chattr("+i") {
+        skip("this file system has no marks");
+        return;
+    }
+    let why = refused(&undo(&device, &id, &[]));
+    assert!(chattr("-i"));
+    assert!(why.code == "immutable" && why.message.contains("chattr -i"), "{why:?}");
+    done(&undo(&device, &id, &[]));
 }
 
 fn states(device: &Device) -> Vec<String> {
@@ -168,10 +273,13 @@ fn ended_while_a_line_is_removed_or_put_back() {
         look(&mut device);
         let id = id_of(&mut device, "/tmp/evil");
         let done = remediate(&device, &id, &[]);
+        if std::env::var("LRSH_FAULT").unwrap().starts_with("line_back") {
+            add_line(&folder.join("tree"));
+        }
         let undone = device.run("undo", &[("number", "1")], &[]);
         panic!("it did not die: {:?} {:?}", done.completed, undone.completed);
     }
-    for point in REWRITE {
+    for point in REWRITE.into_iter().chain(LINE_BACK) {
         let tree = tree();
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(tree.path(), folder.path().join("tree")).unwrap();
@@ -186,7 +294,71 @@ fn ended_while_a_line_is_removed_or_put_back() {
         assert!(!said.contains("it did not die") && !out.status.success(), "{point}: {said}");
         let mut device = Device::at(tree.path());
         device.move_to(&folder.path().join("agent"));
-        settled(&device, tree.path(), &before, point);
+        if LINE_BACK.contains(&point) {
+            settled_with_added(&device, tree.path(), point);
+        } else {
+            settled(&device, tree.path(), &before, point);
+        }
+    }
+}
+
+const ADDED: &str = "9 9 * * * root /bin/new\n";
+
+/// Somebody adds a line to the crontab that one was removed from.
+fn add_line(tree: &Path) {
+    let crontab = tree.join("etc/cron.d/mixed");
+    let left = std::fs::read_to_string(&crontab).unwrap();
+    std::fs::write(&crontab, format!("{ADDED}{left}")).unwrap();
+}
+
+/// The same where somebody added a line meanwhile: that stays, whatever became of the other.
+fn settled_with_added(device: &Device, tree: &Path, what: &str) {
+    let crontab = tree.join("etc/cron.d/mixed");
+    let states = states(device);
+    let text = std::fs::read_to_string(&crontab).unwrap();
+    match states[0].as_str() {
+        "undone" => {}
+        "done" => {
+            assert_eq!(
+                text,
+                format!("{ADDED}{CRONTAB}").replace("  */5 * * * *\troot\t/tmp/evil \n", ""),
+                "{what}: {states:?}"
+            );
+            done(&device.run("undo", &[("number", "1")], &[]));
+        }
+        other => panic!("{what}: {other:?}"),
+    }
+    assert_eq!(std::fs::read_to_string(&crontab).unwrap(), format!("{ADDED}{CRONTAB}"), "{what}: {states:?}");
+    assert_eq!(std::fs::read_dir(crontab.parent().unwrap()).unwrap().count(), 1, "{what}: {states:?}");
+    assert_eq!(std::fs::read_dir(device_quarantine(device)).unwrap().count(), 0, "{what}: {states:?}");
+}
+
+/// The quarantine of the agent that tells where it keeps things.
+fn device_quarantine(device: &Device) -> PathBuf {
+    let rows = device.run("remediate", &[("type", "list")], &[]).rows();
+    Path::new(rows[0]["after"]["quarantine"].as_str().unwrap()).parent().unwrap().to_path_buf()
+}
+
+#[test]
+fn every_cut_while_a_line_comes_back_alone() {
+    for calls in 0.. {
+        let tree = tree();
+        let mut device = Device::at(tree.path());
+        look(&mut device);
+        let id = id_of(&mut device, "/tmp/evil");
+        done(&remediate(&device, &id, &[]));
+        add_line(tree.path());
+        let disk = Cutting::after(calls);
+        device.restart_with(disk.clone());
+        undo(&device, &id, &[]);
+        let over = !disk.was_cut();
+        disk.cut();
+        device.restart();
+        settled_with_added(&device, tree.path(), &format!("cut after {calls} calls"));
+        if over {
+            assert!(calls > 8, "{calls}");
+            break;
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Act, Acting};
@@ -19,6 +19,9 @@ use crate::agent::quarantine::Quarantine;
 /// The most that is kept of one file of a process.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
 
+/// The list of what was kept: it is written last.
+const LIST: &str = "evidence.json";
+
 /// What is about to be kept of a process.
 #[derive(Debug)]
 pub struct Keep {
@@ -31,14 +34,14 @@ pub struct Keep {
 }
 
 /// A file that was kept.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     name: String,
     about: String,
     size: u64,
     sha256: String,
     /// How large it really was, if not all of it was kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     cut_from: Option<u64>,
 }
 
@@ -67,7 +70,7 @@ impl Keep {
         }
         let bytes: u64 = kept.iter().map(|kept| kept.size).sum();
         let list = serde_json::to_vec_pretty(&kept).map_err(io::Error::other)?;
-        let mut list = Trace { name: "evidence.json".to_owned(), about: String::new(), source: TraceSource::Text(list) };
+        let mut list = Trace { name: LIST.to_owned(), about: String::new(), source: TraceSource::Text(list) };
         keep(quarantine, &folder, &mut list)?;
         quarantine.disk.sync_folder(folder.as_fd())?;
         faults::point("evidence.after_all");
@@ -75,7 +78,7 @@ impl Keep {
     }
 }
 
-fn found(quarantine: &Quarantine, step: &Evidence, bytes: u64, kept: &[Kept]) -> serde_json::Value {
+fn found(quarantine: &Quarantine, step: &Evidence, bytes: u64, kept: &[Kept]) -> Value {
     let folder = key(&quarantine.own_path().join(&step.folder));
     json!({ "evidence": folder, "evidence_bytes": bytes, "evidence_files": kept })
 }
@@ -100,23 +103,42 @@ impl Act for Keep {
             Err(error) if self.force => Outcome {
                 state: StepState::Done,
                 reason: Some(format!("not all evidence was kept: {error} (-force)")),
-                found: found(&on.effects.quarantine, &self.step, 0, &[]),
+                found: left(&on.effects.quarantine, &self.step).unwrap_or_default(),
             },
-            Err(error) => Outcome::not_done(format!("evidence could not be kept: {error}; -force ends it all the same")),
+            Err(error) => {
+                // What goes on living needs no evidence, and nobody would look for half of it.
+                match on.effects.drop_evidence(&self.step) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        tracing::warn!(%error, "a half of evidence stays in quarantine");
+                    }
+                    _ => {}
+                }
+                Outcome::not_done(format!("evidence could not be kept: {error}; -force ends it all the same"))
+            }
         }
     }
+}
+
+/// What lies in a folder of evidence, if there is one: its list where that was written, and how many bytes in any case.
+fn left(quarantine: &Quarantine, step: &Evidence) -> Option<Value> {
+    let folder = quarantine.own_path().join(&step.folder);
+    let entries = std::fs::read_dir(&folder).ok()?.flatten().filter(|entry| entry.file_name() != LIST);
+    let bytes: u64 = entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum();
+    let list = std::fs::read(folder.join(LIST)).ok();
+    let kept: Option<Vec<Kept>> = list.and_then(|list| serde_json::from_slice(&list).ok());
+    let mut told = json!({ "evidence": key(&folder), "evidence_bytes": bytes });
+    if let (Some(kept), Some(told)) = (kept, told.as_object_mut()) {
+        told.insert("evidence_files".to_owned(), json!(kept));
+    }
+    Some(told)
 }
 
 /// What became of evidence that was being kept when the agent died: what is there stays.
 #[must_use]
 pub fn look(quarantine: &Quarantine, step: &Evidence) -> Outcome {
-    let folder = quarantine.own_path().join(&step.folder);
-    let whole = folder.join("evidence.json").exists();
-    match (folder.exists(), whole) {
-        (true, true) => Outcome::done(json!({ "evidence": key(&folder) })),
-        (true, false) => {
-            Outcome { found: json!({ "evidence": key(&folder) }), ..Outcome::not_done("not all evidence was kept") }
-        }
-        _ => Outcome::not_done("no evidence was kept"),
+    match left(quarantine, step) {
+        Some(found) if found.get("evidence_files").is_some() => Outcome::done(found),
+        Some(found) => Outcome { found, ..Outcome::not_done("not all evidence was kept") },
+        None => Outcome::not_done("no evidence was kept"),
     }
 }

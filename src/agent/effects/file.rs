@@ -83,9 +83,11 @@ pub fn change(agent: &Shared, entity: &'static str, target: String, take: Take) 
         _ => {}
     }
     if kept.facts.links > 1 {
-        let names =
-            if kept.facts.links == 2 { "another name".to_owned() } else { format!("{} other names", kept.facts.links - 1) };
-        notes.push(format!("it has {names}, which stay as they are; a sealed copy is kept"));
+        let names = match kept.facts.links {
+            2 => "another name, which stays as it is".to_owned(),
+            links => format!("{} other names, which stay as they are", links - 1),
+        };
+        notes.push(format!("it has {names}; a sealed copy is kept"));
     } else if kept.copied && kept.facts.kind == Kind::File && kept.shelf == Shelf::Own {
         notes.push("somebody has it open for writing, so that a sealed copy is kept too".to_owned());
     }

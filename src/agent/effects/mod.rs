@@ -27,8 +27,10 @@ use serde_json::Value;
 
 use super::context::{Context, Meter, Stop, VerbError, VerbResult};
 use super::faults;
-use super::journal::{Close, Disk, Entry, Intent, Journal, Outcome, Record, Shelf, State, Step, StepState, agent_folder};
-use super::path::problem;
+use super::journal::{
+    Close, Disk, Entry, Intent, Journal, Moment, Outcome, Quarantined, Record, Shelf, State, Step, StepState, agent_folder,
+};
+use super::path::{lossy, problem};
 use super::platform::Root;
 use super::quarantine::{CAP, Quarantine};
 use crate::protocol::text::exact;
@@ -168,6 +170,21 @@ impl Effects {
         Ok(self.journal(false)?.iter().flat_map(Journal::entries).cloned().collect())
     }
 
+    /// What is missing in the journal, where something is.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened.
+    pub fn damage(&self) -> Result<Option<Problem>, Problem> {
+        let records = match self.journal(false)?.as_ref().map_or(0, Journal::damaged) {
+            0 => return Ok(None),
+            1 => "a record of the journal of changes is damaged, and is left out".to_owned(),
+            several => format!("{several} records of the journal of changes are damaged, and are left out"),
+        };
+        let folder = lossy(&self.quarantine.own_path());
+        let message = format!("{records}: what they told of may still lie in {folder}");
+        Ok(Some(Problem::new("journal_damaged", message).at(lossy(&self.quarantine.folder.join("journal")))))
+    }
+
     /// The quarantine folders on other file systems that hold something.
     #[must_use]
     pub fn shelves(&self) -> Vec<PathBuf> {
@@ -178,7 +195,7 @@ impl Effects {
 
     /// How many bytes the quarantine holds.
     fn used(&self) -> Result<u64, Problem> {
-        let kept = |entry: &Entry| -> u64 { entry.kept().map(|kept| kept.identity.size).sum::<u64>() + entry.evidence_bytes() };
+        let kept = |entry: &Entry| -> u64 { entry.kept().map(Quarantined::bytes).sum::<u64>() + entry.evidence_bytes() };
         Ok(self.journal(false)?.iter().flat_map(Journal::entries).map(kept).sum())
     }
 
@@ -263,7 +280,8 @@ impl Effects {
         let steps = steps.unwrap_or_default();
         let changes = outcomes.iter().zip(&steps).filter(|(_, step)| step.is_change()).map(|(outcome, _)| outcome.state);
         let state = State::of(&changes.collect::<Vec<_>>());
-        let close = Close { id, time: Timestamp::now(), state, outcomes, reason };
+        let Moment { time, uptime } = Moment::now();
+        let close = Close { id, time, state, outcomes, reason, uptime: Some(uptime) };
         self.write(Record::Close(close))?;
         let entry = self.journal(true)?.as_ref().and_then(|journal| journal.entry(id).cloned());
         entry.ok_or_else(|| Problem::new("internal", "the journal lost an effect"))

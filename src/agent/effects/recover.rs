@@ -3,7 +3,7 @@
 use super::{Effects, Entry, Outcome, StepState, evidence, isolation, process, service};
 use crate::agent::journal::{State, Step};
 use crate::agent::platform::{Platform, Root};
-use crate::agent::quarantine::{look, look_put_back, look_put_over, look_relink, look_restore, look_rewrite};
+use crate::agent::quarantine::{look, look_line_back, look_put_back, look_put_over, look_relink, look_restore, look_rewrite};
 
 /// What is looked at.
 struct Looking<'a> {
@@ -76,6 +76,7 @@ impl Effects {
             }),
             Step::Rewrite(rewritten) => look_rewrite(quarantine, root, rewritten),
             Step::PutOver(rewritten) => look_put_over(quarantine, root, rewritten),
+            Step::LineBack(inserted) => look_line_back(quarantine, root, inserted),
             Step::Manage(managed) => Ok(service::look_managed(managed)),
             Step::Mask(masked) => Ok(service::look_masked(root, masked, true)),
             Step::Unmask(masked) => Ok(service::look_masked(root, masked, false)),

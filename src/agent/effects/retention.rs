@@ -4,38 +4,78 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Effects, Entry};
-use crate::agent::journal::{Evidence, Place, Quarantined, Record, State, Step, StepState};
+use crate::agent::journal::{Evidence, Journal, Moment, Place, Quarantined, Record, State, Step, StepState};
 use crate::agent::platform::{EntryBuffer, Folder, Root};
+use crate::protocol::Problem;
 
 /// How long what was removed is kept, in days, unless `agent.toml` says otherwise.
 pub const DAYS: u32 = 90;
+/// The clocks are written down at most this often.
+const READ_EVERY: Duration = Duration::from_hours(1);
+
+/// How long things are kept, and how much of that has passed.
+#[derive(Debug)]
+pub struct Keeping {
+    days: u32,
+    now: Moment,
+    counted: Duration,
+}
 
 impl Entry {
     /// Whether anything is kept for it.
     fn holds(&self) -> bool {
         self.expired.is_none() && (self.kept().next().is_some() || self.evidence_bytes() > 0)
     }
+}
 
-    /// Until when what is kept for it is kept: from its end, so and so many days.
+impl Keeping {
+    /// How long what is kept for an effect is kept yet; `None` where nothing is, or while it is not over.
+    fn left(&self, entry: &Entry) -> Option<Duration> {
+        let days = Duration::from_hours(24 * u64::from(self.days));
+        let kept = self.counted.saturating_sub(entry.kept_since);
+        (entry.close.is_some() && entry.holds()).then(|| days.saturating_sub(kept))
+    }
+
+    /// Until when what is kept for an effect is kept, if the clocks agree until then; longer if they do not.
     #[must_use]
-    pub fn kept_until(&self, days: u32) -> Option<Timestamp> {
-        let close = self.close.as_ref().filter(|_| self.holds())?;
-        close.time.checked_add(SignedDuration::from_hours(24 * i64::from(days))).ok()
+    pub fn until(&self, entry: &Entry) -> Option<Timestamp> {
+        self.now.time.checked_add(self.left(entry)?).ok()
     }
 }
 
 impl Effects {
+    /// How long what is kept is kept yet.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened.
+    pub fn keeping(&self) -> Result<Keeping, Problem> {
+        let now = Moment::now();
+        let counted = self.journal(false)?.as_ref().map(|journal| journal.counted(&now)).unwrap_or_default();
+        Ok(Keeping { days: self.days, now, counted })
+    }
+
     /// Removes what has been kept long enough, and what was to be removed when the agent died.
     pub(super) fn expire(&self, root: &Root) {
-        let now = Timestamp::now();
-        for entry in self.entries().unwrap_or_default() {
+        let entries = self.entries().unwrap_or_default();
+        let keeping = match self.keeping() {
+            Ok(keeping) if !entries.is_empty() => keeping,
+            _ => return,
+        };
+        if entries.iter().any(Entry::holds) && self.is_time_to_read_clocks(&keeping.now) {
+            // Without it what is kept is only kept longer.
+            if let Err(problem) = self.write(Record::Clock(keeping.now.clone())) {
+                tracing::warn!(%problem, "what the clocks say cannot be written down");
+            }
+        }
+        for entry in entries {
             let id = entry.intent.id;
-            if entry.kept_until(self.days).is_some_and(|until| until <= now) {
-                if let Err(problem) = self.write(Record::Expire { id, time: now }) {
+            if keeping.left(&entry) == Some(Duration::ZERO) {
+                if let Err(problem) = self.write(Record::Expire { id, time: keeping.now.time }) {
                     tracing::error!(%problem, effect = id, "what was kept long enough stays");
                     return;
                 }
@@ -44,6 +84,12 @@ impl Effects {
             }
             self.empty(root, &entry);
         }
+    }
+
+    fn is_time_to_read_clocks(&self, now: &Moment) -> bool {
+        let journal = self.journal(false);
+        let last = journal.as_ref().ok().and_then(|journal| journal.as_ref().and_then(Journal::clock));
+        last.is_none_or(|last| now.since(last) >= READ_EVERY)
     }
 
     /// Removes all that is in quarantine for an effect.
@@ -79,7 +125,8 @@ impl Effects {
         removed
     }
 
-    fn drop_evidence(&self, evidence: &Evidence) -> io::Result<()> {
+    /// Removes a folder of evidence.
+    pub(super) fn drop_evidence(&self, evidence: &Evidence) -> io::Result<()> {
         let disk = &self.quarantine.disk;
         let own = Folder::new(self.quarantine.own()?);
         let name = CString::new(evidence.folder.as_str())?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -12,10 +13,13 @@ use crate::protocol::Effect;
 
 /// The fields of `remediate list`.
 const KEYS: &[&str] =
-    &["id", "time", "type", "target", "analyst", "state", "undoable", "kept_until", "before", "after", "action", "reason"];
+    &["id", "time", "type", "target", "action", "analyst", "state", "undoable", "kept_until", "before", "after", "reason"];
 
-/// The fields of a plan: those of `remediate`.
-const PLANNED: &[&str] = &["id", "type", "target", "action", "state", "undoable", "before", "after", "reason"];
+/// What is found only for the way back: when a folder was changed.
+const FOLDER_TIME: &str = "folder_mtime_ns";
+
+/// The fields of `remediate` and `undo`, whether or not anything was changed.
+pub(super) const CHANGED: &[&str] = &["id", "type", "target", "action", "state", "undoable", "before", "after", "reason"];
 
 impl Entry {
     /// Each step with what became of it, as far as that is known.
@@ -94,18 +98,13 @@ impl Entry {
     #[must_use]
     pub fn after(&self) -> Value {
         let outcomes = self.close.iter().flat_map(|close| &close.outcomes).filter_map(|outcome| outcome.found.as_object());
-        let mut all: Map<String, Value> = Map::new();
-        for (key, value) in outcomes.flatten() {
-            // Several steps may tell the same of several things.
-            match all.get_mut(key) {
-                None => {
-                    all.insert(key.clone(), value.clone());
-                }
-                Some(Value::Array(values)) => values.push(value.clone()),
-                Some(other) => *other = Value::Array(vec![other.take(), value.clone()]),
-            }
+        let mut all: IndexMap<&str, Vec<Value>> = IndexMap::new();
+        for (key, value) in outcomes.flatten().filter(|(key, value)| !value.is_null() && *key != FOLDER_TIME) {
+            all.entry(key).or_default().push(value.clone());
         }
-        Value::Object(all)
+        // Several steps may tell the same of several things.
+        let told = |mut values: Vec<Value>| if values.len() == 1 { values.remove(0) } else { Value::Array(values) };
+        all.into_iter().map(|(key, values)| (key.to_owned(), told(values))).collect::<Map<_, _>>().into()
     }
 
     /// The event that tells it.
@@ -143,13 +142,13 @@ struct Row<'a> {
     #[serde(rename = "type")]
     entity: &'a str,
     target: &'a str,
+    action: String,
     analyst: &'a str,
     state: &'static str,
     undoable: &'static str,
     kept_until: Option<String>,
     before: &'a Value,
     after: Value,
-    action: String,
     reason: Option<String>,
 }
 
@@ -160,6 +159,7 @@ struct Row<'a> {
 pub fn list(ctx: &mut Context) -> VerbResult {
     let agent = Arc::clone(&ctx.agent);
     let entries = agent.effects.entries()?;
+    let keeping = agent.effects.keeping()?;
     ctx.table(KEYS)?;
     for entry in &entries {
         ctx.row(&Row {
@@ -167,15 +167,18 @@ pub fn list(ctx: &mut Context) -> VerbResult {
             time: entry.intent.time.to_string(),
             entity: &entry.intent.entity,
             target: &entry.intent.target,
+            action: entry.action(),
             analyst: &entry.intent.analyst,
             state: entry.state().as_str(),
             undoable: entry.undoable(),
-            kept_until: entry.kept_until(agent.effects.days).map(|until| until.to_string()),
+            kept_until: keeping.until(entry).map(|until| until.round(jiff::Unit::Second).unwrap_or(until).to_string()),
             before: &entry.intent.before,
             after: entry.after(),
-            action: entry.action(),
             reason: agent.effects.why(entry),
         })?;
+    }
+    if let Some(damage) = agent.effects.damage()? {
+        ctx.problem(damage);
     }
     Ok(())
 }
@@ -185,7 +188,7 @@ pub fn list(ctx: &mut Context) -> VerbResult {
 /// # Errors
 /// When nobody listens any more.
 pub fn planned(ctx: &mut Context, changes: &[Change]) -> VerbResult {
-    ctx.table(PLANNED)?;
+    ctx.table(CHANGED)?;
     for change in changes {
         let steps: Vec<Step> = change.acts.iter().map(|act| act.step()).collect();
         let action = words(steps.iter(), change.entity);

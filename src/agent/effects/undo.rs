@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::service::{Manage, Unmask};
+use super::told::CHANGED;
 use super::{Act, Change, file};
 use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::dispatch::Shared;
 use crate::agent::identity::FileIdentity;
 use crate::agent::journal::{Entry, Quarantined, Rewritten, State, Step, StepState};
 use crate::agent::path::{key, lossy, of_key, problem};
-use crate::agent::quarantine::{Asked, PutBack, PutOver, Relink, Restore, SEALED, plan};
-use crate::protocol::Problem;
+use crate::agent::quarantine::{Asked, LineBack, PutBack, PutOver, Relink, Restore, SEALED, plan};
+use crate::protocol::{Problem, StreamName};
 
 /// `undo N`.
 ///
@@ -56,23 +57,43 @@ fn is_called(entry: &Entry, target: &str) -> bool {
 pub fn undo_session(ctx: &mut Context) -> VerbResult {
     let entries = ctx.agent.effects.entries()?;
     let session = ctx.command.session_id.clone();
+    let own: Vec<&Entry> = entries.iter().rev().filter(|entry| entry.intent.session_id == session).collect();
     let mut failed = Vec::new();
-    for entry in entries.iter().rev().filter(|entry| entry.intent.session_id == session && entry.undoable() != "no") {
+    let mut undone = 0;
+    for entry in own.iter().filter(|entry| entry.undoable() != "no") {
         match undo(ctx, entry) {
             // An isolation that has ended by itself is as it was.
             Err(VerbError::Failed(problem)) if problem.code == "nothing_to_do" => {}
             Err(VerbError::Failed(problem)) => failed.push(problem),
-            other => other?,
+            other => {
+                other?;
+                undone += 1;
+            }
         }
     }
     let count = failed.len();
     let mut failed = failed.into_iter();
-    let Some(mut first) = failed.next() else { return Ok(()) };
+    let Some(mut first) = failed.next() else {
+        return if undone == 0 { nothing_to_undo(ctx, &own) } else { Ok(()) };
+    };
     if count > 1 {
         first.message = format!("{} ({} more could not be undone)", first.message, count - 1);
     }
     failed.for_each(|problem| ctx.problem(problem));
     Err(first.into())
+}
+
+/// That nothing was done is said; it is no failure, since everything is as it should be.
+fn nothing_to_undo(ctx: &mut Context, own: &[&Entry]) -> VerbResult {
+    ctx.table(CHANGED)?;
+    let said = match own.iter().filter(|entry| entry.intent.undoes.is_none()).count() {
+        0 => "Nothing to undo: this session has changed nothing.\n".to_owned(),
+        several => format!(
+            "Nothing to undo: this session has made {several} change{}, and what can be put back is back (`remediate list`).\n",
+            if several == 1 { "" } else { "s" }
+        ),
+    };
+    ctx.text(StreamName::Stdout, said.as_bytes())
 }
 
 fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
@@ -119,8 +140,13 @@ fn undo(ctx: &mut Context, entry: &Entry) -> VerbResult {
     if let Some(managed) = resume {
         acts.push(Box::new(Manage::reverse(managed)));
     }
+    let mut before = entry.after();
+    if let Some(before) = before.as_object_mut() {
+        // It is kept, whatever comes back.
+        before.retain(|key, _| !key.starts_with("evidence"));
+    }
     let entity = ENTITIES.iter().find(|entity| **entity == entry.intent.entity).copied().unwrap_or("file");
-    let change = Change { entity, target: entry.intent.target.clone(), undoes: Some(id), before: entry.after(), acts, notes };
+    let change = Change { entity, target: entry.intent.target.clone(), undoes: Some(id), before, acts, notes };
     agent.effects.carry_out(ctx, change)
 }
 
@@ -159,7 +185,8 @@ fn reverse(
     }
 }
 
-/// A file with one line less becomes the one that was seen again; with `-overwrite` whatever is there now.
+/// A file with one line less becomes the one that was seen again. If somebody has changed it since, the line alone comes back;
+/// with `-overwrite` the whole file, whatever is there now.
 fn line_back(ctx: &mut Context, agent: &Shared, step: &Rewritten, notes: &mut Vec<String>) -> Result<Box<dyn Act>, VerbError> {
     match PutOver::plan(&agent.effects.quarantine, &agent.root, step) {
         Ok(Some(act)) => Ok(Box::new(act)),
@@ -167,6 +194,11 @@ fn line_back(ctx: &mut Context, agent: &Shared, step: &Rewritten, notes: &mut Ve
         Ok(None) => put_back(ctx, agent, State::Done, &step.file, None, notes),
         Err(problem) if matches!(problem.code.as_str(), "conflict" | "changed") && ctx.flag("overwrite") => {
             put_back(ctx, agent, State::Done, &step.file, None, notes)
+        }
+        Err(problem) if problem.code == "conflict" => {
+            let act = LineBack::plan(&agent.effects.quarantine, &agent.root, step)?;
+            notes.push(act.note());
+            Ok(Box::new(act))
         }
         Err(problem) => Err(problem.into()),
     }
@@ -180,17 +212,33 @@ fn put_back(
     folder_mtime: Option<i64>,
     notes: &mut Vec<String>,
 ) -> Result<Box<dyn Act>, VerbError> {
-    let (quarantine, root) = (&agent.effects.quarantine, &agent.root);
-    if ctx.flag("overwrite") {
-        make_room(ctx, agent, kept)?;
-    }
     // What stayed in quarantine since it was not what was seen is put back as it is.
     let kept = match state {
         State::Kept => as_it_is(agent, kept)?,
         _ => kept.clone(),
     };
+    let overwrite = ctx.flag("overwrite");
+    match come_back(agent, &kept, folder_mtime, overwrite, notes) {
+        // Only what can come back may take the place of something else: that was looked at first.
+        Err(problem) if problem.code == "conflict" && overwrite => {
+            make_room(ctx, agent, &kept)?;
+            Ok(come_back(agent, &kept, folder_mtime, overwrite, notes)?)
+        }
+        done => Ok(done?),
+    }
+}
+
+/// How a file comes back to a name that is free: itself, or made from its sealed copy.
+fn come_back(
+    agent: &Shared,
+    kept: &Quarantined,
+    folder_mtime: Option<i64>,
+    overwrite: bool,
+    notes: &mut Vec<String>,
+) -> Result<Box<dyn Act>, Problem> {
+    let (quarantine, root) = (&agent.effects.quarantine, &agent.root);
     let failed = if kept.linked.is_some() {
-        match Relink::plan(quarantine, root, &kept, folder_mtime) {
+        match Relink::plan(quarantine, root, kept, folder_mtime) {
             Ok(act) => {
                 notes.push("it is again the file that its other names mean".to_owned());
                 return Ok(Box::new(act));
@@ -198,30 +246,30 @@ fn put_back(
             Err(problem) => problem,
         }
     } else {
-        match PutBack::plan(quarantine, root, &kept, folder_mtime) {
+        match PutBack::plan(quarantine, root, kept, folder_mtime) {
             Ok(act) => return Ok(Box::new(act)),
             Err(problem) => problem,
         }
     };
     match failed.code.as_str() {
         "not_found" | "changed" | "gone" if kept.copied => {
-            let act = Restore::plan(quarantine, root, &kept, folder_mtime)?;
+            let act = Restore::plan(quarantine, root, kept, folder_mtime)?;
             if failed.code != "not_found" {
                 let why = failed.message;
                 notes.push(format!("it is a file of its own, made from the sealed copy: {why}"));
             }
             Ok(Box::new(act))
         }
-        "changed" if ctx.flag("overwrite") => {
+        "changed" if overwrite => {
+            let act = PutBack::plan(quarantine, root, &as_it_is(agent, kept)?, folder_mtime)?;
             notes.push(format!("as it is in quarantine: {}", failed.message));
-            let now = as_it_is(agent, &kept)?;
-            Ok(Box::new(PutBack::plan(quarantine, root, &now, folder_mtime)?))
+            Ok(Box::new(act))
         }
         "changed" => {
             let message = format!("{}; -overwrite puts it back as it is now", failed.message);
-            Err(Problem { message, ..failed }.into())
+            Err(Problem { message, ..failed })
         }
-        _ => Err(failed.into()),
+        _ => Err(failed),
     }
 }
 

@@ -34,8 +34,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Writes at the end of a file.
     fn append(&self, file: &File, bytes: &[u8]) -> io::Result<()>;
 
-    /// Cuts a file.
-    fn truncate(&self, file: &File, length: u64) -> io::Result<()>;
+    /// Cuts a file, or lets it end with a hole.
+    fn set_length(&self, file: &File, length: u64) -> io::Result<()>;
 
     /// Sets a file's permissions.
     fn set_mode(&self, file: BorrowedFd<'_>, mode: u32) -> io::Result<()>;
@@ -83,7 +83,7 @@ impl Disk for RealDisk {
         file.write_all(bytes)
     }
 
-    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
+    fn set_length(&self, file: &File, length: u64) -> io::Result<()> {
         file.set_len(length)
     }
 

@@ -3,6 +3,7 @@
 //! A file of lines that is only appended to; each record is on the disk before its writer goes on. A last line that was cut off
 //! is taken away at the next start, a damaged one is left out.
 
+mod clock;
 mod disk;
 mod record;
 mod step;
@@ -14,13 +15,17 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags};
 
+pub use clock::{Moment, Uptime};
 pub use disk::{Disk, Place, RealDisk};
 pub use record::{Close, Intent, Outcome, Record, State, StepState};
-pub use step::{Ended, Evidence, Isolated, Kept, Kind, Linked, Managed, Managing, Masked, Quarantined, Rewritten, Shelf, Step};
+pub use step::{
+    Ended, Evidence, Inserted, Isolated, Kept, Kind, Linked, Managed, Managing, Masked, Quarantined, Rewritten, Shelf, Step,
+};
 
 use crate::agent::faults;
 
@@ -33,6 +38,11 @@ pub struct Journal {
     file: File,
     length: u64,
     entries: BTreeMap<u64, Entry>,
+    /// How many records could not be read.
+    damaged: usize,
+    /// When the clocks were last read, and what had been counted until then.
+    clock: Option<Moment>,
+    counted: Duration,
 }
 
 /// An effect as the journal tells it.
@@ -44,6 +54,8 @@ pub struct Entry {
     pub outcomes: BTreeMap<usize, Outcome>,
     /// How it ended.
     pub close: Option<Close>,
+    /// What the journal had counted when it ended: from then on what it left is kept.
+    pub kept_since: Duration,
     /// The effect that undid it.
     pub undone_by: Option<u64>,
     /// When what was kept for it was removed, since its time was over.
@@ -124,18 +136,47 @@ impl Journal {
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         if whole < text.len() {
             tracing::warn!(bytes = text.len() - whole, "the journal's last record was cut off, and is taken away");
-            disk.truncate(&file, whole as u64)?;
+            disk.set_length(&file, whole as u64)?;
             disk.sync(file.as_fd())?;
             text.truncate(whole);
         }
-        let mut journal = Self { disk, file, length: whole as u64, entries: BTreeMap::new() };
+        let mut journal = Self {
+            disk,
+            file,
+            length: whole as u64,
+            entries: BTreeMap::new(),
+            damaged: 0,
+            clock: None,
+            counted: Duration::ZERO,
+        };
         for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             match Record::read(line) {
                 Some(record) => journal.take(record),
-                None => tracing::error!("a record of the journal is damaged, and is left out"),
+                None => journal.damaged += 1,
             }
         }
+        if journal.damaged > 0 {
+            tracing::error!(records = journal.damaged, "records of the journal are damaged, and are left out");
+        }
         Ok(Some(journal))
+    }
+
+    /// How many of its records are damaged, so that what they told is not known.
+    #[must_use]
+    pub fn damaged(&self) -> usize {
+        self.damaged
+    }
+
+    /// When the clocks were last read.
+    #[must_use]
+    pub fn clock(&self) -> Option<&Moment> {
+        self.clock.as_ref()
+    }
+
+    /// How much time has passed by both clocks until a moment, from the first time that they were read.
+    #[must_use]
+    pub fn counted(&self, until: &Moment) -> Duration {
+        self.clock.as_ref().map_or(self.counted, |last| self.counted.saturating_add(until.since(last)))
     }
 
     /// The number that the next effect has.
@@ -166,6 +207,7 @@ impl Journal {
             Record::Step { .. } => ("journal.step.before_fsync", "journal.step.after_fsync"),
             Record::Close(_) => ("journal.close.before_fsync", "journal.close.after_fsync"),
             Record::Expire { .. } => ("journal.expire.before_fsync", "journal.expire.after_fsync"),
+            Record::Clock(_) => ("journal.clock.before_fsync", "journal.clock.after_fsync"),
         };
         let written = self.disk.append(&self.file, &line).and_then(|()| {
             faults::point(before);
@@ -173,7 +215,7 @@ impl Journal {
         });
         if let Err(error) = written {
             // A half of a line must not stay in front of the next one.
-            if let Err(error) = self.disk.truncate(&self.file, self.length) {
+            if let Err(error) = self.disk.set_length(&self.file, self.length) {
                 tracing::error!(%error, "the journal cannot be cut");
             }
             return Err(error);
@@ -187,7 +229,14 @@ impl Journal {
     fn take(&mut self, record: Record) {
         match record {
             Record::Intent(intent) => {
-                let entry = Entry { intent, outcomes: BTreeMap::new(), close: None, undone_by: None, expired: None };
+                let entry = Entry {
+                    intent,
+                    outcomes: BTreeMap::new(),
+                    close: None,
+                    kept_since: Duration::ZERO,
+                    undone_by: None,
+                    expired: None,
+                };
                 self.entries.insert(entry.intent.id, entry);
             }
             Record::Step { id, step, outcome } => {
@@ -200,15 +249,25 @@ impl Journal {
                     entry.expired = Some(time);
                 }
             }
+            Record::Clock(moment) => self.read_clock(moment),
             Record::Close(close) => {
+                if let Some(uptime) = &close.uptime {
+                    self.read_clock(Moment { time: close.time, uptime: uptime.clone() });
+                }
                 let Some(entry) = self.entries.get_mut(&close.id) else { return };
                 let undoes = entry.intent.undoes.filter(|_| close.state == State::Done);
                 let id = close.id;
                 entry.close = Some(close);
+                entry.kept_since = self.counted;
                 if let Some(undone) = undoes.and_then(|undone| self.entries.get_mut(&undone)) {
                     undone.undone_by = Some(id);
                 }
             }
         }
+    }
+
+    fn read_clock(&mut self, moment: Moment) {
+        self.counted = self.counted(&moment);
+        self.clock = Some(moment);
     }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::clock::{Moment, Uptime};
 use super::step::Step;
 use crate::protocol::{CommandId, SessionId};
 
@@ -31,6 +32,8 @@ pub enum Record {
         /// When.
         time: Timestamp,
     },
+    /// What the clocks say, while something is kept: how long is told by them.
+    Clock(Moment),
 }
 
 /// What is about to be changed, with all that it takes to undo it.
@@ -115,6 +118,9 @@ pub struct Close {
     /// Why, where that needs saying.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What the kernel had counted by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime: Option<Uptime>,
 }
 
 /// How an effect stands.

@@ -39,6 +39,8 @@ pub enum Step {
     Rewrite(Rewritten),
     /// That file comes back.
     PutOver(Rewritten),
+    /// The line alone comes back into a file that was changed since.
+    LineBack(Inserted),
     /// The device is cut off the network.
     Isolate(Isolated),
     /// That ends.
@@ -138,6 +140,27 @@ pub struct Rewritten {
     pub new_sha256: String,
 }
 
+/// A line that comes back into a file that was changed since it was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inserted {
+    /// The file as it was when the line was removed.
+    pub file: Quarantined,
+    /// The name that it is written anew under, beside itself.
+    pub beside: String,
+    /// The line, from 1, in the file that is there now.
+    pub line: u32,
+    /// What it says.
+    pub text: String,
+    /// How often that stands in the file without it.
+    pub others: u32,
+    /// Of the file without the line, and with it.
+    pub old_sha256: String,
+    /// See `old_sha256`.
+    pub new_sha256: String,
+    /// Where it comes to stand, in words.
+    pub place: String,
+}
+
 /// An isolation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolated {
@@ -185,6 +208,9 @@ pub struct Kept {
     pub atime_ns: i64,
     /// How many names it has.
     pub links: u32,
+    /// The bytes that it takes on its disk, where it has large holes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocated: Option<u64>,
     /// Where it leads, if it is a link: base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_target: Option<String>,
@@ -219,6 +245,12 @@ impl Quarantined {
         format!("{}.copy", self.name)
     }
 
+    /// How many bytes it takes in quarantine.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.facts.allocated.unwrap_or(self.identity.size)
+    }
+
     /// Where it leads, if it is a link.
     #[must_use]
     pub fn link_target(&self) -> Option<PathBuf> {
@@ -242,7 +274,7 @@ impl Step {
             Self::Mask(_) => "masked",
             Self::Unmask(_) => "unmasked",
             Self::Rewrite(_) => "line removed",
-            Self::PutOver(_) => "line restored",
+            Self::PutOver(_) | Self::LineBack(_) => "line restored",
             Self::Isolate(_) => "isolated",
             Self::Release(_) => "released",
             Self::Evidence(_) | Self::Manage(_) => return None,
@@ -262,6 +294,7 @@ impl Step {
             | Self::End(_)
             | Self::Unmask(_)
             | Self::PutOver(_)
+            | Self::LineBack(_)
             | Self::Release(_) => false,
         }
     }
@@ -274,6 +307,7 @@ impl Step {
                 Some(&kept.shelf)
             }
             Self::Rewrite(rewritten) | Self::PutOver(rewritten) => Some(&rewritten.file.shelf),
+            Self::LineBack(inserted) => Some(&inserted.file.shelf),
             _ => None,
         }
     }
@@ -286,6 +320,7 @@ impl Step {
                 Some(&kept.name)
             }
             Self::Rewrite(rewritten) | Self::PutOver(rewritten) => Some(&rewritten.file.name),
+            Self::LineBack(inserted) => Some(&inserted.file.name),
             Self::Mask(masked) | Self::Unmask(masked) => Some(&masked.path),
             Self::Evidence(_) | Self::End(_) | Self::Manage(_) | Self::Isolate(_) | Self::Release(_) => None,
         }

@@ -76,7 +76,7 @@ impl Restore {
             Kind::Link => None,
             _ => Some(open_copy(quarantine, step)?),
         };
-        Ok(Self { copy, target: Target::free(root, step, folder_mtime)?, step: step.clone() })
+        Ok(Self { copy, target: Target::at(root, step, folder_mtime)?.free()?, step: step.clone() })
     }
 
     fn act(&mut self, on: &Acting<'_>) -> io::Result<Outcome> {
@@ -88,14 +88,7 @@ impl Restore {
         let (owner, group) = (Some(Uid::from_raw(facts.uid)), Some(Gid::from_raw(facts.gid)));
         if let Some(copy) = &mut self.copy {
             let file = disk.create(temporary)?;
-            let mut block = vec![0; BLOCK];
-            loop {
-                let read = copy.read(&mut block)?;
-                if read == 0 {
-                    break;
-                }
-                disk.append(&file, block.get(..read).unwrap_or_default())?;
-            }
+            on.effects.quarantine.fill(&file, copy)?;
             faults::point("putback.after_write");
             rustix::fs::fchown(&file, owner, group)?;
             for (name, value) in &facts.xattrs {
@@ -138,14 +131,13 @@ fn beside(step: &Quarantined) -> io::Result<CString> {
 
 /// What is in quarantine of a file that is back is no longer needed: its copy, and what became of the file itself.
 pub(super) fn forget(quarantine: &Quarantine, root: &Root, step: &Quarantined) {
-    let mut removed = vec![quarantine.own().and_then(|own| {
-        let name = CString::new(step.copy_name())?;
-        quarantine.disk.remove(Place { folder: own.as_fd(), name: &name })
-    })];
-    removed.push(quarantine.open(root, &step.shelf).and_then(|shelf| {
-        let name = CString::new(step.name.as_str())?;
-        quarantine.disk.remove(Place { folder: shelf.as_fd(), name: &name })
-    }));
+    let remove = |folder: io::Result<OwnedFd>, name: &str| {
+        let (folder, name) = (folder?, CString::new(name)?);
+        quarantine.disk.remove(Place { folder: folder.as_fd(), name: &name })?;
+        // Nothing would look for it any more after a power cut.
+        quarantine.disk.sync_folder(folder.as_fd())
+    };
+    let removed = [remove(quarantine.own(), &step.copy_name()), remove(quarantine.open(root, &step.shelf), &step.name)];
     for error in removed.into_iter().filter_map(Result::err).filter(|error| error.kind() != io::ErrorKind::NotFound) {
         tracing::warn!(%error, "something of what is back stays in quarantine");
     }
@@ -185,10 +177,10 @@ impl Relink {
     /// When something else has the name: `conflict`; `gone` when it has no name left, or cannot be found; `changed` when it is
     /// not what it was.
     pub fn plan(quarantine: &Quarantine, root: &Root, step: &Quarantined, folder_mtime: Option<i64>) -> Result<Self, Problem> {
-        let target = Target::free(root, step, folder_mtime)?;
         let gone = |why: String| Problem::new("gone", why).at(step.path.clone());
         let handle = step.linked.as_ref().and_then(|linked| linked.handle.as_deref());
         let handle = handle.ok_or_else(|| gone("its file system finds no file by anything but its name".to_owned()))?;
+        let target = Target::at(root, step, folder_mtime)?;
         let file = match open_by_handle(target.folder.as_fd(), handle) {
             Ok(file) => file,
             Err(error) if rustix::io::Errno::from_io_error(&error) == Some(rustix::io::Errno::STALE) => {
@@ -217,7 +209,7 @@ impl Relink {
         if !same.map_err(|error| problem(&target.path, &error))? {
             return changed("its content is another".to_owned());
         }
-        Ok(Self { file, target, step: step.clone() })
+        Ok(Self { file, target: target.free()?, step: step.clone() })
     }
 
     fn act(&self, on: &Acting<'_>) -> io::Result<Outcome> {

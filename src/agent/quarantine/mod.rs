@@ -3,6 +3,7 @@
 
 mod compare;
 mod copy;
+mod line_back;
 mod look;
 mod put_back;
 mod rewrite;
@@ -27,6 +28,7 @@ use super::platform::{Root, mount_of, mount_root};
 use crate::protocol::Problem;
 
 pub use copy::{Relink, Restore, look_relink, look_restore};
+pub use line_back::{LineBack, look_line_back};
 pub use look::look;
 pub use put_back::{PutBack, look_put_back};
 pub use rewrite::{PutOver, Rewrite, look_put_over, look_rewrite};
@@ -203,19 +205,30 @@ impl Quarantine {
         stored
     }
 
-    /// Appends all that comes.
+    /// Appends all that comes; what is nothing but zeros becomes a hole.
     fn fill(&self, file: &File, from: &mut dyn Read) -> io::Result<u64> {
         let mut block = vec![0; BLOCK];
-        let mut size = 0;
+        let (mut size, mut written) = (0, 0);
         loop {
             let read = match from.read(&mut block) {
-                Ok(0) => return Ok(size),
+                Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            self.disk.append(file, block.get(..read).unwrap_or_default())?;
+            let bytes = block.get(..read).unwrap_or_default();
+            if bytes.iter().any(|&byte| byte != 0) {
+                if written < size {
+                    self.disk.set_length(file, size)?;
+                }
+                self.disk.append(file, bytes)?;
+                written = size + read as u64;
+            }
             size += read as u64;
         }
+        if written < size {
+            self.disk.set_length(file, size)?;
+        }
+        Ok(size)
     }
 }

@@ -19,7 +19,7 @@ use crate::agent::faults;
 use crate::agent::identity::ns;
 use crate::agent::journal::{Kind, Outcome, Place, Quarantined, Step};
 use crate::agent::path::{key, of_key, problem};
-use crate::agent::platform::{Facts, Held, Root, open_content, set_times};
+use crate::agent::platform::{Facts, Held, Root, is_mounted_read_only, open_content, set_times};
 use crate::protocol::Problem;
 
 /// A file that is about to be moved back, held.
@@ -31,7 +31,7 @@ pub struct PutBack {
     step: Quarantined,
 }
 
-/// Where something goes back to: a name that is free.
+/// Where something goes back to.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) folder: OwnedFd,
@@ -42,8 +42,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The name, if it is free and lies where it lay.
-    pub(super) fn free(root: &Root, step: &Quarantined, folder_mtime: Option<i64>) -> Result<Self, Problem> {
+    /// The name, if it lies where it lay.
+    pub(super) fn at(root: &Root, step: &Quarantined, folder_mtime: Option<i64>) -> Result<Self, Problem> {
         let path = of_key(&step.path);
         let shown = key(&path);
         let refuse = |code: &str, why: String| Err(Problem::new(code, format!("{shown}: {why}")).at(shown.clone()));
@@ -65,15 +65,25 @@ impl Target {
             let why = format!("its folder lies on the file system at {is} now, it lay on the one at {was}; unmount that first");
             return refuse("not_mounted", why);
         }
+        if is_mounted_read_only(folder.as_fd()) {
+            return refuse("read_only", "its file system is mounted read-only".to_owned());
+        }
         let facts = Facts::of(folder.as_fd(), c"").map_err(|error| problem(above, &error))?;
         if let Some(why) = facts.marked() {
             return refuse("immutable", format!("its folder is {why}"));
         }
         let name = CString::new(name.as_bytes()).map_err(|error| problem(&path, &error.into()))?;
-        if Facts::of(folder.as_fd(), &name).is_ok() {
-            return refuse("conflict", "something else is there now; -overwrite puts that into quarantine first".to_owned());
-        }
         Ok(Self { folder, name, path, folder_mtime })
+    }
+
+    /// The same, if the name is free. Looked at last: `conflict` says that all else is well.
+    pub(super) fn free(self) -> Result<Self, Problem> {
+        if Facts::of(self.folder.as_fd(), &self.name).is_err() {
+            return Ok(self);
+        }
+        let shown = key(&self.path);
+        let message = format!("{shown}: something else is there now; -overwrite puts that into quarantine first");
+        Err(Problem::new("conflict", message).at(shown))
     }
 
     pub(super) fn place(&self) -> Place<'_> {
@@ -128,7 +138,7 @@ impl PutBack {
                 return Err(Problem::new("changed", message).at(key(&place)));
             }
         }
-        Ok(Self { held, content, target: Target::free(root, step, folder_mtime)?, step: step.clone() })
+        Ok(Self { held, content, target: Target::at(root, step, folder_mtime)?.free()?, step: step.clone() })
     }
 
     fn act(&self, on: &Acting<'_>) -> io::Result<Outcome> {

@@ -1,5 +1,6 @@
 //! One line of a file goes, the others stay: the file is written anew beside itself, the two are swapped in one step, and the one
-//! that was seen goes to quarantine whole. Its way back is the same, if nobody has changed the file since.
+//! that was seen goes to quarantine whole. Its way back is the same, if nobody has changed the file since; else the line alone
+//! comes back (`line_back`).
 
 use std::ffi::CString;
 use std::fs::File;
@@ -19,13 +20,18 @@ use crate::agent::digest::hex;
 use crate::agent::effects::{Act, Acting};
 use crate::agent::faults;
 use crate::agent::identity::FileIdentity;
-use crate::agent::journal::{Outcome, Place, Quarantined, Rewritten, Step};
+use crate::agent::journal::{Disk, Outcome, Place, Quarantined, Rewritten, Step};
 use crate::agent::path::{key, lossy, of_key, problem};
 use crate::agent::platform::{Facts, Held, Root, open_content};
 use crate::protocol::Problem;
 
 /// The largest file that is written anew.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// The lines of a file, each with its end.
+pub(super) fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|&byte| byte == b'\n').collect()
+}
 
 /// A line that is about to go.
 #[derive(Debug)]
@@ -57,7 +63,7 @@ impl Rewrite {
         let mut take = plan(quarantine, root, held, &seen, asked)?;
         // It is swapped with the file without the line: its other names mean it all the same.
         take.step.linked = None;
-        let lines: Vec<&[u8]> = old.split_inclusive(|&byte| byte == b'\n').collect();
+        let lines = lines(&old);
         let at = usize::try_from(line).unwrap_or(0).checked_sub(1);
         let found = at.and_then(|at| lines.get(at)).filter(|found| hex(&Sha256::digest(found.trim_ascii())) == sha256);
         let Some(found) = found else {
@@ -87,13 +93,13 @@ impl Rewrite {
         let shelf = self.take.shelf.as_ref().ok_or_else(|| io::Error::other("this is only a plan"))?;
         let here = Place { folder: held.folder.as_fd(), name: &held.name };
         let temporary = Place { folder: held.folder.as_fd(), name: &beside };
-        self.write(on, temporary)?;
+        let facts = &self.step.file.facts;
+        let like = Like { uid: facts.uid, gid: facts.gid, mode: facts.mode, attributes: self.take.content.as_ref() };
+        write_beside(disk.as_ref(), temporary, &self.new, &like)?;
+        faults::point("rewrite.after_write");
         disk.exchange(temporary, here)?;
         faults::point("rewrite.after_exchange");
-        let moved = Facts::of(temporary.folder, temporary.name)?;
-        let same = (moved.dev, moved.inode) == (held.facts.dev, held.facts.inode);
-        let content = open_content(temporary.folder, temporary.name).and_then(|content| read(&content));
-        if !same || content.is_ok_and(|content| content != self.old) {
+        if !is_still(temporary, &held.facts, &hex(&Sha256::digest(&self.old))) {
             disk.exchange(temporary, here)?;
             disk.remove(temporary)?;
             disk.sync_folder(here.folder)?;
@@ -103,27 +109,6 @@ impl Rewrite {
         disk.rename_no_replace(temporary, Place { folder: shelf.as_fd(), name: &kept })?;
         faults::point("rewrite.after_rename");
         keep(quarantine, &self.step, shelf, &held.folder)
-    }
-
-    /// Writes the file anew beside itself, with everything that hangs on it.
-    fn write(&self, on: &Acting<'_>, temporary: Place<'_>) -> io::Result<()> {
-        let disk = &on.effects.quarantine.disk;
-        let facts = &self.step.file.facts;
-        let file = disk.create(temporary)?;
-        disk.append(&file, &self.new)?;
-        rustix::fs::fchown(&file, Some(Uid::from_raw(facts.uid)), Some(Gid::from_raw(facts.gid)))?;
-        if let Some(content) = &self.take.content {
-            for name in content.list_xattr()? {
-                if let Some(value) = content.get_xattr(&name)? {
-                    file.set_xattr(&name, &value)?;
-                }
-            }
-        }
-        disk.set_mode(file.as_fd(), facts.mode)?;
-        disk.sync(file.as_fd())?;
-        disk.sync_folder(temporary.folder)?;
-        faults::point("rewrite.after_write");
-        Ok(())
     }
 }
 
@@ -157,7 +142,46 @@ fn keep(quarantine: &Quarantine, step: &Rewritten, shelf: &OwnedFd, folder: &Own
     Ok(Outcome::done(json!({ "quarantine": key(&quarantine.place(&step.file)), "line": step.line, "text": step.text })))
 }
 
-fn read(mut file: &File) -> io::Result<Vec<u8>> {
+/// What hangs on a file that is written anew.
+pub(super) struct Like<'a> {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mode: u32,
+    /// The file that has the extended attributes.
+    pub(super) attributes: Option<&'a File>,
+}
+
+/// Writes a file anew beside itself, with everything that hangs on it.
+pub(super) fn write_beside(disk: &dyn Disk, temporary: Place<'_>, bytes: &[u8], like: &Like<'_>) -> io::Result<()> {
+    let file = disk.create(temporary)?;
+    disk.append(&file, bytes)?;
+    rustix::fs::fchown(&file, Some(Uid::from_raw(like.uid)), Some(Gid::from_raw(like.gid)))?;
+    if let Some(content) = like.attributes {
+        for name in content.list_xattr()? {
+            if let Some(value) = content.get_xattr(&name)? {
+                file.set_xattr(&name, &value)?;
+            }
+        }
+    }
+    disk.set_mode(file.as_fd(), like.mode)?;
+    disk.sync(file.as_fd())?;
+    disk.sync_folder(temporary.folder)
+}
+
+/// Whether what was swapped away is the file that was looked at, and says what it said then.
+pub(super) fn is_still(moved: Place<'_>, facts: &Facts, sha256: &str) -> bool {
+    let same = Facts::of(moved.folder, moved.name).is_ok_and(|now| (now.dev, now.inode) == (facts.dev, facts.inode));
+    same && hash_of(moved).is_some_and(|found| found == sha256)
+}
+
+/// The hash of a small file in a folder.
+pub(super) fn hash_of(place: Place<'_>) -> Option<String> {
+    let bytes = open_content(place.folder, place.name).and_then(|content| read(&content)).ok()?;
+    Some(hex(&Sha256::digest(&bytes)))
+}
+
+/// The content of a file, if it is one that is written anew.
+pub(super) fn read(mut file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.rewind()?;
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
@@ -186,10 +210,7 @@ impl PutOver {
         let Ok(now) = root.hold(&path) else { return Ok(None) };
         let found = now.content().and_then(|content| read(&content)).map_err(|error| problem(&path, &error))?;
         if hex(&Sha256::digest(&found)) != step.new_sha256 {
-            let message = format!(
-                "{}: it was changed since the line was removed; -overwrite puts that into quarantine and the whole old file back",
-                step.file.path
-            );
+            let message = format!("{}: it was changed since the line was removed", step.file.path);
             return Err(Problem::new("conflict", message).at(step.file.path.clone()));
         }
         let place = quarantine.place(&step.file);
@@ -222,8 +243,7 @@ impl PutOver {
         faults::point("rewrite.before_return");
         disk.exchange(temporary, here)?;
         faults::point("rewrite.after_return");
-        let moved = Facts::of(temporary.folder, temporary.name)?;
-        if (moved.dev, moved.inode, moved.size) != (self.now.facts.dev, self.now.facts.inode, self.now.facts.size) {
+        if !is_still(temporary, &self.now.facts, &self.step.new_sha256) {
             disk.exchange(temporary, here)?;
             disk.rename_no_replace(temporary, kept)?;
             disk.sync_folder(kept.folder)?;
@@ -262,9 +282,27 @@ fn is_original(file: &Quarantined, facts: &Facts) -> bool {
 /// Where things stand: the folder, what is beside the file, whether the file itself is the one that was seen.
 struct Standing {
     folder: OwnedFd,
+    name: CString,
     beside: CString,
     beside_facts: Option<Facts>,
     original_here: bool,
+}
+
+impl Standing {
+    /// Somebody's newer file was swapped away just when the agent died: it gets its name back. Whatever else is beside the file
+    /// was on its way there, and goes.
+    fn settle(&self, disk: &dyn Disk, new_sha256: &str) -> io::Result<()> {
+        let beside = Place { folder: self.folder.as_fd(), name: &self.beside };
+        let here = Place { folder: self.folder.as_fd(), name: &self.name };
+        if self.beside_facts.is_none() {
+            return Ok(());
+        }
+        if hash_of(here).is_some_and(|found| found == new_sha256) {
+            disk.exchange(beside, here)?;
+        }
+        disk.remove(beside)?;
+        disk.sync_folder(beside.folder)
+    }
 }
 
 fn standing(root: &Root, step: &Rewritten) -> io::Result<Standing> {
@@ -274,7 +312,7 @@ fn standing(root: &Root, step: &Rewritten) -> io::Result<Standing> {
     let beside = CString::new(step.beside.as_str())?;
     let beside_facts = Facts::of(folder.as_fd(), &beside).ok();
     let original_here = Facts::of(folder.as_fd(), &name).is_ok_and(|facts| is_original(&step.file, &facts));
-    Ok(Standing { folder, beside, beside_facts, original_here })
+    Ok(Standing { folder, name, beside, beside_facts, original_here })
 }
 
 /// What became of a rewrite that was begun when the agent died.
@@ -305,6 +343,7 @@ pub fn look_rewrite(quarantine: &Quarantine, root: &Root, step: &Rewritten) -> i
     if Facts::of(kept.folder, kept.name).is_ok_and(|facts| is_original(&step.file, &facts)) {
         return keep(quarantine, step, &shelf, &stands.folder);
     }
+    stands.settle(quarantine.disk.as_ref(), &step.new_sha256)?;
     Ok(Outcome::not_done(format!("{}: somebody has changed it meanwhile", step.file.path)))
 }
 
@@ -313,7 +352,13 @@ pub fn look_rewrite(quarantine: &Quarantine, root: &Root, step: &Rewritten) -> i
 /// # Errors
 /// When a folder cannot be looked into.
 pub fn look_put_over(quarantine: &Quarantine, root: &Root, step: &Rewritten) -> io::Result<Outcome> {
-    let stands = standing(root, step)?;
+    let mut stands = standing(root, step)?;
+    let temporary = Place { folder: stands.folder.as_fd(), name: &stands.beside };
+    if stands.original_here && hash_of(temporary).is_some_and(|found| found != step.new_sha256) {
+        // Somebody's newer file was swapped away just when the agent died: it gets its name back.
+        quarantine.disk.exchange(temporary, Place { folder: stands.folder.as_fd(), name: &stands.name })?;
+        stands = standing(root, step)?;
+    }
     let temporary = Place { folder: stands.folder.as_fd(), name: &stands.beside };
     if stands.original_here {
         if stands.beside_facts.is_some() {

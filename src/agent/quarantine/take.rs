@@ -30,6 +30,8 @@ use crate::protocol::Problem;
 
 /// Larger files are hashed again only where the analyst asks for it.
 const HASH_LIMIT: u64 = 1024 * 1024 * 1024;
+/// From so many bytes on it counts that holes take no room.
+const LARGE_HOLES: u64 = 1024 * 1024;
 /// The most bytes of extended attributes that are kept of a file that is copied.
 const MAX_XATTRS: usize = 1024 * 1024;
 
@@ -92,10 +94,12 @@ pub fn plan(quarantine: &Quarantine, root: &Root, held: Held, seen: &FileIdentit
         return refuse("immutable", &format!("its folder is {why}"));
     }
     let used = asked.used;
-    if used.saturating_add(facts.size) > quarantine.cap {
+    let allocated = (facts.size.saturating_sub(facts.allocated) >= LARGE_HOLES).then_some(facts.allocated);
+    let bytes = allocated.unwrap_or(facts.size);
+    if used.saturating_add(bytes) > quarantine.cap {
         let why = format!(
-            "the quarantine holds {used} bytes, and this file of {} would bring it over its cap of {}",
-            facts.size, quarantine.cap
+            "the quarantine holds {used} bytes, and this file of {bytes} would bring it over its cap of {}",
+            quarantine.cap
         );
         return refuse("quarantine_full", &why);
     }
@@ -113,7 +117,7 @@ pub fn plan(quarantine: &Quarantine, root: &Root, held: Held, seen: &FileIdentit
     let needs_copy = linked || forgets && matches!(kind, Kind::File | Kind::Link);
     let is_room = || {
         let own = nearest(&quarantine.own_path()).map_err(|error| problem(&quarantine.own_path(), &error))?;
-        Ok::<_, Problem>(facts.size <= room(own.as_fd()))
+        Ok::<_, Problem>(bytes <= room(own.as_fd()))
     };
     if needs_copy {
         let why = if linked { "it has other names, through which it can be changed" } else { "its file system forgets" };
@@ -162,6 +166,7 @@ pub fn plan(quarantine: &Quarantine, root: &Root, held: Held, seen: &FileIdentit
             gid: facts.gid,
             atime_ns: ns(facts.accessed.ns()),
             links: facts.links,
+            allocated,
             link_target,
             xattrs,
             folder_mtime_ns: ns(folder_facts.modified.ns()),

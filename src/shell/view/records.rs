@@ -9,6 +9,9 @@ use crate::grammar::{Column, Unit};
 use super::rows::Shape;
 use super::{clean, theme, value, width};
 
+/// A longer list deep within a field is counted: it would push everything else off the screen.
+const LONG: usize = 8;
+
 /// Rows as records.
 #[derive(Debug)]
 pub(super) struct Records {
@@ -57,23 +60,26 @@ impl Records {
         let title = clean::line(title).into_owned();
         if raw.starts_with(['{', '[']) {
             let nested = serde_json::from_str(raw).unwrap_or(Value::Null);
-            return self.nested(&title, &nested, out);
+            return self.nested(&title, &nested, false, out);
         }
         let unit = column.map_or(Unit::Plain, |column| column.unit);
         let (shown, _) = value::with_uri(value::cell(raw, unit, &self.zone), uri);
         out.push((title, shown.into_owned()));
     }
 
-    fn nested(&self, title: &str, nested: &Value, out: &mut Vec<(String, String)>) {
+    fn nested(&self, title: &str, nested: &Value, deep: bool, out: &mut Vec<(String, String)>) {
         match nested {
             Value::Object(map) if !map.is_empty() => {
                 for (key, inner) in map {
-                    self.nested(&format!("{title}.{}", clean::line(key)), inner, out);
+                    self.nested(&format!("{title}.{}", clean::line(key)), inner, true, out);
                 }
+            }
+            Value::Array(items) if deep && items.len() > LONG && items.iter().any(Value::is_object) => {
+                out.push((title.to_owned(), format!("{} entries: `-output json` has them", items.len())));
             }
             Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
                 for (n, item) in items.iter().enumerate() {
-                    self.nested(&format!("{title}[{n}]"), item, out);
+                    self.nested(&format!("{title}[{n}]"), item, true, out);
                 }
             }
             Value::Array(items) => {
@@ -142,6 +148,16 @@ mod tests {
                       limits.x\n\
                       exec[0].command  sh\\x1b\n";
         assert_eq!(show(None, &[row]), wanted);
+    }
+
+    #[test]
+    fn a_long_list_deep_within_a_field_is_counted() {
+        let list = |length: usize| vec![r#"{"x":1}"#; length].join(",");
+        let row = format!(r#"{{"top":[{}],"after":{{"few":[{}],"files":[{}]}}}}"#, list(9), list(1), list(9));
+        let shown = show(None, &[&row]);
+        assert!(shown.starts_with("top[0].x        1\n") && shown.contains("top[8].x        1\n"), "{shown}");
+        assert!(shown.contains("after.few[0].x  1\n"), "{shown}");
+        assert!(shown.ends_with("after.files     9 entries: `-output json` has them\n"), "{shown}");
     }
 
     #[test]

@@ -19,6 +19,20 @@ const MOUNT_ID: StatxFlags = StatxFlags::from_bits_retain(0x1000);
 /// tmpfs and ramfs, as statfs(2) numbers them.
 const VOLATILE: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
+/// Why a name cannot be held or read: it means something else by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Replaced {
+    /// A link.
+    #[error("it was replaced by a link since it was looked at; look again")]
+    ByLink,
+    /// Another file.
+    #[error("it was replaced by another file since it was looked at; look again")]
+    ByFile,
+    /// Its folder has no path any more.
+    #[error("its folder was renamed or removed while it was looked at; look again")]
+    Folder,
+}
+
 /// A name in an opened folder, and what it means.
 #[derive(Debug)]
 pub struct Held {
@@ -49,11 +63,17 @@ impl Held {
     /// Opens the content of a regular file without leaving a trace in its access time where that is allowed.
     ///
     /// # Errors
-    /// As openat says; `ESTALE` when the name means something else by now.
+    /// As openat says; [`Replaced`] when the name means something else by now.
     pub fn content(&self) -> io::Result<File> {
-        let file = open_content(self.folder.as_fd(), &self.name)?;
+        let file = match open_content(self.folder.as_fd(), &self.name) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) && !self.facts.is_link() => {
+                return Err(io::Error::other(Replaced::ByLink));
+            }
+            opened => opened?,
+        };
         let facts = Facts::of(file.as_fd(), c"")?;
-        if (facts.dev, facts.inode) == (self.facts.dev, self.facts.inode) { Ok(file) } else { Err(Errno::STALE.into()) }
+        let same = (facts.dev, facts.inode) == (self.facts.dev, self.facts.inode);
+        if same { Ok(file) } else { Err(io::Error::other(Replaced::ByFile)) }
     }
 
     /// What is held, as it is now.
@@ -81,11 +101,11 @@ impl Root {
     /// Holds the name at a path. Links in front of the name are resolved once; the folder is then opened without any.
     ///
     /// # Errors
-    /// As openat2 and statx say; `EISDIR` for `/`.
+    /// As openat2 and statx say; `EISDIR` for `/`; [`Replaced`] when its folder has no path any more.
     pub fn hold(&self, path: &Path) -> io::Result<Held> {
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ISDIR.into()) };
         let real = self.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
-        let real = self.path_of(real.as_fd()).ok_or(Errno::STALE)?;
+        let real = self.path_of(real.as_fd()).ok_or_else(|| io::Error::other(Replaced::Folder))?;
         let folder = self.open_real_folder(&real)?;
         let path = real.join(name);
         Held::of(folder, CString::new(name.as_bytes())?, path)
@@ -165,4 +185,34 @@ pub fn set_times(folder: BorrowedFd<'_>, name: &CStr, read: Option<i64>, changed
     };
     let times = Timestamps { last_access: time(read), last_modification: time(changed) };
     Ok(rustix::fs::utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::path::reason;
+
+    #[test]
+    fn a_name_that_was_replaced_is_told_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("evil");
+        let check = |replace: &dyn Fn(), wanted: Replaced| {
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(&path, "evil").unwrap();
+            let held = Root::live().hold(&path).unwrap();
+            assert!(held.content().is_ok());
+            replace();
+            assert_eq!(reason(&held.content().unwrap_err()), ("changed", wanted.to_string()));
+        };
+        let link = || {
+            std::fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        };
+        check(&link, Replaced::ByLink);
+        let file = || {
+            std::fs::write(folder.path().join("other"), "good").unwrap();
+            std::fs::rename(folder.path().join("other"), &path).unwrap();
+        };
+        check(&file, Replaced::ByFile);
+    }
 }

@@ -38,7 +38,9 @@ pub use accounts::{Accounts, Names};
 pub use facts::{Facts, Mode, Time};
 pub use folder::{Entries, Entry, EntryBuffer, Folder};
 pub use handle::{handle_of, is_written_to, open_by_handle};
-pub use held::{Held, is_mounted_read_only, is_overlay, is_volatile, mount_of, mount_root, open_content, room, set_times};
+pub use held::{
+    Held, Replaced, is_mounted_read_only, is_overlay, is_volatile, mount_of, mount_root, open_content, room, set_times,
+};
 pub use homes::homes;
 pub use isolation::release as release_this_machine;
 pub use pidfd::HeldProcess;
