@@ -8,7 +8,8 @@ use lrsh::protocol::{Completed, Status};
 use serde_json::{Value, json};
 
 use crate::kit::device::Device;
-use crate::kit::hive::{Key, List, seal};
+use crate::kit::hive::{Key, List};
+use crate::kit::hive_log;
 use crate::kit::need::need;
 use crate::kit::windows::{self, MAX};
 
@@ -225,16 +226,99 @@ fn a_hive_that_was_not_written_to_its_end_is_told() {
     let disk = windows::disk(folder.path());
     let file = disk.join("Windows/System32/config/SOFTWARE");
     let mut bytes = std::fs::read(&file).unwrap();
-    bytes[4] += 1;
-    seal(&mut bytes);
-    std::fs::write(&file, bytes).unwrap();
-    let (rows, completed) = ask(&Device::at(&disk), RUN);
-    assert_eq!((rows.len(), completed.status), (2, Status::Completed));
-    assert_eq!(completed.errors[0].code, "hive_dirty");
-    assert!(completed.errors[0].message.starts_with(r"C:\Windows\System32\config\SOFTWARE: "), "{:?}", completed.errors);
+    hive_log::dirty(&mut bytes, 2, 1);
+    std::fs::write(&file, &bytes).unwrap();
+    // Logs that are none, that are another hive's, and that have only what the hive has already.
+    let old = hive_log::log(&bytes, 0, &[hive_log::entry(0, &bytes, &bytes)]);
+    for log in [None, Some(&b"regf"[..]), Some(&[0; 8192][..]), Some(&bytes[..]), Some(&old[..])] {
+        if let Some(log) = log {
+            std::fs::write(disk.join("Windows/System32/config/SOFTWARE.LOG1"), log).unwrap();
+        }
+        let (rows, completed) = ask(&Device::at(&disk), RUN);
+        assert_eq!((rows.len(), completed.status), (2, Status::Completed));
+        assert_eq!(completed.errors[0].code, "hive_dirty");
+        let said = &completed.errors[0].message;
+        assert!(said.starts_with(r"C:\Windows\System32\config\SOFTWARE: "), "{said}");
+    }
     for command in ["scheduledtasks", "startupfolders", "persistence", "drivers"] {
         let errors = Device::at(&disk).run(command, &[], &[]).completed.errors;
-        assert!(errors.iter().any(|error| error.message.contains("its last changes are in its logs")), "{command}: {errors:?}");
+        assert!(errors.iter().any(|error| error.message.contains("its last changes are missing")), "{command}: {errors:?}");
+    }
+}
+
+/// A hive as it was, as it became, and as it became then: with more bins each time.
+fn three() -> [Vec<u8>; 3] {
+    let key = |count: u32, text: &str| {
+        let mut key = wide();
+        key.at("Changed").text("x", text);
+        for number in 0..count {
+            key.at(&format!(r"More\Key {number:04}")).number("n", number);
+        }
+        key.hive(List::Hashes)
+    };
+    [key(0, "one"), key(200, "two"), key(600, "three")]
+}
+
+#[test]
+fn logs_are_laid_over_a_hive_that_needs_them() {
+    let [mut one, two, three] = three();
+    hive_log::dirty(&mut one, 8, 7);
+    assert!(one.len() < two.len() && two.len() < three.len());
+    let entry = hive_log::entry;
+    let (first, second) = (entry(7, &one, &two), entry(8, &two, &three));
+    let before = entry(6, &two, &one);
+    let apart = entry(10, &two, &three);
+    let mut broken = second.clone();
+    *broken.last_mut().unwrap() ^= 1;
+    let log = |entries: &[&Vec<u8>]| hive_log::log(&one, 7, &entries.iter().map(|entry| (*entry).clone()).collect::<Vec<_>>());
+    let check = |logs: Vec<Vec<u8>>, wanted: (usize, &str, usize)| {
+        let hive = Hive::of_bytes(one.clone()).unwrap().recover_bytes(logs);
+        let text = hive.text_of(&hive.open("Changed").unwrap().unwrap(), "x").unwrap();
+        let more = hive.open("More").unwrap().map_or(0, |more| hive.subkeys(&more).unwrap().into_iter().flatten().count());
+        assert_eq!((hive.recovered(), text.as_str(), more), wanted);
+        assert_eq!(hive.is_dirty(), wanted.0 == 0);
+    };
+    check(vec![log(&[&first, &second])], (2, "three", 600));
+    check(vec![log(&[&second]), log(&[&first])], (2, "three", 600));
+    check(vec![log(&[&before, &first]), Vec::new(), log(&[&second])], (2, "three", 600));
+    check(vec![log(&[&first]), log(&[&apart])], (1, "two", 200));
+    check(vec![log(&[&first, &broken])], (1, "two", 200));
+    check(vec![log(&[&broken])], (0, "one", 0));
+    check(vec![log(&[&before])], (0, "one", 0));
+    check(Vec::new(), (0, "one", 0));
+    check(vec![hive_log::old_log(7, &one, &three)], (1, "three", 600));
+    check(vec![Vec::new(), hive_log::old_log(8, &one, &two)], (1, "two", 200));
+    check(vec![hive_log::old_log(5, &one, &two)], (0, "one", 0));
+    // A hive that was written to its end needs none.
+    let whole = Hive::of_bytes(two.clone()).unwrap().recover_bytes(vec![log(&[&second])]);
+    assert_eq!(whole.recovered(), 0);
+    // On a disk they lie beside it, in any case.
+    let folder = tempfile::tempdir().unwrap();
+    let disk = windows::disk(folder.path());
+    windows::put(&disk, "Windows/System32/config/DRIVERS", &one);
+    windows::put(&disk, "Windows/System32/config/drivers.log2", log(&[&first]));
+    windows::put(&disk, "Windows/System32/config/DRIVERS.LOG1", log(&[&second]));
+    let (rows, completed) = ask(&Device::at(&disk), r"HKLM\DRIVERS\Changed");
+    assert_eq!((&rows[0]["value"], completed.errors.len()), (&json!("three"), 0));
+}
+
+#[test]
+fn damaged_logs_are_passed_over() {
+    let [mut one, two, _] = three();
+    hive_log::dirty(&mut one, 8, 7);
+    let numbered = hive_log::log(&one, 7, &[hive_log::entry(7, &one, &two)]);
+    for good in [numbered, hive_log::old_log(7, &one, &two)] {
+        let places = (0..600).chain((600..good.len()).step_by(211));
+        for at in places {
+            for byte in [0, 0xff, good[at] ^ 1] {
+                let mut bytes = good.clone();
+                bytes[at] = byte;
+                read_all(&Hive::of_bytes(one.clone()).unwrap().recover_bytes(vec![bytes]));
+            }
+        }
+        for length in (0..good.len()).step_by(509) {
+            read_all(&Hive::of_bytes(one.clone()).unwrap().recover_bytes(vec![good[..length].to_vec()]));
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod device;
 pub mod fleet;
 pub mod hive;
+pub mod hive_log;
 pub mod home;
 pub mod mount;
 pub mod need;

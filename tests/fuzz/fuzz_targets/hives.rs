@@ -15,8 +15,20 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     whole[36] = 32;
     whole[40..44].copy_from_slice(&u32::MAX.to_le_bytes());
     whole.extend_from_slice(bytes);
-    for bytes in [bytes.to_vec(), whole] {
-        let Ok(hive) = Hive::of_bytes(bytes) else { continue };
+    // And a log of the old format over it, whose sectors no checksum guards: half of the bytes are its own.
+    let (bins, sectors) = bytes.split_at(bytes.len() / 2);
+    let mut unwritten = [&whole[..4096], bins].concat();
+    unwritten[4] = 2;
+    seal(&mut unwritten);
+    let mut log = whole[..512].to_vec();
+    log[28] = 1;
+    log[40..44].copy_from_slice(&16_384_u32.to_le_bytes());
+    seal(&mut log);
+    let log = [&log, b"DIRT".as_slice(), sectors].concat();
+    let hives = [Hive::of_bytes(bytes.to_vec()), Hive::of_bytes(whole)].into_iter();
+    let hives = hives.chain([Hive::of_bytes(unwritten).map(|hive| hive.recover_bytes(vec![bytes.to_vec(), log]))]);
+    for hive in hives {
+        let Ok(hive) = hive else { continue };
         let _ = (hive.is_dirty(), hive.open(r"Software\Run"));
         let mut todo = vec![hive.root()];
         let mut looked = 0;
@@ -39,3 +51,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         }
     }
 });
+
+/// Writes the checksum of a head.
+fn seal(head: &mut [u8]) {
+    let sum = head[..508].chunks_exact(4).fold(0, |sum, number| sum ^ u32::from_le_bytes(number.try_into().unwrap()));
+    head[508..512].copy_from_slice(&sum.to_le_bytes());
+}

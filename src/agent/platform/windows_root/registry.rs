@@ -15,6 +15,8 @@ use crate::protocol::Problem;
 const CONFIG: &str = r"C:\Windows\System32\config";
 /// The hives of the machine: the key that each is mounted at, which is its file's name too.
 const MACHINE: [&str; 6] = ["COMPONENTS", "DRIVERS", "SAM", "SECURITY", "SOFTWARE", "SYSTEM"];
+/// What its logs are called behind a hive's name; the last before Windows Vista.
+pub const LOGS: [&str; 3] = [".LOG1", ".LOG2", ".LOG"];
 const HKLM: &str = "HKEY_LOCAL_MACHINE";
 const HKU: &str = "HKEY_USERS";
 const HKCU: &str = "HKEY_CURRENT_USER";
@@ -96,8 +98,8 @@ impl<'a> Registry<'a> {
         let dirty = self.dirty.borrow();
         let said = dirty.iter().map(|file| {
             let shown = shown(file);
-            let why = "the device stopped before it was written to its end: its last changes are in its logs (.LOG1, .LOG2), \
-                       which are not applied";
+            let why = "the device stopped before it was written to its end, and its logs (.LOG1, .LOG2) are not there or do not \
+                       fit it: its last changes are missing";
             Problem::new("hive_dirty", format!("{shown}: {why}")).at(lossy(file))
         });
         said.collect()
@@ -116,12 +118,27 @@ impl<'a> Registry<'a> {
             return Err(broken(file, &HiveError::NoHive));
         }
         let opened = self.root.open_file(file).map_err(|error| problem(file, &error))?;
-        let hive = Rc::new(Hive::of_file(opened).map_err(|error| broken(file, &error))?);
+        let mut hive = Hive::of_file(opened).map_err(|error| broken(file, &error))?;
+        if hive.is_dirty() {
+            hive = hive.recover(self.logs(file));
+        }
+        let hive = Rc::new(hive);
         if hive.is_dirty() {
             self.dirty.borrow_mut().insert(file.to_owned());
         }
         self.hives.borrow_mut().insert(file.to_owned(), Rc::clone(&hive));
         Ok(hive)
+    }
+
+    /// The logs beside a hive, opened.
+    fn logs(&self, file: &Path) -> Vec<std::fs::File> {
+        let beside = LOGS.iter().map(|ending| {
+            let mut name = file.as_os_str().to_owned();
+            name.push(ending);
+            self.root.spelled(Path::new(&name))
+        });
+        let files = beside.filter(|log| self.root.facts(log).is_ok_and(|facts| facts.is_file()));
+        files.filter_map(|log| self.root.open_file(&log).ok()).collect()
     }
 
     /// A key of the machine: below `SOFTWARE` and the like; `None` where it is not there or cannot be read.

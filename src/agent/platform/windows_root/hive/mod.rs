@@ -2,9 +2,10 @@
 //! any size takes no memory, and nothing in it is believed. Every list has a bound, every offset is checked, lists of lists
 //! go one level deep as the format says, so that no damage and no malice makes it read for ever or allocate much.
 //!
-//! The format: Maxim Suhanov, "Windows registry file format specification". The logs beside a hive are not applied; that it
-//! was not written to its end is told ([`Hive::is_dirty`]).
+//! The format: Maxim Suhanov, "Windows registry file format specification". A hive that was not written to its end is read with
+//! what its logs have of it ([`Hive::recover`]); where they have nothing, that is told ([`Hive::is_dirty`]).
 
+mod logs;
 mod value;
 
 use std::cell::Cell;
@@ -90,6 +91,8 @@ pub struct Hive {
     size: u64,
     root: u32,
     dirty: bool,
+    /// How many entries of its logs are laid over it.
+    recovered: usize,
     /// How many bytes may still be read.
     left: Cell<u64>,
     /// Whether large values lie in segments: since version 1.4.
@@ -140,14 +143,44 @@ impl Hive {
         // What is written first and last differ while, or when never, all of it was.
         let dirty = u32_at(&head, 4) != u32_at(&head, 8) || checksum(&head) != u32_at(&head, 508);
         let minor = u32_at(&head, 24);
-        let left = Cell::new(length.saturating_mul(2).saturating_add(BUDGET.0).min(BUDGET.1));
-        Ok(Self { left, size: claimed.min(length - BINS), root: u32_at(&head, 36), dirty, segments: minor >= 4, bytes })
+        let (size, root, segments) = (claimed.min(length - BINS), u32_at(&head, 36), minor >= 4);
+        Ok(Self { left: Cell::new(budget(length)), size, root, dirty, recovered: 0, segments, bytes })
     }
 
-    /// Whether its last changes may be missing: the device stopped before it was written to its end. They are in its logs then.
+    /// Whether its last changes are missing: the device stopped before it was written to its end, and no log has them.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
         self.dirty
+    }
+
+    /// How many entries of its logs are laid over it.
+    #[must_use]
+    pub fn recovered(&self) -> usize {
+        self.recovered
+    }
+
+    /// Lays its logs over it, where it needs them and they fit: opened files, in any order.
+    #[must_use]
+    pub fn recover(self, logs: Vec<File>) -> Self {
+        self.overlaid(logs.into_iter().map(|log| Box::new(log) as Box<dyn Bytes>).collect())
+    }
+
+    /// The same of logs in memory.
+    #[must_use]
+    pub fn recover_bytes(self, logs: Vec<Vec<u8>>) -> Self {
+        self.overlaid(logs.into_iter().map(|log| Box::new(log) as Box<dyn Bytes>).collect())
+    }
+
+    fn overlaid(self, logs: Vec<Box<dyn Bytes>>) -> Self {
+        let mut head = [0; 512];
+        if !self.dirty || self.bytes.read(0, &mut head).is_err() {
+            return self;
+        }
+        let (bytes, size, recovered) = logs::overlay(self.bytes, &head, logs);
+        if recovered == 0 {
+            return Self { bytes, ..self };
+        }
+        Self { left: Cell::new(budget(BINS + size)), size, dirty: false, recovered, bytes, ..self }
     }
 
     /// The key at the top.
@@ -370,6 +403,10 @@ impl Hive {
 /// A name as it is kept: a byte a character where all of them fit one.
 fn name_of(bytes: &[u8], narrow: bool) -> String {
     if narrow { bytes.iter().map(|&byte| char::from(byte)).collect() } else { text::utf16_exact(bytes) }
+}
+
+fn budget(length: u64) -> u64 {
+    length.saturating_mul(2).saturating_add(BUDGET.0).min(BUDGET.1)
 }
 
 /// Of the first 127 numbers of the base block.
