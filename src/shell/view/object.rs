@@ -48,30 +48,29 @@ pub(super) fn rows(object: &Map<String, Value>) -> Vec<Map<String, Value>> {
     addressed(unwrap(object).1).into_iter().map(|(_, row)| row).collect()
 }
 
-/// The rows with the key that each stood under.
+/// The rows with the key that each stood under. Of lists that key is the category: what an entry itself calls so says less.
 fn addressed(object: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
-    let mut rows = Vec::new();
-    match layout(object) {
-        Layout::Single => rows.push((String::new(), object.clone())),
-        Layout::Entries => {
-            for (key, value) in object {
-                rows.extend(value.as_object().map(|entry| (key.clone(), entry.clone())));
-            }
-        }
-        Layout::Lists => {
-            for (key, value) in object {
-                for entry in value.as_array().into_iter().flatten().filter_map(Value::as_object) {
-                    let mut row = Map::new();
-                    if !entry.contains_key(CATEGORY) {
-                        row.insert(CATEGORY.to_owned(), Value::String(key.clone()));
-                    }
-                    row.extend(entry.clone());
-                    rows.push((key.clone(), row));
-                }
-            }
+    let mut entries = entries(object);
+    if layout(object) == Layout::Lists {
+        for (key, entry) in &mut entries {
+            let rest = std::mem::take(entry).into_iter().filter(|(name, _)| name != CATEGORY);
+            *entry = std::iter::once((CATEGORY.to_owned(), Value::String(key.clone()))).chain(rest).collect();
         }
     }
-    rows
+    entries
+}
+
+/// The entries as the object has them, each with the key that it stands under.
+fn entries(object: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
+    let one = |key: &String, entry: &Value| entry.as_object().map(|entry| (key.clone(), entry.clone()));
+    match layout(object) {
+        Layout::Single => vec![(String::new(), object.clone())],
+        Layout::Entries => object.iter().filter_map(|(key, entry)| one(key, entry)).collect(),
+        Layout::Lists => {
+            let lists = object.iter().filter_map(|(key, list)| Some((key, list.as_array()?)));
+            lists.flat_map(|(key, list)| list.iter().filter_map(move |entry| one(key, entry))).collect()
+        }
+    }
 }
 
 /// The object with only the entries that the view options let through, in their order and with the fields asked for.
@@ -91,32 +90,28 @@ pub(super) fn choose(object: &Map<String, Value>, through: &mut Rows, columns: O
 /// Of a single thing the fields are the entries.
 fn choose_fields(object: &Map<String, Value>, through: &mut Rows, columns: Option<&[String]>) -> Map<String, Value> {
     let asked = |key: &String| columns.is_none_or(|columns| columns.contains(key));
-    let entries = object.iter().filter(|(key, _)| asked(key));
-    let entries = entries.map(|(key, value)| (key.clone(), Map::from_iter([(key.clone(), value.clone())])));
-    let kept = pass(entries.collect(), through);
-    kept.into_iter().flat_map(|(_, field)| field).collect()
+    let fields = object.iter().filter(|(key, _)| asked(key));
+    let fields: Vec<_> = fields.map(|(key, value)| (key.clone(), Map::from_iter([(key.clone(), value.clone())]))).collect();
+    pass(&fields, through).into_iter().filter_map(|place| fields.get(place)).flat_map(|(_, field)| field.clone()).collect()
 }
 
 fn choose_entries(object: &Map<String, Value>, through: &mut Rows, columns: Option<&[String]>) -> Map<String, Value> {
     let lists = layout(object) == Layout::Lists;
+    let (rows, entries) = (addressed(object), entries(object));
     let mut chosen = Map::new();
-    for (key, mut entry) in pass(addressed(object), through) {
-        if let Some(columns) = columns {
-            entry = columns.iter().map(|column| (column.clone(), within(&entry, column))).collect();
-        } else if lists && let Some(list) = object.get(&key) {
-            // The category was added for the choice only.
-            let had = list.as_array().into_iter().flatten().any(|entry| entry.get(CATEGORY).is_some());
-            if !had {
-                entry.shift_remove(CATEGORY);
-            }
-        }
+    for place in pass(&rows, through) {
+        let (Some((key, row)), Some((_, entry))) = (rows.get(place), entries.get(place)) else { continue };
+        let entry = match columns {
+            Some(columns) => columns.iter().map(|column| (column.clone(), within(row, column))).collect(),
+            None => entry.clone(),
+        };
         if lists {
-            let list = chosen.entry(key).or_insert_with(|| Value::Array(Vec::new()));
+            let list = chosen.entry(key.clone()).or_insert_with(|| Value::Array(Vec::new()));
             if let Value::Array(items) = list {
                 items.push(Value::Object(entry));
             }
         } else {
-            chosen.insert(key, Value::Object(entry));
+            chosen.insert(key.clone(), Value::Object(entry));
         }
     }
     chosen
@@ -130,8 +125,8 @@ fn within(entry: &Map<String, Value>, key: &str) -> Value {
     deeper.unwrap_or(Value::Null)
 }
 
-/// Sends entries through the view options and finds their keys again.
-fn pass(entries: Vec<(String, Map<String, Value>)>, through: &mut Rows) -> Vec<(String, Map<String, Value>)> {
+/// Sends entries through the view options: the places of those that are let through, in their order.
+fn pass(entries: &[(String, Map<String, Value>)], through: &mut Rows) -> Vec<usize> {
     let mut kept = Vec::new();
     let mut keep = |row: &str| kept.extend(place_of(row));
     for (place, (_, entry)) in entries.iter().enumerate() {
@@ -140,8 +135,7 @@ fn pass(entries: Vec<(String, Map<String, Value>)>, through: &mut Rows) -> Vec<(
         }
     }
     through.end(&mut keep);
-    let mut entries: Vec<Option<(String, Map<String, Value>)>> = entries.into_iter().map(Some).collect();
-    kept.into_iter().filter_map(|place| entries.get_mut(place)?.take()).collect()
+    kept
 }
 
 /// The place travels as the name of the row's last field, which is no value: `-match` looks at values alone.
@@ -168,5 +162,19 @@ mod tests {
         let mut rows = Rows::new(&options, None, crate::grammar::Unit::Plain);
         let chosen = choose(object.as_object().unwrap(), &mut rows, None);
         assert_eq!(Value::Object(chosen), serde_json::json!({"/c": {"name": "z1"}}));
+    }
+
+    #[test]
+    fn the_category_of_a_row_is_its_list_and_an_entry_keeps_its_own() {
+        let startup = serde_json::json!({"filePath": "x.lnk", "category": ".lnk file"});
+        let object = serde_json::json!({"autoruns": {"startup_folders": [startup], "udev": [{"runs": "y"}]}});
+        let categories = |rows: Vec<Map<String, Value>>| -> Vec<Value> {
+            rows.into_iter().map(|row| row.get(CATEGORY).cloned().unwrap_or_default()).collect()
+        };
+        assert_eq!(categories(rows(object.as_object().unwrap())), ["startup_folders", "udev"]);
+        let options = ViewOptions { pattern: Some(Pattern::new("startup_folders")), ..ViewOptions::default() };
+        let mut through = Rows::new(&options, None, crate::grammar::Unit::Plain);
+        let chosen = choose(object.as_object().unwrap(), &mut through, None);
+        assert_eq!(Value::Object(chosen), serde_json::json!({"autoruns": {"startup_folders": [startup]}}));
     }
 }
