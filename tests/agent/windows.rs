@@ -79,6 +79,41 @@ fn paths_are_windows_paths_in_any_case() {
 }
 
 #[test]
+fn odd_ways_of_writing_a_path_mean_what_windows_means() {
+    let (folder, device) = device();
+    let disk = folder.path().join("disk");
+    windows::put(&disk, "Users/max/Größe/Ärger.txt", "1");
+    windows::put(&disk, "Users/max/Downloads Ordner Eins/x", "1");
+    windows::put(&disk, "Users/max/Downloads Ordner Zwei/x", "1");
+    let listed = |path: &str| device.run("dir", &[("path", path)], &["full_path"]);
+    let check = |path: &str, wanted: &str| assert_eq!(paths(&listed(path)), [wanted], "{path}");
+    let report = r"C:\Users\max\Documents\report.txt";
+    for path in [
+        "c:/users\\MAX/documents",
+        r"\\?\C:\Users\max\Documents",
+        r"\\.\c:\users\max\documents",
+        r"\??\C:\Users\max\Documents\.",
+        r"C:users\max\documents",
+        "file:///c:/Users/max/Documents",
+        r"C:\..\..\Users\max\Documents",
+    ] {
+        check(path, report);
+    }
+    // `ß` has no capital that a name could hold; `Ä` and `Ö` have.
+    check(r"C:\users\max\GRÖßE", r"C:\Users\max\Größe\Ärger.txt");
+    check(r"C:\users\max\größe\ärger.TXT", r"C:\Users\max\Größe\Ärger.txt");
+    // Names of the old kind, where there is one that they can mean.
+    check(r"C:\PROGRA~1\SOMEAP~1", r"C:\Program Files\Some App\run.exe");
+    check(
+        r"c:\progra~2\micros~1\windows\startm~1\programs\startup\mon*",
+        r"C:\ProgramData\Microsoft\Windows\Start Menu\Programs\Startup\Monitor.lnk",
+    );
+    for unknown in [r"C:\Users\max\DOWNLO~1", r"C:\PROGRA~9", r"C:\Users\max\NOSUCH~1", r"C:\Users\~1"] {
+        assert_eq!(listed(unknown).completed.errors[0].code, "not_found", "{unknown}");
+    }
+}
+
+#[test]
 fn what_cannot_be_known_of_a_disk_is_null() {
     let (_folder, device) = device();
     let row = &device.run("dir", &[("path", r"C:\Users\max\Documents")], &[]).rows()[0];

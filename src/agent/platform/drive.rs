@@ -86,6 +86,33 @@ pub fn uri(path: &Path) -> Option<String> {
     (below.contains(&b'\\') || !is_plain(&exact)).then(|| file_uri(&exact))
 }
 
+/// Whether a name of the old kind (`PROGRA~1`, 8 characters and 3) is one that Windows makes of a long name. Which of several it
+/// means is known to the disk alone, whose mount shows long names only.
+#[must_use]
+pub fn is_short_of(short: &str, long: &str) -> bool {
+    let parts = |name: &str| match name.rsplit_once('.') {
+        Some((stem, ending)) if !stem.is_empty() => (stem.to_owned(), ending.to_owned()),
+        _ => (name.to_owned(), String::new()),
+    };
+    let made = |text: &str, length: usize| -> String {
+        let letters = text.chars().filter(|c| !matches!(c, ' ' | '.'));
+        let letters =
+            letters.map(|c| if matches!(c, '+' | ',' | ';' | '=' | '[' | ']') { '_' } else { c.to_ascii_uppercase() });
+        letters.take(length).collect()
+    };
+    let ((stem, ending), (long_stem, long_ending)) = (parts(short), parts(long));
+    let Some((base, number)) = stem.rsplit_once('~') else { return false };
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = |stem: &str, ending: &str| stem.chars().count() <= 8 && ending.chars().count() <= 3;
+    let has_none = fits(&long_stem, &long_ending) && !long.contains([' ', '+', ',', ';', '=', '[', ']']);
+    let length = 7_usize.saturating_sub(number.len()).min(6);
+    is_number
+        && fits(&stem, &ending)
+        && !has_none
+        && made(&long_stem, length) == base.to_ascii_uppercase()
+        && made(&long_ending, 3) == ending.to_ascii_uppercase()
+}
+
 /// The path that its exact form names.
 fn exact(text: &str) -> Option<PathBuf> {
     let bytes = from_file_uri(text)?;
@@ -180,6 +207,23 @@ mod tests {
         check(r"C:\", r"\\server\share\x", r"\\server\share\x");
         check(r"C:\", "file:///c:/a/../b", r"C:\b");
         check("file:///C:/Users", "max", r"C:\Users\max");
+    }
+
+    #[test]
+    fn short_names_are_those_that_windows_makes() {
+        let check = |short: &str, long: &str, is: bool| assert_eq!(is_short_of(short, long), is, "{short} of {long}");
+        check("PROGRA~1", "Program Files (x86)", true);
+        check("progra~12", "Program Files", false);
+        check("progr~12", "Program Files", true);
+        check("SOMEAP~1", "Some App", true);
+        check("A_B~1.TEX", "a+b.textfile", true);
+        check("VERYLO~1.HTM", "very long name.v2.html", true);
+        check("SHORT~1", "short", false);
+        check("X~1", "x", false);
+        check("~1", "long enough name", false);
+        check("PROGRA~", "Program Files", false);
+        check("PROGRA~1.EXE", "Program Files", false);
+        check("ÄÖ~1", "ÄÖ~1", false);
     }
 
     #[test]

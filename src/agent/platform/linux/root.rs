@@ -23,6 +23,9 @@ use crate::protocol::text::from_file_uri;
 /// How much of a path the kernel is given at once; longer ones are opened piece by piece.
 const MAX_PIECE: usize = 4000;
 
+/// The most names of a folder that are looked through for a long one.
+const MAX_NAMES: usize = 100_000;
+
 /// How many links of a Windows disk are followed one after the other.
 const MAX_LINKS: u32 = 16;
 
@@ -153,7 +156,7 @@ impl Root {
                 let rest = names.fold(target.join(name), |path, name| path.join(name));
                 return self.spelled_through(&rest, links + 1);
             }
-            let Some(known) = self.in_any_case(&found, name) else {
+            let Some(known) = self.in_any_case(&found, name).or_else(|| self.long_name(&found, name)) else {
                 found = next;
                 break;
             };
@@ -182,6 +185,20 @@ impl Root {
         let mut entries = rustix::fs::Dir::read_from(fd).ok()?.filter_map(Result::ok);
         let found = entries.find(|entry| same_in_any_case(entry.file_name().to_bytes(), name.as_bytes()))?;
         Some(OsString::from_vec(found.file_name().to_bytes().to_vec()))
+    }
+
+    /// The long name behind one of the old kind (`PROGRA~1`): the only one there is that Windows would call so. At the top, where the
+    /// folders of programs are, their order is known.
+    fn long_name(&self, folder: &Path, name: &OsStr) -> Option<OsString> {
+        let short = name.to_str().filter(|name| name.contains('~'))?;
+        let mut names = self.names(folder, MAX_NAMES).ok()?;
+        names.retain(|long| long.to_str().is_some_and(|long| drive::is_short_of(short, long)));
+        let number = short.to_ascii_uppercase().strip_prefix("PROGRA~").and_then(|number| number.parse::<usize>().ok());
+        match (names.len(), number) {
+            (1, _) => names.pop(),
+            (_, Some(number)) if folder == drive::top() => names.into_iter().nth(number.checked_sub(1)?),
+            _ => None,
+        }
     }
 
     /// Where a path lies in the tree.
