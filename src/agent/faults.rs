@@ -1,5 +1,6 @@
 //! Named points at which a test ends the process as a crash would: `LRSH_FAULT=journal.intent.after_fsync:3:abort` at the third
-//! time that the point is reached. Without the feature `faults` there is nothing of this in the program.
+//! time that the point is reached; `panic` and `hang` make only the thread that reaches it fail, or never come back. Without the
+//! feature `faults` there is nothing of this in the program.
 
 /// Every point. A test aborts at each, and fails when one is never reached.
 pub const POINTS: &[&str] = &[
@@ -40,6 +41,9 @@ pub const POINTS: &[&str] = &[
     "journal.expire.after_fsync",
     "journal.clock.before_fsync",
     "journal.clock.after_fsync",
+    "collect.part",
+    "collect.before_name",
+    "collect.after_name",
 ];
 
 /// A point. Does nothing unless `LRSH_FAULT` names it.
@@ -47,20 +51,28 @@ pub const POINTS: &[&str] = &[
 pub fn point(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static WANTED: OnceLock<Option<(String, u64, String)>> = OnceLock::new();
     static REACHED: AtomicU64 = AtomicU64::new(0);
     let wanted = WANTED.get_or_init(|| {
         let fault = std::env::var("LRSH_FAULT").ok()?;
         let mut parts = fault.split(':');
-        let (name, count, action) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
-        (action == "abort").then(|| (name.to_owned(), count))
+        Some((parts.next()?.to_owned(), parts.next()?.parse().ok()?, parts.next()?.to_owned()))
     });
-    if let Some((wanted, count)) = wanted
+    if let Some((wanted, count, action)) = wanted
         && wanted == name
         && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *count
     {
-        tracing::error!(name, "aborting, as LRSH_FAULT asks");
-        std::process::abort();
+        match action.as_str() {
+            "abort" => {
+                tracing::error!(name, "aborting, as LRSH_FAULT asks");
+                std::process::abort();
+            }
+            "panic" => std::panic::resume_unwind(Box::new(name.to_owned())),
+            "hang" => loop {
+                std::thread::park();
+            },
+            _ => {}
+        }
     }
 }
 

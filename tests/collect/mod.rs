@@ -1,5 +1,9 @@
 //! `collect`: one package with everything, whatever the device is like.
 
+mod live;
+mod schemas;
+mod windows;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
@@ -13,6 +17,9 @@ use sha2::{Digest, Sha256};
 use crate::kit::need::{need, rounds};
 use crate::kit::shell::{Home, Ran};
 use crate::kit::talking::until;
+
+/// Where a test ends the process, or a part: see `live`.
+pub const POINTS: [&str; 3] = ["collect.part", "collect.before_name", "collect.after_name"];
 
 fn write(root: &Path, path: &str, content: impl AsRef<[u8]>) {
     let path = root.join(path);
@@ -126,6 +133,17 @@ impl Unpacked {
     }
 }
 
+/// Other programs open it, and find it whole.
+#[track_caller]
+fn opens_elsewhere(package: &Path) {
+    for tester in [&["python3", "-m", "zipfile", "-t"][..], &["unzip", "-tq"]] {
+        if need(&tester[..1]) {
+            let tested = Command::new(tester[0]).args(&tester[1..]).arg(package).output().unwrap();
+            assert!(tested.status.success(), "{tester:?}: {}", String::from_utf8_lossy(&tested.stdout));
+        }
+    }
+}
+
 fn lrsh(home: &Home, tree: &Path, arguments: &[&str]) -> Command {
     let mut command = home.command();
     command.arg("--root").arg(tree).args(arguments).stdin(Stdio::null());
@@ -167,13 +185,9 @@ fn a_tree_is_collected_and_nothing_outside_is() {
     assert_eq!((&row["failed"], &row["parts"]), (&serde_json::json!([]), &serde_json::json!(22)), "{row}");
     let sum: String = Sha256::digest(fs::read(&saved).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(row["sha256"], sum);
-    for tester in [&["python3", "-m", "zipfile", "-t"][..], &["unzip", "-tq"]] {
-        if need(&tester[..1]) {
-            let tested = Command::new(tester[0]).args(&tester[1..]).arg(&saved).output().unwrap();
-            assert!(tested.status.success(), "{tester:?}: {}", String::from_utf8_lossy(&tested.stdout));
-        }
-    }
+    opens_elsewhere(&saved);
     let package = Unpacked::open(&saved);
+    schemas::check(&package, "");
     for live in ["processes", "connections", "listening", "arp", "routes", "interfaces", "firewall", "open_files", "mounts"] {
         let (status, why) = package.part(live);
         assert!(status == "unavailable" && why.contains("running system"), "{live}: {status}, {why}");

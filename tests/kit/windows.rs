@@ -84,7 +84,8 @@ pub fn disk(folder: &Path) -> PathBuf {
     disk
 }
 
-fn software() -> Key {
+/// The hive SOFTWARE of it.
+pub fn software() -> Key {
     let mut key = Key::new("ROOT");
     key.at(r"Microsoft\Windows NT\CurrentVersion")
         .text("ProductName", "Windows Server 2022 Standard")
@@ -130,7 +131,8 @@ fn software() -> Key {
     key
 }
 
-fn system() -> Key {
+/// The hive SYSTEM of it.
+pub fn system() -> Key {
     let mut key = Key::new("ROOT");
     key.at("Select").number("Current", 1).number("Default", 1);
     let control = r"ControlSet001\Control";
@@ -164,7 +166,8 @@ fn system() -> Key {
     key
 }
 
-fn user() -> Key {
+/// The hive of the user `max`.
+pub fn user() -> Key {
     let mut key = Key::new("ROOT");
     key.at(r"Console").number("ScreenBufferSize", 0x0129_0050).number("FontSize", 0x0010_0000);
     key.at(r"Software\Microsoft\Windows\CurrentVersion\Run")

@@ -248,6 +248,7 @@ fn every_point_is_ended_at_and_every_point_is_listed() {
         .chain(&COPY)
         .chain(&LINKED)
         .chain(&EXPIRY)
+        .chain(&crate::collect::POINTS)
         .copied()
         .chain([TOLD])
         .collect();

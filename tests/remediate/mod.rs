@@ -1,6 +1,6 @@
 //! `remediate` and `undo`: what was seen goes, nothing else does, and it comes back as it was.
 
-mod faults;
+pub mod faults;
 mod file;
 mod kinds;
 mod other_names;

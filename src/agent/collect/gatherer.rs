@@ -20,7 +20,7 @@ use crate::agent::content::Content;
 use crate::agent::context::{Context, Meter, Stop, VerbError};
 use crate::agent::dispatch::Shared;
 use crate::agent::path::{problem, shown};
-use crate::agent::platform::{Facts, thread_cpu_since, thread_cpu_time};
+use crate::agent::platform::{Facts, drive, thread_cpu_since, thread_cpu_time};
 use crate::agent::verbs;
 use crate::protocol::link::DeviceCommand;
 use crate::protocol::{AgentEvent, Body, Problem, Status};
@@ -64,7 +64,8 @@ pub struct Gatherer {
     pub agent: Arc<Shared>,
     /// The word to stop.
     pub stop: Stop,
-    pub(super) meter: Arc<Meter>,
+    /// What it costs.
+    pub meter: Arc<Meter>,
     pub(super) command: DeviceCommand,
     pub(super) runtime: Handle,
     pub(super) pieces: SyncSender<Piece>,
@@ -186,7 +187,12 @@ impl Gatherer {
     }
 
     fn copy(&mut self, path: &Path, file: &File, facts: &Facts) -> Result<(), Over> {
-        let name = format!("raw/{}", name_of(path.as_os_str().as_bytes()));
+        let bytes = path.as_os_str().as_bytes();
+        let name = match drive::split(bytes) {
+            Some((drive, below)) => name_of(&[drive.strip_suffix(b":").unwrap_or(drive), below].concat()),
+            None => name_of(bytes),
+        };
+        let name = format!("raw/{name}");
         // Of what the kernel makes up as it is read the time says nothing.
         let modified = facts.modified.timestamp().filter(|_| facts.size > 0);
         self.hand(Piece::Begin { name, source: Some(shown(path)), modified })?;
@@ -269,6 +275,26 @@ impl Gatherer {
     }
 }
 
+/// Refuses what only a running system has.
+///
+/// # Errors
+/// Where the device is not one.
+pub fn live(to: &Gatherer, what: &str) -> Gathered {
+    if to.agent.root.is_live() {
+        return Ok(());
+    }
+    let message = format!("{what}: only a running system tells this, and this device is a tree of files");
+    Err(Problem::new("not_on_platform", message).into())
+}
+
+/// A part that would hold nothing, since the device has none of it.
+///
+/// # Errors
+/// Where there is none.
+pub fn none(any: bool, what: &str) -> Gathered {
+    if any { Ok(()) } else { Err(Problem::new("not_on_platform", format!("the device has no {what}")).into()) }
+}
+
 /// A looking verb at work.
 pub struct Looking {
     events: mpsc::Receiver<AgentEvent>,
@@ -319,7 +345,8 @@ fn rows_of(json: &[u8], take: &mut impl FnMut(Box<RawValue>) -> Gathered) -> Gat
         for entry in entries.as_array().into_iter().flatten() {
             let mut row = serde_json::Map::new();
             row.insert("category".to_owned(), Value::from(list.as_str()));
-            row.extend(entry.as_object().cloned().unwrap_or_default());
+            // Start-up items have a category of their own, which their ending tells.
+            row.extend(entry.as_object().cloned().unwrap_or_default().into_iter().filter(|(name, _)| name != "category"));
             if let Ok(row) = serde_json::value::to_raw_value(&row) {
                 take(row)?;
             }

@@ -4,6 +4,7 @@
 mod gatherer;
 mod package;
 mod place;
+mod recent;
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -13,11 +14,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-pub use gatherer::{Ended, Gathered, Gatherer, Over, Rows};
+pub use gatherer::{Ended, Gathered, Gatherer, Over, Rows, live, none};
 pub use package::{Package, PartStatus, PartSummary};
 pub use place::{Place, package_name, tidy};
+pub use recent::recent_files;
 
 use crate::agent::context::{Context, Stop, VerbError};
+use crate::agent::faults;
 use crate::agent::path::problem;
 use crate::agent::platform::{thread_cpu_since, thread_cpu_time};
 use crate::protocol::link::StopReason;
@@ -89,15 +92,17 @@ pub fn collect(ctx: &mut Context, parts: &[Part], place: &Place) -> Result<Colle
     let failed = |error: &std::io::Error| VerbError::from(problem(place.path(), error));
     let mut package = Package::new(place.file().map_err(|error| failed(&error))?);
     let mut done = Vec::new();
+    let stopped = |number: usize| VerbError::Stopped {
+        done: vec![format!("{number} of {} parts, which are dropped", parts.len())],
+        not_done: vec!["the package".to_owned()],
+    };
     for (number, part) in parts.iter().enumerate() {
-        ctx.progress(number as u64, Some(parts.len() as u64), ProgressUnit::Entries, part.name)?;
+        let told = ctx.progress(number as u64, Some(parts.len() as u64), ProgressUnit::Entries, part.name);
+        told.map_err(|error| if matches!(error, VerbError::Stopped { .. }) { stopped(number) } else { error })?;
         let limit = part.limit.min(LIMIT.saturating_sub(begun.elapsed()));
         done.push(gather(ctx, *part, limit, &mut package).map_err(|error| match error {
             Broken::Disk(error) => failed(&error),
-            Broken::Stopped => VerbError::Stopped {
-                done: vec![format!("{number} of {} parts, which are dropped", parts.len())],
-                not_done: vec!["the package".to_owned()],
-            },
+            Broken::Stopped => stopped(number),
         })?);
     }
     let hello = &ctx.agent.hello;
@@ -147,7 +152,10 @@ fn gather(ctx: &Context, part: Part, limit: Duration, package: &mut Package) -> 
     };
     std::thread::spawn(move || {
         let cpu = thread_cpu_time();
-        let gathered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (part.gather)(&mut gatherer)));
+        let gathered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            faults::point("collect.part");
+            (part.gather)(&mut gatherer)
+        }));
         let end = match gathered {
             Ok(Ok(()) | Err(Ended::Over)) => Ok(()),
             Ok(Err(Ended::Failed(problem))) => Err(problem),

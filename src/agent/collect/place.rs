@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use crate::agent::context::Context;
-use crate::agent::path::{key, of_key, problem};
+use crate::agent::path::{key, problem};
 use crate::agent::platform::{Root, room};
 use crate::host::{private_file, private_folder};
 use crate::protocol::{CommandId, Problem};
@@ -135,7 +135,7 @@ pub fn tidy(agent: &Path, root: &Root) {
         report(std::fs::remove_file(&package), &package);
     }
     for mark in marks {
-        let part = std::fs::read_to_string(&mark).map(|text| of_key(&text)).unwrap_or_default();
+        let part = std::fs::read_to_string(&mark).map(|text| root.resolve("/", &text)).unwrap_or_default();
         let is_part = part
             .file_name()
             .is_some_and(|name| name.as_bytes().starts_with(b".collect-") && name.as_bytes().ends_with(b".zip.part"));

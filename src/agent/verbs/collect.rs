@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::agent::collect::{Place, collect, package_name};
 use crate::agent::content::Content;
 use crate::agent::context::{Context, VerbError, VerbResult};
+use crate::agent::faults;
 use crate::agent::path::{lossy, problem, uri};
 use crate::agent::platform::{Facts, not_on_platform};
 use crate::agent::serve::Serving;
@@ -40,7 +41,9 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     let mut place = Place::of(ctx, &name, folder.as_deref())?;
     let collected = collect(ctx, &parts, &place)?;
     let (parts, failed): (usize, Vec<&str>) = (collected.parts.len(), collected.failed().collect());
+    faults::point("collect.before_name");
     place.keep()?;
+    faults::point("collect.after_name");
     let mut notes: Vec<String> = collected
         .parts
         .iter()

@@ -10,7 +10,7 @@ use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::digest::sha256;
 use crate::agent::filter::Filter;
 use crate::agent::listing::{KEYS, Listing};
-use crate::agent::path::{key, lossy, problem};
+use crate::agent::path::problem;
 use crate::agent::pattern::{Pattern, is_pattern};
 use crate::agent::platform::{Entry, Facts, drive};
 use crate::agent::walk::{Found, Place, Search, Tally, Walk};
@@ -81,7 +81,9 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
             return Err(stopped(error, &walk.tally(), ctx.rows_told()));
         }
     }
-    complain(ctx, &walk.tally());
+    for problem in walk.tally().problems() {
+        ctx.problem(problem);
+    }
     Ok(())
 }
 
@@ -106,23 +108,6 @@ fn stopped(error: VerbError, tally: &Tally, rows: u64) -> VerbError {
             not_done: vec!["the rest of the tree".into()],
         },
         failed @ VerbError::Failed(_) => failed,
-    }
-}
-
-/// Tells what could not be searched.
-fn complain(ctx: &mut Context, tally: &Tally) {
-    for (path, why) in &tally.named {
-        let shown = key(path);
-        ctx.problem(Problem::new("unreadable", format!("{shown}: {why}")).at(lossy(path)));
-    }
-    if tally.unreadable > tally.named.len() as u64 {
-        ctx.problem(Problem::new("unreadable", format!("{} folders could not be searched in all", tally.unreadable)));
-    }
-    if tally.loops > 0 {
-        ctx.problem(Problem::new(
-            "folder_loop",
-            format!("{} folders lead back to themselves and were not entered", tally.loops),
-        ));
     }
 }
 

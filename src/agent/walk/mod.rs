@@ -22,8 +22,9 @@ use node::Node;
 pub use pool::{WalkHandle, WalkPool};
 
 use super::context::{Meter, Stop};
-use super::path::reason;
+use super::path::{key, lossy, reason};
 use super::platform::{Entry, EntryBuffer, Facts, Folder, is_virtual};
+use crate::protocol::Problem;
 
 /// When this many finds wait for the command, its walk pauses until it has taken them.
 const OUTBOX: usize = 8 * 1024;
@@ -84,6 +85,24 @@ pub struct Tally {
     pub loops: u64,
     /// The first unreadable ones, each with its reason.
     pub named: Vec<(PathBuf, String)>,
+}
+
+impl Tally {
+    /// What could not be searched, each as a sentence.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let unreadable =
+            |(path, why): &(PathBuf, String)| Problem::new("unreadable", format!("{}: {why}", key(path))).at(lossy(path));
+        let mut problems: Vec<Problem> = self.named.iter().map(unreadable).collect();
+        if self.unreadable > self.named.len() as u64 {
+            problems.push(Problem::new("unreadable", format!("{} folders could not be searched in all", self.unreadable)));
+        }
+        if self.loops > 0 {
+            let message = format!("{} folders lead back to themselves and were not entered", self.loops);
+            problems.push(Problem::new("folder_loop", message));
+        }
+        problems
+    }
 }
 
 /// A walk over one tree.

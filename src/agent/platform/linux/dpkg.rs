@@ -22,6 +22,8 @@ const DIVERSIONS: &str = "/var/lib/dpkg/diversions";
 
 /// The largest file of the database that is read.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
+/// What is read of a file at once.
+const BLOCK: usize = 64 * 1024;
 /// All lists of files together.
 const MAX_LISTS: usize = 512 * 1024 * 1024;
 /// The most names in the folder of lists.
@@ -286,7 +288,8 @@ pub fn md5_of(root: &Root, path: &Path, max: u64, stop: &Stop) -> Option<Checksu
         return None;
     }
     let mut md5 = Md5::new();
-    let mut buffer = vec![0; 64 * 1024];
+    // No larger than the file: most are small, and there are very many of them.
+    let mut buffer = vec![0; usize::try_from(facts.len()).unwrap_or(BLOCK).clamp(1, BLOCK)];
     let mut room = max;
     loop {
         let read = file.read(&mut buffer).ok()?;

@@ -3,6 +3,7 @@
 
 pub mod hive;
 mod keys;
+mod parts;
 mod persistence;
 mod places;
 pub mod registry;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{Connections, Driver, Persistent, Platform, Process, RegistryItem, Root, Services, StartupItem, Tasks};
+use crate::agent::collect::Part;
 use crate::agent::context::{Stop, VerbError, VerbResult};
 use crate::agent::digest::hex;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName, Problem};
@@ -110,6 +112,10 @@ impl Platform for WindowsRoot {
 
     fn persistent(&self, stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
         persistence::persistent(&Registry::new(&self.root), stop)
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        parts::PARTS.to_vec()
     }
 
     fn doubts(&self) -> Vec<Problem> {

@@ -4,11 +4,11 @@
 //! `raw`, stand the files that they were read from.
 
 mod accounts;
+mod altered;
 mod logs;
 mod network;
 mod open_files;
 mod packages;
-mod recent;
 mod system;
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::agent::collect::{Gathered, Gatherer, Part};
+use crate::agent::collect::{Gathered, Gatherer, Part, live, none, recent_files};
 
 const fn part(name: &'static str, seconds: u64, gather: fn(&mut Gatherer) -> Gathered) -> Part {
     Part { name, limit: Duration::from_secs(seconds), gather }
@@ -27,9 +27,9 @@ pub(super) const PARTS: &[Part] = &[
     part("processes", 60, |to| to.verb("processes", "processes", &[], |_| true)),
     part("connections", 60, |to| to.verb("connections", "connections", &[], |row| !listens(row))),
     part("listening", 60, |to| to.verb("listening", "connections", &[], listens)),
-    part("arp", 30, network::neighbours),
-    part("routes", 30, network::routes),
-    part("interfaces", 30, network::interfaces),
+    part("arp", 10, network::neighbours),
+    part("routes", 10, network::routes),
+    part("interfaces", 10, network::interfaces),
     part("firewall", 60, network::firewall),
     part("dns", 30, network::dns),
     part("open_files", 120, open_files::gather),
@@ -45,7 +45,7 @@ pub(super) const PARTS: &[Part] = &[
     part("shell_history", 60, accounts::history),
     part("logs", 180, logs::gather),
     part("packages", 240, packages::gather),
-    part("recent_files", 90, recent::gather),
+    part("recent_files", 90, recent_files),
 ];
 
 /// Whether a row of `connections` waits for others.
@@ -55,18 +55,4 @@ fn listens(row: &RawValue) -> bool {
         status_display: &'a str,
     }
     serde_json::from_str::<Socket<'_>>(row.get()).is_ok_and(|socket| matches!(socket.status_display, "LISTEN" | "UNCONNECTED"))
-}
-
-/// Refuses what only a running system has.
-fn live(to: &Gatherer, what: &str) -> Gathered {
-    if to.agent.root.is_live() {
-        return Ok(());
-    }
-    let message = format!("{what}: only a running system tells this, and this device is a tree of files");
-    Err(crate::protocol::Problem::new("not_on_platform", message).into())
-}
-
-/// A part that would hold nothing, since the device has none of it.
-fn none(any: bool, what: &str) -> Gathered {
-    if any { Ok(()) } else { Err(crate::protocol::Problem::new("not_on_platform", format!("the device has no {what}")).into()) }
 }
