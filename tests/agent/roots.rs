@@ -12,6 +12,8 @@ use crate::kit::windows;
 
 /// A guard against hanging, nothing else: what reaches it ends as `expired`.
 const LIMIT_MS: u64 = 60_000;
+/// The same of `collect`, which is many verbs.
+const COLLECT_LIMIT_MS: u64 = 540_000;
 /// The names in the huge folder.
 const MANY: usize = 100_000;
 
@@ -105,6 +107,7 @@ fn all(device: &Device, endless: &str, many: usize) {
             }
         }
         asked.push(("cd", vec![("id", path.clone())]));
+        asked.push(("analyze", vec![("type", "file".into()), ("id", path.clone())]));
     }
     asked.push(("findfile", vec![("name", "*7".into())]));
     asked.push(("findfile", vec![("name", "*".into()), ("size", "+1".into())]));
@@ -112,12 +115,15 @@ fn all(device: &Device, endless: &str, many: usize) {
     for verb in ["services", "drivers", "scheduledtasks", "startupfolders", "persistence"] {
         asked.push((verb, Vec::new()));
     }
+    asked.push(("scan", Vec::new()));
+    asked.push(("scan", vec![("path", "/maze".into())]));
+    asked.push(("collect", Vec::new()));
     for (verb, params) in asked {
         let params: Vec<(&str, &str)> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut command = device.command(verb, &params, &[]);
-        command.time_limit_ms = LIMIT_MS;
+        command.time_limit_ms = if verb == "collect" { COLLECT_LIMIT_MS } else { LIMIT_MS };
         let id = command.command_id;
-        if verb == "getfile" {
+        if matches!(verb, "getfile" | "collect") {
             // Nobody will ask for the bytes: the offer is what is looked at.
             let mut running = device.agent.start(command, None);
             let status = device.runtime.block_on(async {
@@ -133,6 +139,7 @@ fn all(device: &Device, endless: &str, many: usize) {
                 Status::Interrupted
             });
             assert!(!matches!(status, Status::Expired | Status::Interrupted), "{verb} {params:?}: {status:?}");
+            assert!(verb == "getfile" || status == Status::Cancelled, "a package was offered: {status:?}");
             continue;
         }
         let answer = device.send(command, None);

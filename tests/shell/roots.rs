@@ -1,8 +1,9 @@
 //! `--root DIR`: a device that is switched off, through the real program.
 
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::kit::need::{need, skip};
 use crate::kit::shell::{Home, Ran};
 
 /// A small device, with links that lead out of it.
@@ -16,7 +17,7 @@ fn tree(home: &Home) -> PathBuf {
     tree
 }
 
-fn look(home: &Home, root: &std::path::Path, line: &str) -> Ran {
+fn look(home: &Home, root: &Path, line: &str) -> Ran {
     home.batch("").args(&["--root", root.to_str().unwrap(), "-c", line]).run()
 }
 
@@ -70,6 +71,7 @@ fn a_windows_disk_is_a_windows_device() {
     assert_eq!(fetched, b"first line\r\nsecond line\r\n");
     let flat = look(&home, &disk, "persistence -columns category,location,runs -output csv").code(0).out();
     assert!(flat.contains("Userinit"), "{flat}");
+    assert!(flat.contains(r"startup_folders,C:\ProgramData\"), "{flat}");
     let refused = look(&home, &disk, "remediate file C:\\x -auto").code(1);
     assert!(refused.err().contains("nothing changes a Windows disk yet"), "{}", refused.err());
     let nothing = home.line(&format!("registry {run}")).code(2);
@@ -88,10 +90,12 @@ fn opened(trace: &str) -> Vec<&str> {
 }
 
 /// Runs lines at a root below strace; everything that shell and service opened.
-fn traced(home: &Home, root: &std::path::Path, lines: &[&str]) -> String {
+fn traced(home: &Home, root: &Path, lines: &[&str]) -> String {
     let trace = home.work().join("trace");
     let mut command = std::process::Command::new("strace");
-    command.args(["-f", "-y", "-s", "0", "-e", "trace=openat,openat2,open,readlinkat,read,pread64", "-o"]).arg(&trace);
+    command
+        .args(["-f", "--seccomp-bpf", "-y", "-s", "0", "-e", "trace=openat,openat2,open,readlinkat,read,pread64", "-o"])
+        .arg(&trace);
     command.arg(env!("CARGO_BIN_EXE_lrsh")).arg("--root").arg(root).arg("--keep-going");
     command.env("LRSH_HOME", home.path()).env("TERM", "dumb").current_dir(home.work());
     for line in lines {
@@ -105,7 +109,7 @@ fn traced(home: &Home, root: &std::path::Path, lines: &[&str]) -> String {
 
 #[test]
 fn the_kernel_is_never_asked_for_anything_outside_a_root() {
-    if !crate::kit::need::need(&["strace"]) {
+    if !need(&["strace"]) {
         return;
     }
     let home = Home::new();
@@ -139,15 +143,116 @@ fn the_kernel_is_never_asked_for_anything_outside_a_root() {
             }
         }
         lines.extend(["services", "drivers", "scheduledtasks", "startupfolders", "persistence"].map(ToOwned::to_owned));
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let trace = traced(&home, &tree, &lines);
-        let opened = opened(&trace);
-        assert!(opened.len() > 50, "{trace}");
-        let inside = |path: &&&str| std::path::Path::new(path).starts_with(&tree);
-        let home_of_service = |path: &&&str| std::path::Path::new(path).starts_with(home.path().join("roots"));
-        let strayed: Vec<_> = opened.iter().filter(|path| !inside(path) && !home_of_service(path)).collect();
-        assert!(strayed.is_empty(), "{strayed:?}");
-        let hidden = format!("<{}", outside.canonicalize().unwrap().display());
-        assert!(!trace.contains(&hidden), "{}", trace.lines().find(|line| line.contains(&hidden)).unwrap());
+        stays_inside(&home, &tree, &outside, &lines);
     }
+}
+
+/// Runs lines at a root, and holds everything that was opened to it: nothing but what is inside, and never anything of `outside`.
+#[track_caller]
+fn stays_inside(home: &Home, tree: &Path, outside: &Path, lines: &[String]) {
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let trace = traced(home, tree, &lines);
+    let opened = opened(&trace);
+    assert!(opened.len() > 50, "{trace}");
+    let inside = |path: &&&str| Path::new(path).starts_with(tree);
+    let home_of_service = |path: &&&str| Path::new(path).starts_with(home.path().join("roots"));
+    let strayed: Vec<_> = opened.iter().filter(|path| !inside(path) && !home_of_service(path)).collect();
+    assert!(strayed.is_empty(), "{strayed:?}");
+    let hidden = format!("<{}", outside.canonicalize().unwrap().display());
+    assert!(!trace.contains(&hidden), "{}", trace.lines().find(|line| line.contains(&hidden)).unwrap());
+}
+
+/// Where a Debian's links are planted that lead out, each where a verb reads or walks.
+const PLANTED: [&str; 26] = [
+    "etc/crontab",
+    "etc/cron.d/out",
+    "etc/ld.so.preload",
+    "etc/modules",
+    "etc/profile.d/out.sh",
+    "etc/rc.local",
+    "etc/sudoers.d/out",
+    "etc/hosts",
+    "etc/systemd/system/out.service",
+    "etc/systemd/system/out.timer",
+    "etc/systemd/system/multi-user.target.wants/out.service",
+    "etc/xdg/autostart/out.desktop",
+    "home/out",
+    "opt/out",
+    "root/.bash_history",
+    "root/.bashrc",
+    "root/.ssh/authorized_keys",
+    "tmp/out",
+    "usr/bin/out",
+    "usr/lib/modules",
+    "usr/lib/systemd/system/out.service",
+    "var/lib/dpkg/info/out.list",
+    "var/lib/dpkg/info/out.md5sums",
+    "var/log/auth.log",
+    "var/log/wtmp",
+    "var/spool/cron/crontabs",
+];
+
+/// A real Debian, with links that lead out planted everywhere: `LRSH_SYSTEMD_ROOT`, which `.ci/run` makes.
+#[test]
+fn of_a_debian_with_links_that_lead_out_nothing_outside_is_opened() {
+    if !need(&["strace", "cp"]) {
+        return;
+    }
+    let Some(debian) = std::env::var_os("LRSH_SYSTEMD_ROOT").map(PathBuf::from) else {
+        skip("LRSH_SYSTEMD_ROOT is not set");
+        return;
+    };
+    if debian == Path::new("none") {
+        eprintln!("SKIPPED: LRSH_SYSTEMD_ROOT=none says that this machine makes no Debian");
+        return;
+    }
+    let home = Home::new();
+    let outside = home.work().join("outside");
+    for file in ["secret", "folder/secret", "folder/root", "folder/x.service", "folder/6.1.0/modules.dep"] {
+        std::fs::create_dir_all(outside.join(file).parent().unwrap()).unwrap();
+        std::fs::write(outside.join(file), "* * * * * root secret\n").unwrap();
+    }
+    let tree = home.work().join("debian");
+    // Other names of the same files where that can be, since nothing is written to them.
+    let copied =
+        |how: &str| std::process::Command::new("cp").arg(how).arg(&debian).arg(&tree).output().unwrap().status.success();
+    assert!(copied("-al") || (std::fs::remove_dir_all(&tree).is_ok() && copied("-a")));
+    let tree = tree.canonicalize().unwrap();
+    let upwards = |target: &Path| Path::new("../../../../../../../../../..").join(target.strip_prefix("/").unwrap());
+    for (number, place) in PLANTED.iter().enumerate() {
+        let target = if place.ends_with("modules") || place.ends_with("crontabs") || place.starts_with("home/") {
+            outside.join("folder")
+        } else {
+            outside.join("secret")
+        };
+        let target = match number % 3 {
+            0 => target,
+            1 => upwards(&target),
+            _ => Path::new("/proc/self/root").join(target.strip_prefix("/").unwrap()),
+        };
+        let place = tree.join(place);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        if std::fs::remove_file(&place).is_err() && place.exists() {
+            std::fs::remove_dir_all(&place).unwrap();
+        }
+        symlink(target, place).unwrap();
+    }
+    let mut lines = vec![
+        "findfile secret".to_owned(),
+        "findfile *.service / -ignore_case".to_owned(),
+        format!("findfile * /etc -sha256 {}", "0".repeat(64)),
+    ];
+    for place in PLANTED {
+        for verb in ["dir", "cat", "fileinfo", "getfile", "cd", "analyze file"] {
+            lines.push(format!("{verb} /{place}"));
+        }
+    }
+    lines.extend(
+        ["dir /proc/self", "cat /proc/self/environ", "dir /home/*", "cat /etc/../../../etc/hosts"].map(ToOwned::to_owned),
+    );
+    lines.extend(["services", "drivers", "scheduledtasks", "startupfolders", "persistence"].map(ToOwned::to_owned));
+    lines.extend(["scan", "scan /etc", "collect"].map(ToOwned::to_owned));
+    stays_inside(&home, &tree, &outside, &lines);
+    let saved = std::fs::read_dir(home.work()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(saved.filter(|name| name.to_string_lossy().starts_with("collect-")).count(), 1, "it was collected");
 }
