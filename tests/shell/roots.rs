@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::kit::need::{need, skip};
 use crate::kit::shell::{Home, Ran};
+use crate::kit::talking::Talking;
 
 /// A small device, with links that lead out of it.
 fn tree(home: &Home) -> PathBuf {
@@ -48,6 +49,97 @@ fn a_root_has_a_home_of_its_own_and_is_named() {
     assert!(!home.path().join("service").exists(), "the live device was not started");
     let missing = look(&home, &home.work().join("missing"), "connect").code(2);
     assert!(missing.err().contains("missing"), "{}", missing.err());
+}
+
+#[test]
+fn however_a_root_is_named_it_is_that_folder_and_no_more() {
+    let home = Home::new();
+    let tree = tree(&home);
+    symlink(&tree, home.work().join("link")).unwrap();
+    for named in ["image", "image/", "./image/.", "image/etc/..", "link", "link/"] {
+        let ran = home.batch("").args(&["--root", named, "-c", "cat /etc/hostname"]).run().code(0);
+        assert_eq!(ran.out(), "web01\n", "{named}");
+    }
+    assert_eq!(std::fs::read_dir(home.path().join("roots")).unwrap().count(), 1);
+    for (named, said) in [("image/etc/hostname", "directory"), ("nowhere", "nowhere"), ("", "value is required")] {
+        let refused = home.batch("").args(&["--root", named, "-c", "session"]).run().code(2);
+        assert!(refused.err().contains(said), "{named}: {}", refused.err());
+    }
+    // This machine's own top folder is a tree of files too, then.
+    let root = look(&home, Path::new("/"), "processes").code(2);
+    assert!(root.err().contains("only a running system"), "{}", root.err());
+}
+
+#[test]
+fn what_only_a_running_system_has_says_so() {
+    let home = Home::new();
+    let tree = tree(&home);
+    let script = home.work().join("x.sh");
+    std::fs::write(&script, "true").unwrap();
+    for (line, code) in [
+        ("processes", 2),
+        ("connections", 2),
+        ("analyze process 1", 2),
+        ("remediate process 1 -auto", 1),
+        ("isolate -allow 192.0.2.1", 2),
+        ("release", 2),
+        ("run x.sh", 2),
+    ] {
+        let writable = ["--root", "image", "--root-writable", "-c", "library add x.sh -overwrite", "-c", line];
+        let refused = home.batch("").args(&writable).run().code(code);
+        assert!(refused.err().contains("running system"), "{line}: {}", refused.err());
+    }
+    assert!(tree.is_dir());
+}
+
+#[test]
+fn who_owns_a_file_is_never_told_by_a_list_outside() {
+    let home = Home::new();
+    let tree = tree(&home);
+    let outside = home.work().join("passwd");
+    std::fs::write(&outside, "outsider:x:0:0::/:/bin/sh\n").unwrap();
+    for target in [outside.clone(), Path::new("../../..").join(outside.strip_prefix("/").unwrap())] {
+        std::fs::remove_file(tree.join("etc/passwd")).unwrap();
+        symlink(target, tree.join("etc/passwd")).unwrap();
+        let rows = look(&home, &tree, "dir / -output jsonl").code(0).jsonl();
+        assert!(!rows.is_empty() && rows.iter().all(|row| row["owner"] == "0"), "{rows:?}");
+    }
+}
+
+#[test]
+fn a_root_that_goes_away_is_said_and_two_roots_never_meet() {
+    let home = Home::new();
+    let (one, two) = (tree(&home), home.work().join("other"));
+    std::fs::create_dir_all(two.join("etc")).unwrap();
+    std::fs::write(two.join("etc/hostname"), "web02\n").unwrap();
+    let start = |root: &Path| {
+        let mut command = home.command();
+        command.arg("--root").arg(root).args(["--stream", "--keep-going"]);
+        command.stderr(std::process::Stdio::piped());
+        Talking::start(command)
+    };
+    let (mut first, mut second) = (start(&one), start(&two));
+    for _ in 0..2 {
+        for (shell, name) in [(&mut first, "web01"), (&mut second, "web02")] {
+            shell.say("cat /etc/hostname");
+            assert_eq!(shell.line().unwrap().trim_end(), name);
+        }
+    }
+    // Where a line's output goes is the analyst's own folder, whatever the root has of that name.
+    first.say("dir /etc > etc.txt");
+    first.say("cat /etc/hostname");
+    assert_eq!(first.line().unwrap().trim_end(), "web01");
+    assert!(std::fs::read_to_string(home.work().join("etc.txt")).unwrap().contains("hostname"));
+    std::fs::remove_dir_all(&one).unwrap();
+    let mut said = first.stderr();
+    first.say("cat /etc/hostname");
+    assert_eq!(first.end(), Some(1));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut said, &mut text).unwrap();
+    assert!(text.contains("there is no such file"), "{text}");
+    second.say("cat /etc/hostname");
+    assert_eq!(second.line().unwrap().trim_end(), "web02");
+    second.leave();
 }
 
 #[test]
