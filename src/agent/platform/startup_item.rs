@@ -85,7 +85,7 @@ pub struct Persistent {
     pub modified: Option<Time>,
     /// The package that owns the file.
     pub package: Option<String>,
-    /// Whether the file is as its package shipped it; `None` where that cannot be told.
+    /// Whether the file, and what it runs, is as a package shipped it; `None` where that cannot be told.
     pub shipped: Option<bool>,
     /// The technique of MITRE ATT&CK.
     pub technique: &'static str,
@@ -93,6 +93,8 @@ pub struct Persistent {
     pub user: Option<String>,
     /// Whether it would be started; `None` where that is not looked at.
     pub enabled: Option<bool>,
+    /// Of a file that a generator writes at each boot: the generator.
+    pub made_by: Option<PathBuf>,
     /// What is wrong with it.
     pub error: Option<String>,
     /// What its own command would tell of it.

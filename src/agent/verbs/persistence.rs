@@ -45,12 +45,15 @@ struct Entry<'a> {
     location: String,
     runs: Option<&'a str>,
     modified: Option<Time>,
-    /// Whether the file is as its package shipped it.
+    /// Whether the file, and what it runs, is as a package shipped it.
     shipped: Option<bool>,
     package: Option<&'a str>,
     technique: &'static str,
     user: Option<&'a str>,
     enabled: Option<bool>,
+    /// The generator that writes it at each boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_uri: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +114,7 @@ fn entry(one: &Persistent) -> Entry<'_> {
         technique: one.technique,
         user: one.user.as_deref(),
         enabled: one.enabled,
+        made_by: one.made_by.as_deref().map(lossy),
         path_uri: uri(&one.file),
         error: one.error.as_deref(),
         own: own(&one.about),

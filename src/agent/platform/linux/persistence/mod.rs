@@ -1,6 +1,8 @@
 //! Everything that starts by itself, as far as files show it: units, tasks, start-up items, and the places of a table; each with
 //! the package that owns it and whether it is as shipped.
 
+mod behind;
+mod generated;
 mod glob;
 pub mod lines;
 mod places;
@@ -16,17 +18,19 @@ use super::facts::Facts;
 use super::homes::{User, homes};
 use super::root::Root;
 use super::startup::startup_items;
+use super::systemd::command_line;
 use super::tasks::tasks;
 use crate::agent::context::{Stop, VerbError, VerbResult};
 use crate::agent::path::reason;
 use crate::agent::platform::startup_item::{Persistent, StartupKind};
+use behind::{Wrong, named_in};
 use places::{How, PLACES, Place};
 
 /// The largest file whose lines are read, and the largest that is compared with what was shipped.
 const MAX_TEXT: u64 = 4 * 1024 * 1024;
 const MAX_COMPARED: u64 = 64 * 1024 * 1024;
 /// Where packages keep what they copy into homes and /etc when they are set up: a copy that is still the same was shipped too.
-const PATTERNS: [(&str, &[&str]); 7] = [
+const PATTERNS: [(&str, &[&str]); 8] = [
     (".bashrc", &["/etc/skel/.bashrc", "/usr/share/base-files/dot.bashrc"]),
     (".profile", &["/etc/skel/.profile", "/usr/share/base-files/dot.profile"]),
     (".bash_logout", &["/etc/skel/.bash_logout"]),
@@ -34,6 +38,7 @@ const PATTERNS: [(&str, &[&str]); 7] = [
     ("profile", &["/usr/share/base-files/profile"]),
     ("environment", &["/usr/share/base-files/environment"]),
     ("modules", &["/usr/share/kmod/modules"]),
+    ("sshd_config", &["/usr/share/openssh/sshd_config"]),
 ];
 
 /// Everything that starts by itself, list by list.
@@ -41,7 +46,8 @@ const PATTERNS: [(&str, &[&str]); 7] = [
 /// # Errors
 /// Only when told to stop: what cannot be read is said with the entry it is about.
 pub fn persistent(root: &Root, packages: &Packages, stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
-    let mut search = Search { root, packages, stop, homes: homes(root), origins: HashMap::new(), found: Vec::new() };
+    let (origins, behind) = (HashMap::new(), HashMap::new());
+    let mut search = Search { root, packages, stop, homes: homes(root), origins, behind, found: Vec::new() };
     search.startup()?;
     search.tasks()?;
     units::units(&mut search)?;
@@ -56,6 +62,8 @@ struct Search<'a> {
     stop: &'a Stop,
     homes: Vec<User>,
     origins: HashMap<PathBuf, Origin>,
+    /// What is wrong with files that others run, by path and whether they are what is run.
+    behind: HashMap<(PathBuf, bool), Option<Wrong>>,
     found: Vec<Persistent>,
 }
 
@@ -81,6 +89,10 @@ impl Search<'_> {
         let mut origin = self.packages.origin(self.root, file, MAX_COMPARED, self.stop);
         if origin.package.is_none() {
             origin = self.copied(file).unwrap_or(origin);
+        }
+        // Where no packages are known there is no telling.
+        if self.packages.index(self.root).is_empty() {
+            origin.shipped = None;
         }
         self.origins.insert(file.to_owned(), origin.clone());
         origin
@@ -113,6 +125,9 @@ impl Search<'_> {
             entry.user = item.user;
             entry.enabled = Some(item.enabled);
             entry.error = item.error;
+            let line = entry.runs.as_deref().and_then(command_line);
+            let named = line.map(|line| self.named_by(&line)).unwrap_or_default();
+            self.judge(&mut entry, named)?;
             self.found.push(entry);
         }
         Ok(())
@@ -129,10 +144,15 @@ impl Search<'_> {
             };
             let mut entry = self.entry(category, technique, &file);
             entry.line = task.line;
+            let named = match (task.kind, task.command.as_deref()) {
+                ("timer", Some(command)) => command_line(command).map(|line| self.named_by(&line)).unwrap_or_default(),
+                (_, command) => named_in(command.unwrap_or_default()),
+            };
             entry.runs = task.command;
             entry.user = task.user;
             entry.enabled = Some(task.enabled);
             entry.error = task.error;
+            self.judge(&mut entry, named)?;
             self.found.push(entry);
         }
         Ok(())
@@ -152,23 +172,23 @@ impl Search<'_> {
                     continue;
                 }
                 self.stop.check()?;
-                self.file(place, &file, user.map(|user| user.name.as_str()), &facts);
+                self.file(place, &file, user.map(|user| user.name.as_str()), &facts)?;
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, place: &Place, file: &Path, user: Option<&str>, facts: &std::io::Result<Facts>) {
+    fn file(&mut self, place: &Place, file: &Path, user: Option<&str>, facts: &std::io::Result<Facts>) -> VerbResult {
         let user = user.map(ToOwned::to_owned);
         let told = match (&place.how, facts) {
             (How::Setuid, Ok(facts)) if facts.is_file() && facts.permissions & 0o6000 != 0 => vec![(None, None)],
-            (How::Setuid, _) => return,
+            (How::Setuid, _) => return Ok(()),
             (_, Err(_)) => Vec::new(),
             (How::Program | How::Loaded, Ok(_)) => {
                 // Notes and what packages leave to hold a folder are not run.
                 let name = file.file_name().unwrap_or_default().as_bytes();
                 if name.starts_with(b"README") {
-                    return;
+                    return Ok(());
                 }
                 vec![(None, None)]
             }
@@ -176,7 +196,7 @@ impl Search<'_> {
                 Ok(text) => {
                     let told = finder(&String::from_utf8_lossy(&text));
                     if told.is_empty() {
-                        return;
+                        return Ok(());
                     }
                     told.into_iter().map(|(line, runs)| (Some(line), Some(runs))).collect()
                 }
@@ -184,7 +204,7 @@ impl Search<'_> {
                     let mut entry = self.entry(place.category, place.technique, file);
                     (entry.user, entry.error) = (user, Some(reason(&error).1));
                     self.found.push(entry);
-                    return;
+                    return Ok(());
                 }
             },
         };
@@ -192,7 +212,7 @@ impl Search<'_> {
             let mut entry = self.entry(place.category, place.technique, file);
             (entry.user, entry.error) = (user, Some(reason(error).1));
             self.found.push(entry);
-            return;
+            return Ok(());
         }
         for (line, runs) in told {
             let mut entry = self.entry(place.category, place.technique, file);
@@ -204,7 +224,12 @@ impl Search<'_> {
             if place.category == "privileges" && file == Path::new("/etc/passwd") {
                 entry.shipped = Some(false);
             }
+            if line.is_some() {
+                let named = named_in(entry.runs.as_deref().unwrap_or_default());
+                self.judge(&mut entry, named)?;
+            }
             self.found.push(entry);
         }
+        Ok(())
     }
 }

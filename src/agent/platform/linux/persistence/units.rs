@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::Search;
+use super::behind::Named;
+use super::generated::is_generated;
 use crate::agent::context::VerbResult;
 use crate::agent::platform::linux::services::Starts;
 use crate::agent::platform::linux::systemd::{Assignment, Loaded, Scope, Unit, UnitKind, Units, command_line};
@@ -46,29 +48,42 @@ fn add(search: &mut Search<'_>, unit: &Unit, starts_itself: bool, user: Option<&
         _ => unit.path.as_path(),
     };
     let mut entry = search.entry("services", TECHNIQUE, file);
-    // What a generator writes at each boot belongs to what it was made from.
-    if unit.state == "generated" {
-        entry.shipped = None;
+    if is_generated(file) {
+        search.generated(&mut entry);
     }
     if starts_itself || entry.shipped == Some(false) {
         entry.runs = runs(unit, file);
         entry.user = user.map(ToOwned::to_owned).or_else(|| unit.last("Service", "User").map(ToOwned::to_owned));
         entry.enabled = Some(starts_itself);
-        entry.error.clone_from(&unit.error);
-        if entry.shipped == Some(true) && runs_foreign(search, unit) {
-            entry.shipped = Some(false);
-            entry.error.get_or_insert_with(|| "the program that it runs belongs to no package".to_owned());
-        }
+        entry.error = unit.error.clone().or(entry.error);
+        let named = named(search, unit, &unit.path);
+        search.judge(&mut entry, named)?;
         search.found.push(entry);
     }
     for drop_in in &unit.drop_ins {
         let mut entry: Persistent = search.entry("services", TECHNIQUE, &drop_in.path);
+        if is_generated(&drop_in.path) {
+            search.generated(&mut entry);
+        }
         entry.runs = runs(unit, &drop_in.path);
         entry.user = user.map(ToOwned::to_owned);
         entry.enabled = Some(starts_itself);
+        let named = named(search, unit, &drop_in.path);
+        search.judge(&mut entry, named)?;
         search.found.push(entry);
     }
     Ok(())
+}
+
+/// The files that one of a unit's files has it run: lines that others take back are not run.
+fn named(search: &Search<'_>, unit: &Unit, file: &Path) -> Vec<Named> {
+    let mut keys: Vec<(&str, &str)> = unit.assignments.iter().map(|one| (one.section.as_str(), one.key.as_str())).collect();
+    keys.retain(|(section, key)| *section == unit.kind.section() && key.starts_with("Exec") && *key != "ExecSearchPath");
+    keys.sort_unstable();
+    keys.dedup();
+    let lines = keys.into_iter().flat_map(|(section, key)| unit.values(section, key));
+    let of_file = lines.filter(|line| line.source.path.as_path() == file);
+    of_file.filter_map(|line| command_line(&unit.expand(&line.value))).flat_map(|line| search.named_by(&line)).collect()
 }
 
 /// What the assignments of one of a unit's files run or load.
@@ -87,19 +102,4 @@ fn runs(unit: &Unit, file: &Path) -> Option<String> {
         None => others().collect::<Vec<_>>().join("; "),
     };
     (!told.is_empty()).then(|| told.chars().take(MAX_TOLD).collect())
-}
-
-/// Whether the program of a shipped unit is there and belongs to no package.
-fn runs_foreign(search: &Search<'_>, unit: &Unit) -> bool {
-    let index = search.packages.index(search.root);
-    let mut programs =
-        unit.values("Service", "ExecStart").into_iter().filter_map(|line| command_line(&unit.expand(&line.value)));
-    !index.is_empty()
-        && programs.any(|line| {
-            let program = Path::new(&line.program);
-            let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|folder| program.starts_with(folder));
-            // What alternatives and packages' own scripts put there is theirs though no list has it.
-            let is_plain = search.root.link_facts(program).is_ok_and(|facts| facts.is_file());
-            program.is_absolute() && is_plain && !folders && index.owner(search.root, program).is_none()
-        })
 }
