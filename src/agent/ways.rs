@@ -222,6 +222,7 @@ mod tests {
             pid,
             parent_id,
             name: program.to_owned(),
+            kernel_name: Vec::new(),
             uid: 1000,
             status: ProcessStatus::Sleeping,
             creation_time: Time::new(0, 0),

@@ -24,8 +24,13 @@ impl Waiting {
 
     /// A copy of `cat`, which waits for its input; returned when it is surely past its exec.
     fn cat(image: &Path, called: &OsStr) -> Self {
-        use std::io::Write;
         std::fs::copy("/bin/cat", image).unwrap();
+        Self::ready(image, called)
+    }
+
+    /// A `cat` that is already there.
+    fn ready(image: &Path, called: &OsStr) -> Self {
+        use std::io::Write;
         let mut child = Self::start(Command::new(image).arg0(called));
         child.0.stdin.as_mut().unwrap().write_all(b"ready\n").unwrap();
         let mut line = String::new();
@@ -148,6 +153,44 @@ fn patterns_look_at_name_image_and_first_argument() {
     assert_eq!(pids(&format!("LRSH-image-{run}-*")), [own]);
     assert_eq!(pids(&format!("lrsh-CALLED-{run}-tes?")), [own]);
     assert!(pids("lrsh-image").is_empty());
+}
+
+#[test]
+fn a_disguise_does_not_keep_a_process_from_being_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = std::process::id();
+    let found = |child: &Waiting, names: &[&str]| {
+        for name in names {
+            let name = name.replace('%', &run.to_string());
+            let rows = Device::live().run("processes", &[("name", &name)], &[]).rows();
+            assert!(rows.iter().any(|row| row["pid"] == child.0.id()), "{name}: {}", child.row());
+        }
+    };
+    let image = folder.path().join(format!("lrsh-implant-{run}-long-name"));
+    let as_kernel = Waiting::cat(&image, OsStr::new(&format!("[kworker/{run}:1-ev]")));
+    found(
+        &as_kernel,
+        &["*kworker/%:1*", "kworker/%:1-ev", "[[]kworker/%:1-ev]", "lrsh-implant-%-long-name", "lrsh-implant-%-l*"],
+    );
+    let cut: String = format!("lrsh-implant-{run}-long-name").chars().take(15).collect();
+    found(&as_kernel, &[&cut]);
+    let as_title = Waiting::ready(&image, OsStr::new(&format!("/opt/x/lrsh-t{run}: worker /a/b")));
+    found(&as_title, &["lrsh-t%", "*lrsh-t%: worker*"]);
+    let as_login = Waiting::ready(&image, OsStr::new(&format!("-lrsh-l{run}")));
+    found(&as_login, &["lrsh-l%", "-lrsh-l%"]);
+    // Only in memory: the image has no file.
+    let memory = rustix::fs::memfd_create(format!("lrsh-m{run}"), rustix::fs::MemfdFlags::empty()).unwrap();
+    let mut file = std::fs::File::from(memory);
+    std::io::copy(&mut std::fs::File::open("/bin/cat").unwrap(), &mut file).unwrap();
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    // A file that is open for writing is not run: it is opened anew for reading alone.
+    let only_read = std::fs::File::open(&path).unwrap();
+    drop(file);
+    let number = std::os::fd::AsRawFd::as_raw_fd(&only_read);
+    rustix::io::fcntl_setfd(&only_read, rustix::io::FdFlags::empty()).unwrap();
+    let in_memory = Waiting::ready(Path::new(&format!("/proc/self/fd/{number}")), OsStr::new("sshd"));
+    found(&in_memory, &["lrsh-m%", "memfd:lrsh-m%"]);
+    assert_eq!(in_memory.row()["image_deleted"], true);
 }
 
 #[test]

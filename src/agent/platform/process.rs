@@ -1,5 +1,7 @@
 //! What a device tells of a process.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::Time;
@@ -13,6 +15,8 @@ pub struct Process {
     pub parent_id: u32,
     /// Its name, as long as it really is.
     pub name: String,
+    /// The name as the kernel keeps it, of at most 15 bytes.
+    pub kernel_name: Vec<u8>,
     /// The number of the user that it acts as.
     pub uid: u32,
     /// What it does.
@@ -83,6 +87,23 @@ impl Process {
     #[must_use]
     pub fn called(&self) -> &[u8] {
         base_name(self.argument(0))
+    }
+
+    /// Everything that it is called: its names, that of its image, and its first argument whole, up to the first blank or colon, and
+    /// without the brackets that the kernel's own threads are shown in. Programs write what they like there, a disguise too.
+    #[must_use]
+    pub fn names(&self) -> Vec<&[u8]> {
+        let image = self.image.as_ref().and_then(|image| image.path.file_name()).map(OsStr::as_bytes);
+        let first = self.argument(0);
+        let word = first.split(|byte| matches!(byte, b' ' | b':')).next().unwrap_or_default();
+        let bare = first.strip_prefix(b"[").and_then(|inside| inside.strip_suffix(b"]"));
+        // A login shell has a dash before its name, a file that is only in memory its kind.
+        let login = first.strip_prefix(b"-");
+        let memory = image.and_then(|name| name.strip_prefix(b"memfd:"));
+        let mut names = vec![self.name.as_bytes(), &self.kernel_name, self.called(), first, base_name(word)];
+        names.extend([image, bare, login, memory].into_iter().flatten());
+        names.retain(|name| !name.is_empty());
+        names
     }
 
     /// One of its arguments; empty where it has fewer.

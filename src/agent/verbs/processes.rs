@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::os::unix::ffi::OsStrExt;
 
 use serde::Serialize;
 
@@ -75,7 +74,7 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     };
     if let Some(name) = ctx.param("name") {
         let pattern = Pattern::new(name, true);
-        processes.retain(|process| is_called(process, &pattern));
+        processes.retain(|process| process.names().into_iter().any(|name| pattern.matches(name)));
     }
     if ctx.flag("deleted") {
         processes.retain(|process| process.image.as_ref().is_some_and(|image| image.deleted));
@@ -119,14 +118,6 @@ fn one(ctx: &Context, pid: &str) -> Result<Process, VerbError> {
     let not_found = || Problem::new("not_found", format!("no process has the number {pid}")).about("pid");
     let number = pid.parse().map_err(|_| Problem::new("bad_value", format!("{pid} is no process number")).about("pid"))?;
     Ok(ctx.agent.platform.process(number)?.ok_or_else(not_found)?)
-}
-
-/// Whether its name, its image's, or its first argument's is meant.
-fn is_called(process: &Process, pattern: &Pattern) -> bool {
-    let image = process.image.as_ref().and_then(|image| image.path.file_name());
-    pattern.matches(process.name.as_bytes())
-        || image.is_some_and(|name| pattern.matches(name.as_bytes()))
-        || (!process.called().is_empty() && pattern.matches(process.called()))
 }
 
 /// Tells processes in the order they are given.

@@ -115,6 +115,7 @@ impl ProcessReader {
             pid,
             parent_id: stat.parent,
             name: String::new(),
+            kernel_name: Vec::new(),
             uid: status.uid,
             status: stat.status,
             creation_time: self.time(stat.start_ticks),
@@ -134,6 +135,7 @@ impl ProcessReader {
             self.arguments_room = self.arguments_room.saturating_sub(process.arguments.len());
         }
         process.name = String::from_utf8_lossy(whole_name(&comm, &process)).into_owned();
+        process.kernel_name = comm;
         Ok(Some(process))
     }
 
