@@ -90,6 +90,13 @@ fn units_of_a_tree_are_described_from_file_and_drop_ins() {
         "#!/bin/sh\n### BEGIN INIT INFO\n# Provides: old\n# Required-Start: $network\n# Short-Description: Old one\n### END INIT INFO\n",
     );
     std::fs::set_permissions(tree.path().join("etc/init.d/old"), PermissionsExt::from_mode(0o755)).unwrap();
+    write("etc/passwd", "alice:x:1000:1000::/home/alice:/bin/sh\n");
+    write("usr/lib/systemd/user/shared.service", "[Service]\nExecStart=/bin/shared\n");
+    write("usr/lib/systemd/user/unused.service", "[Service]\nExecStart=/bin/unused\n");
+    write("home/alice/.config/systemd/user/mine.service", "[Unit]\nDescription=Mine\n[Service]\nExecStart=%h/mine -x\n");
+    link("home/alice/.config/systemd/user/default.target.wants/mine.service", "../mine.service");
+    link("home/alice/.config/systemd/user/default.target.wants/shared.service", "/usr/lib/systemd/user/shared.service");
+    write("home/alice/.config/systemd/user/by-hand.service", "[Service]\nExecStart=/bin/x\n");
     write("etc/init.d/README", "");
     link("etc/rc2.d/S01old", "../init.d/old");
     link("etc/rcS.d/S01old", "../init.d/old");
@@ -123,6 +130,16 @@ fn units_of_a_tree_are_described_from_file_and_drop_ins() {
             "dependencies": ["$network"], "unit_file": "/etc/init.d/old", "current_state": null,
         }),
     );
+    check(
+        "user:alice:mine.service",
+        serde_json::json!({
+            "display_name": "Mine", "start_type": "auto", "service_start_name": "alice", "binary_path": "/home/alice/mine -x",
+            "enabled": "enabled", "unit_file": "/home/alice/.config/systemd/user/mine.service", "current_state": null,
+        }),
+    );
+    check("user:alice:shared.service", serde_json::json!({ "start_type": "auto", "path": "/bin/shared" }));
+    check("user:alice:by-hand.service", serde_json::json!({ "start_type": "manual" }));
+    assert!(!rows.contains_key("user:alice:unused.service"));
     assert!(!rows.contains_key("README"));
     let seen = answer.seen();
     assert_eq!(seen.len(), rows.len());
@@ -151,6 +168,114 @@ fn damaged_trees_answer_with_rows() {
     assert_eq!(rows["huge.service"]["enabled"], "bad");
     assert_eq!(rows["a.service"]["enabled"], "bad");
     assert_eq!(rows["self.target"]["start_type"], "auto");
+    for (name, what) in [("pipe.service", "a FIFO"), ("folder.service", "a folder")] {
+        let wrong = format!("/etc/systemd/system/{name} is {what}: systemd passes it over");
+        assert_eq!((&rows[name]["error"], &rows[name]["enabled"]), (&wrong.into(), &"bad".into()));
+    }
+}
+
+#[test]
+fn a_pipe_does_not_hide_the_unit_that_systemd_finds_behind_it() {
+    let tree = tempfile::tempdir().unwrap();
+    let (etc, usr) = (tree.path().join("etc/systemd/system"), tree.path().join("usr/lib/systemd/system"));
+    for folder in [&etc, &usr] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    rustix::fs::mkfifoat(rustix::fs::CWD, etc.join("x.service"), rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    std::fs::write(usr.join("x.service"), "[Service]\nExecStart=/bin/x\n").unwrap();
+    let rows = by_name(&Device::at(tree.path()).run("services", &[], &[]));
+    assert_eq!(rows["x.service"]["unit_file"], "/usr/lib/systemd/system/x.service");
+    assert_eq!(rows["x.service"]["binary_path"], "/bin/x");
+    assert!(rows["x.service"]["error"].as_str().unwrap().contains("is a FIFO"), "{}", rows["x.service"]);
+}
+
+#[test]
+fn a_tree_without_a_default_target_is_judged_by_what_that_usually_is() {
+    let tree = tempfile::tempdir().unwrap();
+    let units = tree.path().join("etc/systemd/system");
+    let wants = units.join("multi-user.target.wants");
+    std::fs::create_dir_all(&wants).unwrap();
+    std::fs::write(units.join("x.service"), "[Service]\nExecStart=/bin/x\n[Install]\nWantedBy=multi-user.target\n").unwrap();
+    std::fs::write(units.join("y.service"), "[Service]\nExecStart=/bin/y\n").unwrap();
+    symlink("../x.service", wants.join("x.service")).unwrap();
+    let start = |name: &str| by_name(&Device::at(tree.path()).run("services", &[], &[]))[name]["start_type"].clone();
+    assert_eq!((start("x.service"), start("y.service")), ("auto".into(), "manual".into()));
+    // A link to a target that is not there is none.
+    symlink("/usr/lib/systemd/system/graphical.target", units.join("default.target")).unwrap();
+    assert_eq!(start("x.service"), "auto");
+    // One that is there decides alone.
+    std::fs::remove_file(units.join("default.target")).unwrap();
+    std::fs::write(units.join("default.target"), "[Unit]\nDescription=Nothing\n").unwrap();
+    assert_eq!(start("x.service"), "manual");
+}
+
+const LIST_UNITS: [&str; 6] = ["list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full"];
+
+/// Units and what is told of their state.
+fn listed(text: &str) -> BTreeMap<String, Vec<String>> {
+    let line = |line: &str| {
+        let words: Vec<String> = line.split_whitespace().map(ToOwned::to_owned).collect();
+        (words[0].clone(), words[1..4].to_vec())
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_users_own_manager_agrees_with_systemctl() {
+    if !inside_systemd("agent::services::a_users_own_manager_agrees_with_systemctl") {
+        return;
+    }
+    // The root outlives this test: what it writes is on a file system of its own.
+    output("mount", &["-t", "tmpfs", "tmpfs", "/var/www"]);
+    let units = Path::new("/var/www/.config/systemd/user");
+    std::fs::create_dir_all(units.join("default.target.wants")).unwrap();
+    std::fs::write(units.join("own.service"), "[Unit]\nDescription=Own of %u\n[Service]\nExecStart=/bin/sleep 1h\n").unwrap();
+    std::fs::write(units.join("idle.service"), "[Service]\nExecStart=/bin/sleep 1h\n").unwrap();
+    std::fs::write(units.join("own.timer"), "[Timer]\nOnCalendar=*-*-* 04:05\n").unwrap();
+    for name in ["own.service", "own.timer"] {
+        symlink(format!("../{name}"), units.join("default.target.wants").join(name)).unwrap();
+    }
+    output("chown", &["-R", "www-data:", "/var/www"]);
+    // As the session module of PAM would, which is not installed there.
+    let own = Path::new("/run/systemd/system/user@.service.d");
+    std::fs::create_dir_all(own).unwrap();
+    std::fs::write(own.join("runtime.conf"), "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n").unwrap();
+    output("systemctl", &["daemon-reload"]);
+    let started = output("systemctl", &["start", "user@33.service"]);
+    assert_eq!(output("systemctl", &["is-active", "user@33.service"]).trim(), "active", "{started}");
+    let as_user = |args: &[&str]| {
+        let own = ["-u", "www-data", "--", "env", "XDG_RUNTIME_DIR=/run/user/33", "systemctl", "--user"];
+        output("runuser", &[&own[..], args].concat())
+    };
+    let (before, answer, after) =
+        (listed(&as_user(&LIST_UNITS)), Device::live().run("services", &[], &[]), as_user(&LIST_UNITS));
+    let after = listed(&after);
+    assert_eq!(answer.completed.errors, []);
+    let rows = by_name(&answer);
+    let mut compared = 0;
+    for (name, row) in rows.iter().filter_map(|(name, row)| Some((name.strip_prefix("user:www-data:")?, row))) {
+        let ours = ["load_state", "active_state", "current_state"].map(|key| row[key].as_str().unwrap_or("-").to_owned());
+        let Some(state) = before.get(name).filter(|state| after.get(name) == Some(state)) else { continue };
+        assert_eq!(ours.as_slice(), state.as_slice(), "{name}");
+        compared += 1;
+    }
+    assert_eq!(compared, 2, "{before:?}");
+    let own = &rows["user:www-data:own.service"];
+    let pid = as_user(&["show", "-P", "MainPID", "own.service"]);
+    assert_eq!((own["process_id"].to_string(), &own["start_type"]), (pid.trim().to_owned(), &"auto".into()));
+    assert_eq!(own["service_start_name"], "www-data");
+    let idle = &rows["user:www-data:idle.service"];
+    assert_eq!((&idle["current_state"], &idle["start_type"]), (&"dead".into(), &"manual".into()));
+    let told = Device::live().run("scheduledtasks", &[("task", "user:www-data:own.timer")], &[]).rows();
+    assert!(told[0]["next_run"].as_str().unwrap().ends_with("T04:05:00Z") && told[0]["is_enabled"] == true, "{told:?}");
+    // One that a user put in its place and that says nothing holds nobody up for long, and is told.
+    output("systemctl", &["stop", "user@33.service", "user-runtime-dir@33.service"]);
+    std::fs::create_dir_all("/run/user/33/systemd").unwrap();
+    let silent = std::os::unix::net::UnixListener::bind("/run/user/33/systemd/private").unwrap();
+    let answer = Device::live().run("services", &[], &[]);
+    assert!(answer.completed.errors[0].message.contains("the managers of www-data do not tell"), "{:?}", answer.completed);
+    assert_eq!(by_name(&answer)["user:www-data:own.service"]["current_state"], "dead");
+    drop(silent);
 }
 
 #[test]
@@ -158,14 +283,9 @@ fn a_booted_systemd_agrees_with_systemctl() {
     if !inside_systemd("agent::services::a_booted_systemd_agrees_with_systemctl") {
         return;
     }
-    let listed = || {
-        let text = output("systemctl", &["list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full"]);
-        let line = |line: &str| {
-            let words: Vec<String> = line.split_whitespace().map(ToOwned::to_owned).collect();
-            (words[0].clone(), words[1..4].to_vec())
-        };
-        text.lines().map(line).collect::<BTreeMap<_, _>>()
-    };
+    // Without a console it is started again and again.
+    output("systemctl", &["stop", "console-getty.service"]);
+    let listed = || listed(&output("systemctl", &LIST_UNITS));
     let (before, answer, after) = (listed(), Device::live().run("services", &[], &[]), listed());
     assert_eq!(answer.completed.errors, []);
     let rows = by_name(&answer);

@@ -51,6 +51,14 @@ pub fn remediate(ctx: &mut Context) -> VerbResult {
         );
         return Err(Problem::new("changed", message).at(service.name.clone()).into());
     }
+    if let Some(user) = &service.of_user {
+        let file = service.file.as_deref().map(|file| format!(" and `remediate file {}`", lossy(file))).unwrap_or_default();
+        let message = format!(
+            "{}: it belongs to {user}'s own manager, which remediate does not ask; `remediate process`{file} end it",
+            service.name
+        );
+        return Err(Problem::new("not_supported", message).at(service.name.clone()).into());
+    }
     if let Some(why) = needed(&service.name) {
         return Err(Problem::new("protected", format!("{}: it is never stopped: {why}", service.name))
             .at(service.name.clone())

@@ -55,6 +55,8 @@ pub struct Service {
     pub reg_path: Option<String>,
     /// The library that a shared process loads for it.
     pub service_dll: Option<String>,
+    /// The user whose own manager it belongs to; `None` for the system's.
+    pub of_user: Option<String>,
     /// What is wrong with it.
     pub error: Option<String>,
 }

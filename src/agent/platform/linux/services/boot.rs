@@ -1,4 +1,5 @@
-//! Which units start by themselves: what `default.target` pulls in, and what waits for something that it pulls in.
+//! Which units start by themselves: what `default.target` pulls in, and what waits for something that it pulls in. A tree without
+//! that target is judged by those that it usually stands for.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -10,6 +11,17 @@ use crate::agent::platform::service::StartType;
 
 /// The most units that are followed.
 const MAX_UNITS: usize = 200_000;
+/// What a boot reaches on nearly every device: where a tree has no `default.target`, it is asked what these would start, with or
+/// without files of their own.
+const INSTEAD: [&str; 7] = [
+    "graphical.target",
+    "multi-user.target",
+    "basic.target",
+    "sysinit.target",
+    "sockets.target",
+    "timers.target",
+    "paths.target",
+];
 /// The largest description of a D-Bus service that is read, and the most of them.
 const MAX_FILE: u64 = 64 * 1024;
 const MAX_FILES: usize = 5_000;
@@ -87,6 +99,10 @@ fn pulled_in(units: &Units) -> HashSet<String> {
     }
     let mut reached = HashSet::new();
     let mut next = vec!["default.target".to_owned()];
+    if units.resolve("default.target").is_none_or(|target| target.loaded == Loaded::Broken) {
+        next.extend(INSTEAD.map(ToOwned::to_owned));
+        next.extend(INSTEAD.into_iter().flat_map(|target| units.pulled_by(target)).map(|pull| pull.unit.clone()));
+    }
     while let Some(name) = next.pop() {
         let Some(unit) = units.resolve(&name) else { continue };
         // An instance counts by its own name, an alias by its target's.

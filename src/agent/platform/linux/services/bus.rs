@@ -26,6 +26,8 @@ const SYSTEMD: &str = "org.freedesktop.systemd1";
 const DBUS: &str = "org.freedesktop.DBus";
 /// The largest message that the protocol allows.
 const MAX_MESSAGE: usize = 128 * 1024 * 1024;
+/// How much of a message is read at once.
+const PIECE: usize = 64 * 1024;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many questions are on their way at once: few enough to fit into a socket's buffer.
@@ -50,12 +52,11 @@ pub struct UnitState {
     pub(super) path: String,
 }
 
-/// Every unit that systemd has loaded, by name.
+/// Every unit that a manager has loaded, by name.
 ///
 /// # Errors
-/// When there is no systemd to ask, or it does not answer as it should.
-pub fn units(stop: &Stop) -> io::Result<HashMap<String, UnitState>> {
-    let mut bus = Bus::connect()?;
+/// When it does not answer as it should.
+pub(super) fn units(mut bus: Bus, stop: &Stop) -> io::Result<HashMap<String, UnitState>> {
     let mut units = bus.list()?;
     let running: Vec<usize> = (0..units.len())
         .filter(|&at| units.get(at).is_some_and(|unit| unit.name.ends_with(".service") && unit.active != "inactive"))
@@ -91,13 +92,12 @@ pub struct TimerState {
     pub last: Option<Timestamp>,
 }
 
-/// Every timer that systemd has loaded, by name.
+/// Every timer that a manager has loaded, by name.
 ///
 /// # Errors
 /// As [`units`].
-pub fn timers(stop: &Stop) -> io::Result<HashMap<String, TimerState>> {
+pub(super) fn timers(mut bus: Bus, stop: &Stop) -> io::Result<HashMap<String, TimerState>> {
     const ASKED: [&str; 3] = ["NextElapseUSecRealtime", "NextElapseUSecMonotonic", "LastTriggerUSec"];
-    let mut bus = Bus::connect()?;
     let mut timers = HashMap::new();
     for unit in bus.list()?.into_iter().filter(|unit| kind_of(&unit.name) == Some(UnitKind::Timer)) {
         if stop.asked() {
@@ -133,6 +133,8 @@ pub(super) struct Bus {
     stream: UnixStream,
     /// On the bus, calls say whom they are for.
     destination: Option<&'static str>,
+    /// When all has to be over: who answers may be no systemd.
+    until: Option<Instant>,
     serial: u32,
     waiting: HashMap<u32, Option<Vec<u8>>>,
     signals: u64,
@@ -149,16 +151,32 @@ impl Bus {
             Ok(stream) => (stream, None),
             Err(_) => (UnixStream::connect(Path::new(BUS))?, Some(SYSTEMD)),
         };
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
-        let mut bus = Self { stream, destination, serial: 0, waiting: HashMap::new(), signals: 0 };
-        bus.authenticate()?;
+        let mut bus = Self::over(stream, destination, patience, None)?;
         if destination.is_some() {
             bus.destination = Some(DBUS);
             let serial = bus.call("/org/freedesktop/DBus", DBUS, "Hello", &[])?;
             bus.destination = destination;
             bus.reply(serial)?.ok_or_else(|| invalid("the bus refused Hello"))?;
         }
+        Ok(bus)
+    }
+
+    /// To a user's own manager, by its private socket. That user may have put anything there: whatever it does, at that time it is over.
+    pub(super) fn connect_to_user(private: &Path, until: Instant) -> io::Result<Self> {
+        let patience = left(until).max(Duration::from_millis(1));
+        Self::over(UnixStream::connect(private)?, None, patience, Some(until))
+    }
+
+    fn over(
+        stream: UnixStream,
+        destination: Option<&'static str>,
+        patience: Duration,
+        until: Option<Instant>,
+    ) -> io::Result<Self> {
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        let mut bus = Self { stream, destination, until, serial: 0, waiting: HashMap::new(), signals: 0 };
+        bus.authenticate()?;
         Ok(bus)
     }
 
@@ -176,7 +194,7 @@ impl Bus {
         let mut line = Vec::new();
         let mut byte = [0];
         while !line.ends_with(b"\r\n") && line.len() < 1024 {
-            self.stream.read_exact(&mut byte)?;
+            self.fill(&mut byte)?;
             line.push(byte[0]);
         }
         if !line.starts_with(b"OK ") {
@@ -270,10 +288,30 @@ impl Bus {
         Ok(())
     }
 
+    /// Reads so many bytes.
+    fn fill(&mut self, mut bytes: &mut [u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if let Some(until) = self.until {
+                let left = left(until);
+                if left.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                self.stream.set_read_timeout(Some(left))?;
+            }
+            match self.stream.read(bytes) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => bytes = bytes.get_mut(read..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Reads one message: an answer is kept for who waits for it, a signal counted.
     fn message(&mut self) -> io::Result<()> {
         let mut head = [0; 16];
-        self.stream.read_exact(&mut head)?;
+        self.fill(&mut head)?;
         let mut reader = Reader { bytes: &head, at: 4 };
         let (body, fields) = (reader.u32(), {
             reader.at = 12;
@@ -287,9 +325,10 @@ impl Bus {
             return Err(invalid("a message that is too long"));
         }
         let mut rest = Vec::new();
-        (&mut self.stream).take((body + fields) as u64).read_to_end(&mut rest)?;
-        if rest.len() != body + fields {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        while rest.len() < body + fields {
+            let from = rest.len();
+            rest.resize((body + fields).min(from + PIECE), 0);
+            self.fill(rest.get_mut(from..).unwrap_or_default())?;
         }
         match head[1] {
             kind @ (2 | 3) => {

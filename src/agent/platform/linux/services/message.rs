@@ -43,7 +43,8 @@ pub(super) fn reply_serial(fields: &[u8]) -> Option<u32> {
 }
 
 /// `a(ssssssouso)`.
-pub(super) fn parse_units(body: &[u8]) -> Option<Vec<UnitState>> {
+#[must_use]
+pub fn parse_units(body: &[u8]) -> Option<Vec<UnitState>> {
     let mut reader = Reader { bytes: body, at: 0 };
     let length = reader.u32()? as usize;
     reader.align(8);

@@ -7,6 +7,7 @@ mod control;
 mod message;
 mod running;
 mod sysv;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -15,14 +16,16 @@ use super::root::Root;
 use super::systemd::{Loaded, Scope, Unit, UnitKind, Units, command_line, kind_of, template_of};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::platform::service::{Service, Services, StartType};
-use bus::UnitState;
+use bus::Bus;
 use running::Running;
 
 pub(super) use boot::Starts;
-pub use bus::TimerState;
+pub use bus::{TimerState, UnitState};
 pub use control::{active_state, is_managed, reload, script, start, stop};
+pub use message::parse_units;
 pub use sysv::parse_header;
 pub(super) use sysv::scripts;
+pub(super) use users::{Asking, USER_TARGETS};
 
 /// What pulls other units in, in a unit's own file.
 const NEEDS: [&str; 5] = ["Requires", "Requisite", "BindsTo", "Wants", "Upholds"];
@@ -72,7 +75,10 @@ pub fn services(root: &Root, stop: &Stop) -> Result<Services, VerbError> {
     // Behind the units that run programs and before those that do not.
     let at = all.iter().position(|service| !service.name.ends_with(".service")).unwrap_or(all.len());
     all.splice(at..at, scripts.collect::<Vec<_>>());
-    Ok(Services { all, doubt })
+    let (of_users, silent) = users::services(root, live.as_ref(), stop)?;
+    all.extend(of_users);
+    let doubts: Vec<String> = doubt.into_iter().chain(silent).collect();
+    Ok(Services { all, doubt: (!doubts.is_empty()).then(|| doubts.join("; ")) })
 }
 
 /// The links that have a service start by itself: those that pull a unit in, its other names, a script's starts in runlevels.
@@ -117,13 +123,13 @@ pub(super) fn timer_states(root: &Root, stop: &Stop) -> Told<HashMap<String, Tim
     ask(root, stop, bus::timers, "systemd does not tell its timers' state", "it is told from their files")
 }
 
-fn ask<T>(root: &Root, stop: &Stop, question: fn(&Stop) -> std::io::Result<T>, silent: &str, instead: &str) -> Told<T> {
+fn ask<T>(root: &Root, stop: &Stop, question: fn(Bus, &Stop) -> std::io::Result<T>, silent: &str, instead: &str) -> Told<T> {
     // As sd_booted(3) decides it.
     let booted = root.is_live() && root.link_facts(Path::new("/run/systemd/system")).is_ok_and(|facts| facts.is_folder());
     if !booted {
         return Ok((None, None));
     }
-    match question(stop) {
+    match Bus::connect().and_then(|bus| question(bus, stop)) {
         Ok(told) => Ok((Some(told), None)),
         Err(_) if stop.asked() => Err(VerbError::stopped()),
         // The folder is also made where systemd is only installed: nobody listens there.

@@ -21,6 +21,8 @@ const SLACK: i128 = 2_000_000_000;
 pub(super) struct Running {
     processes: HashMap<u32, Process>,
     units: BTreeMap<String, Vec<u32>>,
+    /// The same of users' own managers, by the user's number and the unit.
+    of_users: BTreeMap<(u32, String), Vec<u32>>,
 }
 
 impl Running {
@@ -29,17 +31,22 @@ impl Running {
             |error: io::Error| if stop.asked() { VerbError::stopped() } else { problem(Path::new("/proc"), &error).into() };
         let all = ProcessReader::new().and_then(|mut reader| reader.all(stop)).map_err(unreadable)?;
         let mut units: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let mut of_users: BTreeMap<(u32, String), Vec<u32>> = BTreeMap::new();
         for process in &all {
             let groups = std::fs::File::open(format!("/proc/{}/cgroup", process.pid)).and_then(|file| {
                 let mut text = Vec::new();
                 file.take(MAX_FILE).read_to_end(&mut text)?;
                 Ok(text)
             });
-            if let Some(unit) = groups.ok().and_then(|text| unit_of(&String::from_utf8_lossy(&text))) {
+            let text = groups.ok().map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
+            if let Some(unit) = unit_of(&text) {
                 units.entry(unit).or_default().push(process.pid);
             }
+            if let Some(unit) = user_unit_of(&text) {
+                of_users.entry(unit).or_default().push(process.pid);
+            }
         }
-        Ok(Self { processes: all.into_iter().map(|process| (process.pid, process)).collect(), units })
+        Ok(Self { processes: all.into_iter().map(|process| (process.pid, process)).collect(), units, of_users })
     }
 
     /// The units that processes belong to.
@@ -50,6 +57,12 @@ impl Running {
     /// The processes that belong to a unit.
     pub(super) fn of(&self, unit: &str) -> Vec<u32> {
         self.units.get(unit).cloned().unwrap_or_default()
+    }
+
+    /// The services that a user's own manager runs, with their main process.
+    pub(super) fn of_user(&self, uid: u32) -> impl Iterator<Item = (&str, Option<u32>)> {
+        let of_user = self.of_users.iter().filter(move |((user, _), _)| *user == uid);
+        of_user.map(|((_, unit), pids)| (unit.as_str(), self.first(pids)))
     }
 
     /// Says whether a unit's service runs.
@@ -98,7 +111,7 @@ impl Running {
     }
 }
 
-fn say(service: &mut Service, pid: Option<u32>) {
+pub(super) fn say(service: &mut Service, pid: Option<u32>) {
     service.process_id = pid;
     service.state = Some(if pid.is_some() { "running" } else { "dead" }.to_owned());
     service.active = Some(if pid.is_some() { "active" } else { "inactive" }.to_owned());
@@ -109,20 +122,35 @@ fn guesses(name: &str) -> Vec<PathBuf> {
     vec![folder.join(format!("{name}.pid")), folder.join(name).join(format!("{name}.pid")), folder.join(name).join("pid")]
 }
 
-/// The innermost unit in `/proc/PID/cgroup`, of systemd's own hierarchy or the unified one.
+/// The system's unit in `/proc/PID/cgroup`, of systemd's own hierarchy or the unified one.
 fn unit_of(text: &str) -> Option<String> {
-    let mut fields = text.lines().filter_map(|line| {
+    // `/user.slice/…/user@1000.service/app.slice/x.service` is a user's unit: the system's is the first service or scope.
+    groups(text).find_map(|path| path.split('/').find_map(as_unit))
+}
+
+/// The user and the service of that user's own manager.
+fn user_unit_of(text: &str) -> Option<(u32, String)> {
+    groups(text).find_map(|path| {
+        let mut parts = path.split('/');
+        let uid = parts.find_map(|part| part.strip_prefix("user@")?.strip_suffix(".service")?.parse().ok())?;
+        Some((uid, parts.find_map(as_unit).filter(|unit| unit.ends_with(".service"))?))
+    })
+}
+
+fn groups(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
         (controllers.is_empty() || controllers == "name=systemd").then_some(path)
-    });
-    fields.find_map(|path| {
-        // `/user.slice/…/user@1000.service/app.slice/x.service` is a user's unit: the system's is the first service or scope.
-        let unit = path.split('/').find(|part| matches!(part.rsplit_once('.'), Some((_, "service" | "scope"))))?;
-        // systemd marks names that the kernel would take for its own with `_`.
-        let unit = unit.strip_prefix('_').unwrap_or(unit);
-        (kind_of(unit).is_some() && !unescape(unit, false).contains('/')).then(|| unit.to_owned())
     })
+}
+
+/// A part of a group's path that names a service or a scope.
+fn as_unit(part: &str) -> Option<String> {
+    let is_unit = matches!(part.rsplit_once('.'), Some((_, "service" | "scope")));
+    // systemd marks names that the kernel would take for its own with `_`.
+    let unit = part.strip_prefix('_').unwrap_or(part);
+    (is_unit && kind_of(unit).is_some() && !unescape(unit, false).contains('/')).then(|| unit.to_owned())
 }
 
 #[cfg(test)]
@@ -139,5 +167,19 @@ mod tests {
         check("0::/\n", None);
         check("garbage\n0:\n::\n", None);
         check("0::/a b.service\n", None);
+    }
+
+    #[test]
+    fn control_groups_name_users_units() {
+        let check = |text: &str, unit: Option<(u32, &str)>| {
+            let found = user_unit_of(text);
+            assert_eq!(found.as_ref().map(|(uid, unit)| (*uid, unit.as_str())), unit, "{text}");
+        };
+        check("0::/user.slice/user-1.slice/user@1.service/app.slice/x.service\n", Some((1, "x.service")));
+        check("0::/user.slice/user-1.slice/user@1.service/app.slice/app-a.slice/x@y.service/sub\n", Some((1, "x@y.service")));
+        check("0::/user.slice/user-1.slice/user@1.service/init.scope\n", None);
+        check("0::/user.slice/user-1.slice/session-3.scope\n", None);
+        check("0::/user@x.service/y.service\n0::/user@\n", None);
+        check("0::/system.slice/ssh.service\n", None);
     }
 }

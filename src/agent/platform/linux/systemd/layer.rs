@@ -18,6 +18,8 @@ pub(super) struct Layer {
     pub(super) path: PathBuf,
     /// What in it may be units, and whether it is a link.
     pub(super) entries: BTreeMap<String, bool>,
+    /// What is called like a unit and is neither file nor link: systemd passes it over.
+    pub(super) odd: BTreeMap<String, FileType>,
     /// The drop-ins by the name they are for.
     pub(super) drop_ins: HashMap<String, Vec<String>>,
     /// Every link in it and in its link folders.
@@ -52,6 +54,7 @@ impl Layer {
     fn read(root: &Root, path: PathBuf) -> Self {
         let mut layer = Self {
             entries: BTreeMap::new(),
+            odd: BTreeMap::new(),
             drop_ins: HashMap::new(),
             links: Vec::new(),
             by_name: HashMap::new(),
@@ -84,6 +87,8 @@ impl Layer {
             }
             if matches!(kind, FileType::RegularFile | FileType::Symlink) {
                 layer.entries.insert(name, kind == FileType::Symlink);
+            } else {
+                layer.odd.insert(name, kind);
             }
         }
         layer

@@ -160,11 +160,35 @@ impl Units {
                 units.units.insert(name.clone(), unit);
             }
         }
+        units.note_odd(&layers);
         units.note_pulls(&layers);
         for unit in units.units.values_mut() {
             unit.state = state_of(unit, &layers);
         }
         Ok(units)
+    }
+
+    /// Tells what is called like a unit and can be none: as a unit that cannot be read, or beside the one that systemd finds elsewhere.
+    fn note_odd(&mut self, layers: &[Layer]) {
+        for layer in layers {
+            for (name, kind) in &layer.odd {
+                let Some(unit_kind) = kind_of(name) else { continue };
+                let path = layer.path.join(name);
+                let what = match kind {
+                    FileType::Directory => "a folder",
+                    FileType::Fifo => "a FIFO",
+                    FileType::Socket => "a socket",
+                    _ => "a device",
+                };
+                let wrong = format!("{} is {what}: systemd passes it over", path.display());
+                let unit = self.units.entry(name.clone()).or_insert_with(|| {
+                    let mut unit = Unit::new(name, unit_kind, path);
+                    unit.loaded = Loaded::Broken;
+                    unit
+                });
+                unit.error.get_or_insert(wrong);
+            }
+        }
     }
 
     fn note_pulls(&mut self, layers: &[Layer]) {
@@ -224,6 +248,25 @@ impl Units {
 }
 
 impl Unit {
+    /// A unit of which nothing is known yet but where it is.
+    fn new(name: &str, kind: UnitKind, path: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            path,
+            loaded: Loaded::File,
+            shadowed: Vec::new(),
+            drop_ins: Vec::new(),
+            assignments: Vec::new(),
+            state: "bad",
+            instances: Vec::new(),
+            modified: None,
+            sha256: None,
+            error: None,
+            stands_for: None,
+        }
+    }
+
     /// The assignments of a key, in order; an empty one takes back those before it.
     #[must_use]
     pub fn values(&self, section: &str, key: &str) -> Vec<&Assignment> {
@@ -267,21 +310,9 @@ fn read_unit(root: &Root, layers: &[Layer], at: usize, name: &str, kind: UnitKin
     let path = layers.get(at).map_or_else(PathBuf::new, |layer| layer.path.join(name));
     let below = layers.get(at + 1..).unwrap_or_default();
     let shadowed = below.iter().filter(|layer| layer.entries.contains_key(name)).map(|layer| layer.path.join(name)).collect();
-    let mut unit = Unit {
-        name: name.to_owned(),
-        kind,
-        path: path.clone(),
-        loaded: Loaded::File,
-        shadowed,
-        drop_ins: Vec::new(),
-        assignments: Vec::new(),
-        state: "bad",
-        instances: Vec::new(),
-        modified: root.link_facts(&path).ok().map(|facts| facts.modified),
-        sha256: None,
-        error: None,
-        stands_for: None,
-    };
+    let mut unit = Unit::new(name, kind, path.clone());
+    unit.shadowed = shadowed;
+    unit.modified = root.link_facts(&path).ok().map(|facts| facts.modified);
     if is_link {
         (unit.loaded, unit.stands_for) = behind_link(root, layers, &path, name);
     }

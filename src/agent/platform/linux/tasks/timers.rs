@@ -3,15 +3,13 @@
 use super::{Due, Found, Search, calendar_text};
 use crate::agent::context::VerbResult;
 use crate::agent::platform::linux::homes::homes;
-use crate::agent::platform::linux::services::{Starts, TimerState, timer_states};
+use crate::agent::platform::linux::services::{Asking, Starts, TimerState, USER_TARGETS, timer_states};
 use crate::agent::platform::linux::systemd::{Loaded, Scope, Unit, UnitKind, Units, command_line, is_template, kind_of};
 use crate::agent::platform::service::StartType;
 use crate::agent::platform::task::Task;
 
 /// What a timer counts from, in the order of systemd.timer(5).
 const COUNTS: [&str; 5] = ["OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec"];
-/// What pulls a user's timers in.
-const USER_TARGETS: [&str; 5] = ["timers.target", "default.target", "basic.target", "graphical-session.target", "paths.target"];
 
 pub(super) fn timers(search: &mut Search<'_>) -> VerbResult {
     let (root, stop) = (search.root, search.stop);
@@ -49,8 +47,10 @@ fn users(search: &mut Search<'_>) -> VerbResult {
         found.task.user = None;
         search.found.push(found);
     }
+    let mut asking = Asking::new(root, stop);
     for user in homes(root) {
         stop.check()?;
+        let states = asking.timers(&user)?;
         let own = Units::load(root, &Scope::Home(user.home.clone()), stop)?;
         let mut names: Vec<&str> = timers_of(&own).map(|unit| unit.name.as_str()).collect();
         let added = USER_TARGETS.iter().flat_map(|target| own.pulled_by(target)).map(|pull| pull.unit.as_str());
@@ -62,9 +62,14 @@ fn users(search: &mut Search<'_>) -> VerbResult {
             found.task.id = format!("user:{}:{name}", user.name);
             found.task.user = Some(user.name.clone());
             at_home(&mut found.task, &user.home.to_string_lossy());
+            if let Some(states) = &states {
+                set_state(&mut found, states.get(name));
+            }
             search.found.push(found);
         }
     }
+    let doubts: Vec<String> = search.doubt.take().into_iter().chain(asking.doubt()).collect();
+    search.doubt = (!doubts.is_empty()).then(|| doubts.join("; "));
     Ok(())
 }
 
