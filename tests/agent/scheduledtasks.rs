@@ -143,6 +143,72 @@ fn every_kind_of_task_of_a_tree_is_told() {
 }
 
 #[test]
+fn other_crons_look_elsewhere_and_are_less_strict() {
+    let told = |tree: &Tree| by_id(&Device::at(tree.0.path()).run("scheduledtasks", &[], &[]));
+    let row = |rows: &BTreeMap<String, Value>, source: &str| {
+        let row = rows.values().find(|row| row["source"] == source);
+        row.unwrap_or_else(|| panic!("{source}: {rows:#?}")).clone()
+    };
+    let check = |rows: &BTreeMap<String, Value>, source: &str, enabled: bool, wrong: &str| {
+        let row = row(rows, source);
+        let told = row["error"].as_str().unwrap_or_default();
+        assert!(row["is_enabled"] == enabled && told.contains(wrong) && told.is_empty() == wrong.is_empty(), "{row}");
+    };
+    let fedora = Tree::new();
+    fedora.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n");
+    fedora.script("usr/sbin/crond", "");
+    fedora.script("usr/sbin/anacron", "");
+    fedora.write("etc/cron.d/0hourly", "01 * * * * root run-parts /etc/cron.hourly\n");
+    fedora.write("etc/cron.d/with.dot", "* * * * * root x\n61 * * * * root y\n* * * * * root z");
+    fedora.write("etc/cron.d/old.rpmsave", "* * * * * root x\n");
+    fedora.script("etc/cron.hourly/0anacron", "#!/bin/sh\n");
+    fedora.script("etc/cron.daily/logrotate.sh", "#!/bin/sh\n");
+    fedora.write("etc/anacrontab", "1 5 cron.daily run-parts /etc/cron.daily\n");
+    fedora.write("var/spool/cron/alice", "CRON_TZ=Asia/Tokyo\n0 5 * * * a\n0~30 5 * * * drawn\n");
+    fedora.write("var/spool/cron/crontabs/alice", "0 5 * * * b\n");
+    let rows = told(&fedora);
+    check(&rows, "/etc/cron.d/with.dot:1", true, "");
+    check(&rows, "/etc/cron.d/with.dot:2", false, "bad minute");
+    check(&rows, "/etc/cron.d/with.dot:3", false, "no newline");
+    check(&rows, "/etc/cron.d/old.rpmsave:1", false, "cronie takes no file of such a name");
+    check(&rows, "/var/spool/cron/alice:2", true, "");
+    assert!(row(&rows, "/var/spool/cron/alice:2")["next_run"].as_str().unwrap().ends_with("T20:00:00Z"));
+    check(&rows, "/var/spool/cron/alice:3", true, "");
+    assert_eq!(row(&rows, "/var/spool/cron/alice:3")["next_run"], Value::Null);
+    check(&rows, "/var/spool/cron/crontabs/alice:1", false, "cronie, which this device has, does not look there");
+    check(&rows, "/etc/cron.hourly/0anacron", true, "");
+    check(&rows, "/etc/cron.daily/logrotate.sh", true, "");
+    // Each hour's first minute starts anacron, whose job waits five more.
+    let next = row(&rows, "/etc/anacrontab:1")["next_run"].as_str().unwrap().to_owned();
+    assert!(next.ends_with(":06:00Z"), "{next}");
+    assert_eq!(row(&rows, "/etc/cron.daily/logrotate.sh")["next_run"], next);
+
+    let alpine = Tree::new();
+    alpine.write("etc/passwd", "root:x:0:0::/root:/bin/sh\n");
+    alpine.script("bin/busybox", "");
+    alpine.link("usr/sbin/crond", "/bin/busybox");
+    alpine.write(
+        "etc/crontabs/root",
+        "*/15 * * * * run-parts /etc/periodic/15min\n0 2 * * * run-parts /etc/periodic/daily\nx\n* * * * * y",
+    );
+    std::fs::create_dir_all(alpine.0.path().join("var/spool/cron")).unwrap();
+    alpine.link("var/spool/cron/crontabs", "/etc/crontabs");
+    alpine.write("etc/crontab", "* * * * * root x\n");
+    alpine.script("etc/periodic/15min/often", "#!/bin/sh\n");
+    alpine.script("etc/periodic/daily/backup", "#!/bin/sh\n");
+    let rows = told(&alpine);
+    let spool = "/var/spool/cron/crontabs/root";
+    check(&rows, &format!("{spool}:1"), true, "");
+    check(&rows, &format!("{spool}:3"), false, "bad minute");
+    check(&rows, &format!("{spool}:4"), true, "");
+    assert!(!rows.values().any(|row| row["source"].as_str().unwrap().starts_with("/etc/crontabs")), "one spool, told once");
+    check(&rows, "/etc/crontab:1", false, "busybox's crond, which this device has, does not look there");
+    check(&rows, "/etc/periodic/15min/often", true, "");
+    assert_eq!(row(&rows, "/etc/periodic/15min/often")["next_run"], row(&rows, &format!("{spool}:1"))["next_run"]);
+    assert_eq!(row(&rows, "/etc/periodic/daily/backup")["next_run"], row(&rows, &format!("{spool}:2"))["next_run"]);
+}
+
+#[test]
 fn damaged_trees_answer_with_rows_that_say_what_is_wrong() {
     let tree = Tree::new();
     tree.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nx\0\n");

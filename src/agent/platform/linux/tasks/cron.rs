@@ -1,11 +1,12 @@
 //! Crontabs of users and of the system, and the scripts in cron's folders.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::cron_time::When;
-use super::crontab::{CronLine, Owner, parse};
+use super::crontab::{CronLine, MAX_LINES, Owner, parse};
+use super::dialect::{Dialect, SPOOLS};
 use super::{Due, Found, MAX_FILE, Search, sha256};
 use crate::agent::context::VerbResult;
 use crate::agent::path::{key, reason};
@@ -14,9 +15,19 @@ use crate::agent::platform::task::Task;
 
 const SYSTEM: &str = "/etc/crontab";
 const PACKAGES: &str = "/etc/cron.d";
-/// Debian's and others'.
-const SPOOLS: [&str; 2] = ["/var/spool/cron/crontabs", "/var/spool/cron"];
-const FOLDERS: [&str; 5] = ["cron.hourly", "cron.daily", "cron.weekly", "cron.monthly", "cron.yearly"];
+/// Folders whose scripts run together, and the kind of task that makes them: Debian's and Fedora's, then Alpine's.
+const FOLDERS: [(&str, &str); 10] = [
+    ("cron.hourly", "/etc/cron.hourly"),
+    ("cron.daily", "/etc/cron.daily"),
+    ("cron.weekly", "/etc/cron.weekly"),
+    ("cron.monthly", "/etc/cron.monthly"),
+    ("cron.yearly", "/etc/cron.yearly"),
+    ("cron.15min", "/etc/periodic/15min"),
+    ("cron.hourly", "/etc/periodic/hourly"),
+    ("cron.daily", "/etc/periodic/daily"),
+    ("cron.weekly", "/etc/periodic/weekly"),
+    ("cron.monthly", "/etc/periodic/monthly"),
+];
 const ANACRON: &str = "/usr/sbin/anacron";
 
 /// A crontab, and why cron does not read it.
@@ -31,19 +42,32 @@ struct File {
 
 /// Finds the lines of all crontabs.
 pub(super) fn crontabs(search: &mut Search<'_>) -> VerbResult {
-    let mut files = vec![(PathBuf::from(SYSTEM), Owner::System)];
-    files.extend(search.names(PACKAGES).into_iter().map(|path| (path, Owner::System)));
-    for spool in SPOOLS {
-        files.extend(search.names(spool).into_iter().map(|path| (path, Owner::User)));
+    let elsewhere = |readers: &[Dialect]| {
+        let dialect = search.dialect.filter(|dialect| !readers.contains(dialect))?;
+        Some(format!("{}, which this device has, does not look there", dialect.name()))
+    };
+    let of_system = elsewhere(&[Dialect::Debian, Dialect::Cronie]);
+    let mut files = vec![(PathBuf::from(SYSTEM), Owner::System, of_system.clone())];
+    files.extend(search.names(PACKAGES).into_iter().map(|path| (path, Owner::System, of_system.clone())));
+    // A spool may have two names.
+    let mut known = HashSet::new();
+    for (spool, readers) in SPOOLS {
+        let folder = search.root.facts(Path::new(spool)).ok().map(|facts| (facts.dev, facts.inode));
+        if !folder.is_some_and(|folder| known.insert(folder)) {
+            continue;
+        }
+        let elsewhere = elsewhere(readers);
+        files.extend(search.names(spool).into_iter().map(|path| (path, Owner::User, elsewhere.clone())));
     }
-    for (path, owner) in files {
+    for (path, owner, elsewhere) in files {
         search.stop.check()?;
         let Ok(facts) = search.root.link_facts(&path) else { continue };
         if facts.is_folder() {
             continue;
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut file = File { refused: refusal(search, &path, owner, &name, &facts), path, owner, user: None, modified: None };
+        let refused = elsewhere.or_else(|| refusal(search, &path, owner, &name, &facts));
+        let mut file = File { refused, path, owner, user: None, modified: None };
         file.user = (owner == Owner::User).then_some(name);
         file.modified = search.root.facts(&file.path).ok().map(|facts| facts.modified);
         add(search, file);
@@ -54,6 +78,7 @@ pub(super) fn crontabs(search: &mut Search<'_>) -> VerbResult {
 /// Why cron does not even open a crontab. Owner and rights are asked only of a running system: those of a tree may be the ones
 /// of who unpacked it.
 fn refusal(search: &Search<'_>, path: &Path, owner: Owner, name: &str, facts: &Facts) -> Option<String> {
+    let dialect = search.judged_by();
     let uid = match owner {
         Owner::User => {
             let Some(user) = search.users.iter().find(|user| user.name == name) else {
@@ -65,8 +90,8 @@ fn refusal(search: &Search<'_>, path: &Path, owner: Owner, name: &str, facts: &F
             user.uid
         }
         Owner::System => {
-            if path.starts_with(PACKAGES) && !is_plain_name(name.as_bytes()) {
-                return Some("of names with other characters than letters, digits, - and _".to_owned());
+            if path.starts_with(PACKAGES) && !dialect.takes_name(name.as_bytes()) {
+                return Some(format!("{} takes no file of such a name", dialect.name()));
             }
             0
         }
@@ -75,24 +100,12 @@ fn refusal(search: &Search<'_>, path: &Path, owner: Owner, name: &str, facts: &F
         return None;
     }
     let target = search.root.facts(path).ok()?;
-    let mode_is_wrong = match owner {
-        Owner::User => target.permissions != 0o600,
-        Owner::System => target.permissions & 0o022 != 0,
+    let refused = match owner {
+        Owner::User => dialect.refuses_user(&target, uid),
+        Owner::System => dialect.refuses_system(&target),
     };
-    if target.uid != uid && target.uid != 0 {
-        Some("another user owns it".to_owned())
-    } else if mode_is_wrong {
-        Some("others may read or write it".to_owned())
-    } else if target.links > 1 {
-        Some("it has several names".to_owned())
-    } else {
-        None
-    }
-}
-
-/// What run-parts(8) and cron take for a name.
-fn is_plain_name(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    let refused = refused.or((target.links > 1 && dialect != Dialect::Busybox).then_some("it has several names"));
+    refused.map(ToOwned::to_owned)
 }
 
 fn add(search: &mut Search<'_>, file: File) {
@@ -112,8 +125,18 @@ fn add(search: &mut Search<'_>, file: File) {
             return;
         }
     };
-    let crontab = parse(&text, file.owner);
-    let ignored = file.refused.clone().or_else(|| crontab.refused.clone());
+    let dialect = search.judged_by();
+    let mut crontab = parse(&text, file.owner);
+    // Others pass over the line alone.
+    let whole = dialect.is_strict() || crontab.lines.len() >= MAX_LINES;
+    let ignored = file.refused.clone().or_else(|| crontab.refused.clone().filter(|_| whole));
+    if dialect == Dialect::Cronie
+        && !text.ends_with(b"\n")
+        && let Some(last) = crontab.lines.last_mut()
+        && text.trim_ascii_end().ends_with(&last.text)
+    {
+        last.when = Err("the last line has no newline".to_owned());
+    }
     let mut ids: HashMap<String, u32> = HashMap::new();
     for line in &crontab.lines {
         let found = of_line(search, &file, line, ignored.as_deref(), &mut ids);
@@ -158,26 +181,28 @@ fn of_line(search: &Search<'_>, file: &File, line: &CronLine, ignored: Option<&s
     if let (None, Some(why)) = (&task.error, ignored) {
         task.error = Some(format!("cron ignores this file: {why}"));
     }
+    // Of a range with `~` cronie draws a time when it starts.
+    let is_drawn = search.dialect == Some(Dialect::Cronie) && line.schedule.contains('~');
     let due = match &line.when {
-        Ok(When::At(fields)) => vec![Due::Cron(fields.clone(), zone(search, line))],
+        Ok(When::At(fields)) if !is_drawn => vec![Due::Cron(fields.clone(), zone(search, line))],
         _ => Vec::new(),
     };
     Found { task, due }
 }
 
-/// Debian's cron knows the device's zone alone; cronie, whose program is `crond`, has `CRON_TZ`.
+/// Debian's cron knows the device's zone alone; cronie has `CRON_TZ`.
 fn zone(search: &Search<'_>, line: &CronLine) -> jiff::tz::TimeZone {
-    let cronie = || search.root.facts(Path::new("/usr/sbin/crond")).is_ok();
-    let named = line.setting("CRON_TZ").filter(|_| cronie()).and_then(|name| search.clock.named(name));
+    let is_cronie = search.dialect == Some(Dialect::Cronie);
+    let named = line.setting("CRON_TZ").filter(|_| is_cronie).and_then(|name| search.clock.named(name));
     named.unwrap_or_else(|| search.clock.zone.clone())
 }
 
 /// Finds the scripts in cron's folders: they run when what runs the folder does.
 pub(super) fn folders(search: &mut Search<'_>) -> VerbResult {
     let anacron = search.root.facts(Path::new(ANACRON)).is_ok();
-    for kind in FOLDERS {
-        let folder = format!("/etc/{kind}");
-        let scripts = search.names(&folder);
+    let dialect = search.judged_by();
+    for (kind, folder) in FOLDERS {
+        let scripts = search.names(folder);
         let runs = |found: &&Found| {
             let command = found.task.command.as_deref().unwrap_or_default();
             let other = anacron && command.contains(&format!("test -x {ANACRON}"));
@@ -205,7 +230,7 @@ pub(super) fn folders(search: &mut Search<'_>) -> VerbResult {
             task.user = Some("root".to_owned());
             task.command = Some(path.to_string_lossy().into_owned());
             task.programs.push((path.to_string_lossy().into_owned(), None));
-            task.enabled = text.is_some() && is_plain_name(&name) && facts.permissions & 0o111 != 0;
+            task.enabled = text.is_some() && dialect.runs_name(&name) && facts.permissions & 0o111 != 0;
             if task.enabled {
                 (task.next_run, task.last_run) = (next_run, last_run);
             }

@@ -1,7 +1,7 @@
 //! Crontabs as text: environment lines and jobs, as Debian's cron reads them (crontab(5); load_env and load_entry of cron 3.0pl1).
 //!
-//! Pure. One line that cron does not understand, or a last line without its newline, makes it ignore the whole file; all the same
-//! every line is told, for another cron may be less strict.
+//! Pure. One line that Debian's cron does not understand, or a last line without its newline, makes it ignore the whole file; all the
+//! same every line is told, for other crons are less strict (`dialect`).
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ const MAX_SETTING: usize = 999;
 /// The longest command that cron takes.
 const MAX_COMMAND: usize = 998;
 /// The most lines that are told of one file, and the most settings that are kept.
-const MAX_LINES: usize = 10_000;
+pub(super) const MAX_LINES: usize = 10_000;
 const MAX_SETTINGS: usize = 64;
 
 /// Settings that stand above a line, shared by the lines below them.

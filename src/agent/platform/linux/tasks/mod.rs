@@ -12,6 +12,7 @@ mod clock;
 mod cron;
 pub mod cron_time;
 pub mod crontab;
+mod dialect;
 mod spool;
 mod timers;
 
@@ -32,6 +33,7 @@ use crate::agent::platform::task::{Task, Tasks};
 use calendar::Calendar;
 use clock::Clock;
 use cron_time::Fields;
+use dialect::Dialect;
 
 /// The largest file of tasks that is read, and the most names of one folder.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -42,7 +44,8 @@ const MAX_NAMES: usize = 20_000;
 /// # Errors
 /// Only when told to stop: what cannot be read is said with the task it is about.
 pub fn tasks(root: &Root, stop: &Stop) -> Result<Tasks, VerbError> {
-    let mut search = Search { root, stop, clock: Clock::of(root), users: users(root), found: Vec::new(), doubt: None };
+    let (clock, users, dialect) = (Clock::of(root), users(root), Dialect::of(root));
+    let mut search = Search { root, stop, clock, users, dialect, found: Vec::new(), doubt: None };
     cron::crontabs(&mut search)?;
     timers::timers(&mut search)?;
     search.tell_next_runs()?;
@@ -60,6 +63,8 @@ struct Search<'a> {
     stop: &'a Stop,
     clock: Clock<'a>,
     users: Vec<User>,
+    /// The cron that is installed.
+    dialect: Option<Dialect>,
     found: Vec<Found>,
     doubt: Option<String>,
 }
@@ -98,6 +103,11 @@ impl From<Task> for Found {
 }
 
 impl Search<'_> {
+    /// The cron whose rules decide.
+    fn judged_by(&self) -> Dialect {
+        self.dialect.unwrap_or(Dialect::Debian)
+    }
+
     /// A task that is a whole file, with what the file system tells of it, and its text.
     fn file(&self, kind: &'static str, path: PathBuf) -> (Task, Option<Vec<u8>>) {
         let mut task = Task { id: key(&path), kind, ..Task::default() };

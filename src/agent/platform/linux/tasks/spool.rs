@@ -11,6 +11,7 @@ use crate::agent::path::{key, reason};
 use crate::agent::platform::task::Task;
 
 const ANACRONTAB: &str = "/etc/anacrontab";
+const HOURLY: &str = "/etc/cron.hourly";
 const NOTES: &str = "/var/spool/anacron";
 /// Debian's folder, and others'.
 const AT_JOBS: [&str; 2] = ["/var/spool/cron/atjobs", "/var/spool/at"];
@@ -71,9 +72,12 @@ fn of_line(search: &Search<'_>, line: &AnacronLine) -> Task {
     task
 }
 
-/// When something next starts anacron.
+/// When something next starts anacron: a timer, a line of a crontab, or one that runs a folder with a script that does (Fedora's).
 fn next_start(search: &Search<'_>, after: Timestamp) -> Option<Timestamp> {
-    let starts = |command: &str| command.contains("anacron") && !command.starts_with("test -x");
+    let hourly = search.names(HOURLY).iter().any(|script| script.to_string_lossy().ends_with("anacron"));
+    let starts = |command: &str| {
+        (command.contains("anacron") && !command.starts_with("test -x")) || (hourly && command.contains(HOURLY))
+    };
     let starters = search.found.iter().filter(|found| found.task.enabled && found.task.command.as_deref().is_some_and(starts));
     starters.take(MAX_STARTS).filter_map(|found| found.next(after)).min()
 }
