@@ -99,6 +99,34 @@ fn lists_that_disagree_tell_what_hides() {
     check("other", serde_json::json!({ "hidden": false, "error": "it is no ELF file with a .modinfo section" }));
 }
 
+#[test]
+fn damaged_files_of_modules_are_rows_that_say_what_is_wrong() {
+    let tree = tempfile::tempdir().unwrap();
+    let root = tree.path();
+    let folder = "lib/modules/6.1.0-1/kernel";
+    let whole = module("license=GPL\0");
+    write(root, &format!("{folder}/fine.ko"), &whole);
+    write(root, &format!("{folder}/empty.ko"), b"");
+    write(root, &format!("{folder}/cut.ko"), &whole[..whole.len() - 40]);
+    write(root, &format!("{folder}/binary.ko"), &[0xff, 0, 0x7f, b'E'].repeat(10_000));
+    for (end, magic) in [("xz", &b"\xfd7zXZ\0"[..]), ("zst", b"\x28\xb5\x2f\xfd"), ("gz", b"\x1f\x8b")] {
+        write(root, &format!("{folder}/packed-{end}.ko.{end}"), &[magic, &[0xaa; 300]].concat());
+    }
+    std::fs::File::create(root.join(folder).join("huge.ko")).unwrap().set_len(1 << 40).unwrap();
+    std::os::unix::fs::symlink("loop.ko", root.join(folder).join("loop.ko")).unwrap();
+    std::os::unix::fs::symlink("..", root.join(folder).join("up")).unwrap();
+    let pipe = root.join(folder).join("pipe.ko");
+    rustix::fs::mkfifoat(rustix::fs::CWD, pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    write(root, "lib/modules/6.1.0-1/modules.dep", &[b"a:", &[0xff; 10_000][..], b"\nkernel/gone.ko: x\n"].concat());
+    let rows = drivers(root);
+    assert_eq!(rows["fine"]["error"], Value::Null);
+    let broken = ["binary", "cut", "empty", "gone", "huge", "loop", "packed_gz", "packed_xz", "packed_zst", "pipe"];
+    for name in broken {
+        assert!(rows[name]["error"].is_string(), "{name}: {}", rows[name]);
+    }
+    assert_eq!(rows.len(), broken.len() + 1, "{:?}", rows.keys());
+}
+
 /// Where Debian's kernel was unpacked: `LRSH_KERNEL_ROOT`, or unpacked here from a package that apt fetches.
 fn kernel() -> Option<PathBuf> {
     std::env::var_os("LRSH_KERNEL_ROOT")

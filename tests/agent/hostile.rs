@@ -8,7 +8,7 @@ use lrsh::agent::context::Stop;
 use lrsh::agent::platform::systemd::{self, Scope, Units};
 use lrsh::agent::platform::windows_root::hive::Hive;
 use lrsh::agent::platform::windows_root::{shortcut, task_file};
-use lrsh::agent::platform::{Protocol, Root, capabilities, connections, dpkg, drive, modules, services};
+use lrsh::agent::platform::{Protocol, Root, capabilities, connections, dpkg, drive, login_record, modules, services};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -112,5 +112,17 @@ proptest! {
         connections::parse_line(&line, Protocol::Tcp);
         connections::parse_line(&bytes, Protocol::Udp);
         capabilities::capabilities(&bytes);
+    }
+
+    #[test]
+    fn logins_and_what_a_manager_answers(
+        bytes in vec(any::<u8>(), 0..800),
+        answer in hostile(&["\u{1}\0\0\0", "\u{4}\0\0\0", "\0\0\0\0", "x.service\0", "active\0", "\u{ff}\0\0\0", "/o\0\0"]),
+    ) {
+        for record in bytes.chunks(384) {
+            login_record(record, Path::new("/var/log/wtmp"));
+        }
+        services::parse_units(&answer);
+        services::parse_units(&bytes);
     }
 }

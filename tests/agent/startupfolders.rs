@@ -86,6 +86,8 @@ fn damaged_places_of_persistence_answer_with_entries() {
     write("var/lib/dpkg/status", "\u{0}");
     std::fs::create_dir_all(tree.path().join("etc/update-motd.d")).unwrap();
     std::fs::create_dir_all(tree.path().join("var/www")).unwrap();
+    std::fs::create_dir_all(tree.path().join("var/lib/dpkg/info")).unwrap();
+    symlink("x.list", tree.path().join("var/lib/dpkg/info/x.list")).unwrap();
     symlink("..", tree.path().join("var/www/up")).unwrap();
     symlink("loop", tree.path().join("etc/update-motd.d/loop")).unwrap();
     symlink("/etc/udev/rules.d", tree.path().join("etc/udev")).unwrap();
@@ -93,6 +95,9 @@ fn damaged_places_of_persistence_answer_with_entries() {
     rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     let answer = Device::at(tree.path()).run("persistence", &[], &[]);
     assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);
+    let told = &answer.completed.errors[0];
+    assert_eq!(told.code, "package_database");
+    assert!(told.message.contains("/var/lib/dpkg/info/x.list: its links lead nowhere"), "{told:?}");
     let lists = &answer.object()["autoruns"];
     assert_eq!(lists["registry"], json!([]));
     assert_eq!(lists["preload"].as_array().unwrap().iter().filter(|entry| entry["error"].is_string()).count(), 1, "{lists}");

@@ -1,7 +1,7 @@
 //! A booted systemd that is not this machine's init: a Debian root started in namespaces of its own, and this test binary run in it.
 //!
 //! `LRSH_SYSTEMD_ROOT` names the root, which `.ci/run` makes: `mmdebstrap --variant=minbase
-//! --include=systemd,dbus,init,cron,nginx,openssh-server,postfix bookworm ROOT`. It is only mounted over. `none` says that this
+//! --include=systemd,dbus,init,iproute2,cron,nginx,openssh-server,postfix bookworm ROOT`. It is only mounted over. `none` says that this
 //! machine forbids unshare, which is then no failure under `.ci/run` either.
 
 use std::path::{Path, PathBuf};

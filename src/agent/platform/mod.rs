@@ -24,8 +24,8 @@ use std::time::Duration;
 pub use linux::{
     Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, HeldProcess, LinkOnTheWay, Linux, Mode, Names, Replaced, Root,
     Time, capabilities, connections, dpkg, end_remains, handle_of, homes, is_mounted_read_only, is_overlay, is_virtual,
-    is_volatile, is_written_to, modules, mount_of, mount_root, open_by_handle, open_content, own_program, persistence,
-    release_this_machine, room, services, set_times, startup, supervise, systemd, tasks, thread_cpu_time,
+    is_volatile, is_written_to, login_record, modules, mount_of, mount_root, open_by_handle, open_content, own_program,
+    persistence, release_this_machine, room, services, set_times, startup, supervise, systemd, tasks, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};
@@ -134,7 +134,8 @@ pub trait Platform: Send + Sync {
         Err(not_on_platform(self.name(), "persistence"))
     }
 
-    /// What must be known of the files that the device's set-up is read from: those that were not written to their end.
+    /// What must be known of the files that the device's set-up is read from: those that were not written to their end, or cannot be
+    /// read.
     fn doubts(&self) -> Vec<Problem> {
         Vec::new()
     }

@@ -15,6 +15,7 @@ use md5::{Digest, Md5};
 
 use super::root::Root;
 use crate::agent::context::Stop;
+use crate::agent::path::reason;
 
 const STATUS: &str = "/var/lib/dpkg/status";
 const INFO: &str = "/var/lib/dpkg/info";
@@ -26,6 +27,8 @@ const MAX_FILE: u64 = 64 * 1024 * 1024;
 const BLOCK: usize = 64 * 1024;
 /// All lists of files together.
 const MAX_LISTS: usize = 512 * 1024 * 1024;
+/// The most files that are noted as not to be read.
+const MAX_UNREAD: usize = 16;
 /// The most names in the folder of lists.
 const MAX_NAMES: usize = 400_000;
 /// Top-level folders that may be links into `/usr`.
@@ -54,6 +57,8 @@ pub struct PackageIndex {
     conffiles: HashMap<Vec<u8>, Checksum>,
     /// The top-level folders that are links into `/usr` on this root.
     merged: Vec<&'static str>,
+    /// What of it could not be read, and why.
+    unread: Vec<String>,
     checksums: Mutex<HashMap<u32, Arc<Checksums>>>,
 }
 
@@ -122,14 +127,16 @@ impl Packages {
 impl PackageIndex {
     fn read(root: &Root) -> Self {
         let mut index = Self { merged: merged(root), ..Self::default() };
-        index.read_diversions(&root.read(Path::new(DIVERSIONS), MAX_FILE).unwrap_or_default());
-        index.read_status(&root.read(Path::new(STATUS), MAX_FILE).unwrap_or_default());
+        let diversions = index.text(root, Path::new(DIVERSIONS), MAX_FILE).unwrap_or_default();
+        index.read_diversions(&diversions);
+        let status = index.text(root, Path::new(STATUS), MAX_FILE).unwrap_or_default();
+        index.read_status(&status);
         let mut room = MAX_LISTS;
         let names = root.names(Path::new(INFO), MAX_NAMES).unwrap_or_default();
         for name in names {
             let Some(file) = name.as_bytes().strip_suffix(b".list") else { continue };
             let path = Path::new(INFO).join(&name);
-            let Ok(list) = root.read(&path, MAX_FILE.min(room as u64)) else { continue };
+            let Some(list) = index.text(root, &path, MAX_FILE.min(room as u64)) else { continue };
             room = room.saturating_sub(list.len());
             let file = String::from_utf8_lossy(file).into_owned();
             let name = file.split(':').next().unwrap_or_default().to_owned();
@@ -137,6 +144,23 @@ impl PackageIndex {
             index.read_list(&list);
         }
         index
+    }
+
+    /// A file of the database; one that is there and cannot be read is noted.
+    fn text(&mut self, root: &Root, path: &Path, max: u64) -> Option<Vec<u8>> {
+        match root.read(path, max) {
+            Ok(text) => return Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) if self.unread.len() >= MAX_UNREAD => {}
+            Err(error) => self.unread.push(format!("{}: {}", path.display(), reason(&error).1)),
+        }
+        None
+    }
+
+    /// What of the database could not be read, each with its reason: who owns files that it would tell of is not known.
+    #[must_use]
+    pub fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     /// Adds what the package added last owns. Folders are left out: they belong to many.
@@ -402,6 +426,8 @@ mod tests {
         let packages = Packages::default();
         assert_eq!(packages.index(&root).owner(&root, Path::new("/cut")).unwrap().package, "a");
         assert_eq!(packages.index(&root).owner(&root, Path::new("/cut")).unwrap().checksum, None);
+        let unread = packages.index(&root).unread().to_vec();
+        assert!(unread.len() == 1 && unread[0].starts_with("/var/lib/dpkg/info/c.list: "), "{unread:?}");
         assert!(Packages::default().index(&Root::at(&folder.path().join("usr")).unwrap()).is_empty());
     }
 

@@ -43,6 +43,7 @@ pub use held::{
 };
 pub use homes::homes;
 pub use isolation::release as release_this_machine;
+pub use parts::login_record;
 pub use pidfd::HeldProcess;
 pub use root::{LinkOnTheWay, Root, is_virtual};
 pub use supervise::{end_remains, supervise};
@@ -214,6 +215,12 @@ impl Platform for Linux {
 
     fn persistent(&self, stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
         persistence::persistent(&self.root, &self.packages, stop)
+    }
+
+    fn doubts(&self) -> Vec<Problem> {
+        let index = self.packages.index(&self.root);
+        let unread = index.unread().iter();
+        unread.map(|what| Problem::new("package_database", format!("what packages own is not known for all: {what}"))).collect()
     }
 
     fn tasks(&self, stop: &Stop) -> Result<Tasks, VerbError> {

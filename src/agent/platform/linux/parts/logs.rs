@@ -67,7 +67,7 @@ pub(super) fn gather(to: &mut Gatherer) -> Gathered {
                 problems.push(format!("{}: {} bytes at its end are no record that is known", key(path), bytes.len() % RECORD));
             }
             for record in bytes.chunks_exact(RECORD) {
-                if let Some(row) = login(record, path) {
+                if let Some(row) = login_record(record, path) {
                     rows.row(&row)?;
                 }
             }
@@ -157,8 +157,9 @@ fn last_login(record: &[u8], user: &str) -> Option<Value> {
     }))
 }
 
-/// A record of utmp(5) as a row; none for an empty one.
-fn login(record: &[u8], path: &Path) -> Option<Value> {
+/// A record of utmp(5), from that file, as a row; none for an empty one.
+#[must_use]
+pub fn login_record(record: &[u8], path: &Path) -> Option<Value> {
     let kind = match number::<2>(record, 0).map(i16::from_ne_bytes)? {
         0 => return None,
         1 => "runlevel",
@@ -205,7 +206,7 @@ mod tests {
     #[test]
     fn a_record_is_read_whatever_it_holds() {
         let mut record = vec![0; RECORD];
-        assert_eq!(login(&record, Path::new("/var/log/wtmp")), None);
+        assert_eq!(login_record(&record, Path::new("/var/log/wtmp")), None);
         record[0] = 7;
         record[4..8].copy_from_slice(&42_i32.to_ne_bytes());
         record[8..13].copy_from_slice(b"pts/0");
@@ -214,15 +215,15 @@ mod tests {
         record[340..344].copy_from_slice(&1_700_000_000_i32.to_ne_bytes());
         record[344..348].copy_from_slice(&500_000_i32.to_ne_bytes());
         record[348..352].copy_from_slice(&[192, 0, 2, 7]);
-        let row = login(&record, Path::new("/var/log/btmp.1")).unwrap();
+        let row = login_record(&record, Path::new("/var/log/btmp.1")).unwrap();
         assert_eq!(row["time"], "2023-11-14T22:13:20.5Z");
         assert_eq!((&row["event"], &row["user_name"], &row["address"]), (&json!("login"), &json!("eve"), &json!("192.0.2.7")));
         assert_eq!((&row["failed"], &row["host"], &row["pid"]), (&json!(true), &json!("h\u{fffd}\u{1b}["), &json!(42)));
         for byte in 0..RECORD {
             let mut damaged = vec![0xff; RECORD];
             damaged[byte] = 7;
-            let _ = login(&damaged, Path::new("x"));
+            let _ = login_record(&damaged, Path::new("x"));
         }
-        assert_eq!(login(&record[..200], Path::new("x")), None);
+        assert_eq!(login_record(&record[..200], Path::new("x")), None);
     }
 }

@@ -13,6 +13,8 @@ mod system;
 
 use std::time::Duration;
 
+pub use logs::login_record;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
