@@ -3,6 +3,7 @@
 mod completion;
 mod first_minute;
 mod jobs;
+mod roots;
 mod terminal;
 mod typing;
 

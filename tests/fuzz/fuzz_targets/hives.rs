@@ -24,7 +24,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     log[28] = 1;
     log[40..44].copy_from_slice(&16_384_u32.to_le_bytes());
     seal(&mut log);
-    let log = [&log, b"DIRT".as_slice(), sectors].concat();
+    let log = [log.as_slice(), b"DIRT", sectors].concat();
     let hives = [Hive::of_bytes(bytes.to_vec()), Hive::of_bytes(whole)].into_iter();
     let hives = hives.chain([Hive::of_bytes(unwritten).map(|hive| hive.recover_bytes(vec![bytes.to_vec(), log]))]);
     for hive in hives {
