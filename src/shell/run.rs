@@ -184,6 +184,9 @@ impl Shell {
         start.upload = upload;
         start.kept = pattern.is_some();
         let job = start.post(command(invocation, text, self.directory())).await?;
+        if invocation.changes_state() {
+            self.expect_isolation();
+        }
         Ok(Posted { job, pattern })
     }
 

@@ -131,6 +131,13 @@ impl Shell {
         left.map(Duration::from_millis)
     }
 
+    /// What changes the device may cut it off, or end that: the next prompt asks, since the session's own word of it may come later.
+    pub(super) fn expect_isolation(&self) {
+        if let Some(session) = &self.session {
+            session.isolated.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Opens a session and watches it from now on.
     ///
     /// # Errors

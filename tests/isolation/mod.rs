@@ -1,6 +1,7 @@
 //! `isolate` and `release`: who is cut off, who is not, and how it ends. Always in namespaces of the test's own.
 
 mod ends;
+mod prompt;
 mod ssh;
 
 use std::io::{Read, Write};
@@ -190,6 +191,40 @@ fn the_peer_is_cut_off_and_what_is_kept_is_not() {
         lines(&network, &home, &["isolate -for 1h", "undo -session", "session -columns isolated_until -output json"]).code(0);
     assert!(undone.out().contains("\"isolated_until\": null"), "{}", undone.out());
     assert_eq!(network.filters(), before);
+}
+
+#[test]
+fn an_interface_that_appears_later_is_cut_off_too() {
+    if !need(&["socat", "python3"]) {
+        return;
+    }
+    let Some(network) = Network::new() else { return };
+    let home = Home::new();
+    let said = lines(&network, &home, &["isolate -for 1h"]).code(0).out();
+    assert!(said.contains("Note: an interface that appears from now on is cut off too, but for packet sockets"), "{said}");
+    network.second_cable("10.10.0.1", "10.10.0.2");
+    let server = Beside::new(&mut network.on_peer(&words(&["socat", "TCP-LISTEN:7,fork,reuseaddr", "/dev/null"])));
+    let datagrams = network.as_peer(|| UdpSocket::bind("0.0.0.0:9")).unwrap();
+    datagrams.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let send = |word: &str| {
+        let script = format!(
+            "import socket, struct
+payload = struct.pack('!HHHH', 9, 9, 8 + len(b'{word}'), 0) + b'{word}'
+for kind, protocol, what, port in ((socket.SOCK_DGRAM, 0, b'{word}', 9), (socket.SOCK_RAW, socket.IPPROTO_UDP, payload, 0)):
+    try: socket.socket(socket.AF_INET, kind, protocol).sendto(what, ('10.10.0.2', port))
+    except OSError: pass
+"
+        );
+        let ran = network.on_device(&words(&["python3", "-c", &script])).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    send("during");
+    assert!(!device_reaches(&network, "10.10.0.2"), "it reaches the peer over the new interface");
+    lines(&network, &home, &["release"]).code(0);
+    send("that is all");
+    assert_eq!(came(&datagrams), Vec::<String>::new(), "something was sent over the new interface");
+    assert!(device_reaches(&network, "10.10.0.2"));
+    drop(server);
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn the_analysts_own_connection_survives() {
     assert!(said.contains("cut off the network"), "{said}");
     let said = shell.line().unwrap();
     assert!(said.contains("the ssh connection 10.9.0.2:") && said.contains("-> 10.9.0.1:22 of the shell"), "{said}");
+    assert!(shell.line().unwrap().starts_with("Note: an interface that appears"));
     assert!(!reaches(&network, None, &port), "others come in");
     // Much goes both ways, and back.
     shell.say("processes -columns pid -output jsonl");

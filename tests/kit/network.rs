@@ -90,6 +90,16 @@ impl Network {
         Some(network)
     }
 
+    /// One more cable between them, with an address at each end.
+    pub fn second_cable(&self, device: &str, peer: &str) {
+        let there = self.peer.pid();
+        self.device(&format!(
+            "ip link add second type veth peer name second netns {there}; ip addr add {device}/24 dev second; ip link set second up"
+        ));
+        let made = self.peer.run(&format!("ip addr add {peer}/24 dev second; ip link set second up"));
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
     /// The command, on the device.
     pub fn on_device(&self, command: &Command) -> Command {
         within(&self.device, command)

@@ -1,7 +1,7 @@
 //! `isolate` and `release`: the device is cut off the network, and back on it. How it stands is the kernel's to say.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
@@ -44,7 +44,8 @@ pub fn isolate(ctx: &mut Context) -> VerbResult {
     let isolating = Isolating { token, time, allow, keep: keep.into_iter().collect() };
     let before = told(now.as_ref(), Timestamp::now());
     let allow = isolating.allow.clone();
-    let act = Isolate { agent: Arc::clone(&agent), isolating };
+    let learned = Arc::new(Mutex::default());
+    let act = Isolate { agent: Arc::clone(&agent), isolating, learned: Arc::clone(&learned) };
     let change = Change {
         entity: ENTITY,
         target: TARGET.to_owned(),
@@ -54,6 +55,7 @@ pub fn isolate(ctx: &mut Context) -> VerbResult {
         notes: notes.clone(),
     };
     agent.effects.carry_out(ctx, change)?;
+    notes.append(&mut learned.lock().unwrap_or_else(PoisonError::into_inner));
     let left = agent.platform.isolation()?.and_then(|isolation| isolation.left).unwrap_or_default();
     ctx.text(StreamName::Stdout, said(end(Timestamp::now(), left), &allow, &notes).as_bytes())
 }
@@ -190,6 +192,8 @@ fn ways(ctx: &Context, others_are_allowed: bool) -> Result<(BTreeSet<Way>, Vec<S
 struct Isolate {
     agent: Arc<Shared>,
     isolating: Isolating,
+    /// What ought to be known of it, once it is there.
+    learned: Arc<Mutex<Vec<String>>>,
 }
 
 impl Act for Isolate {
@@ -210,6 +214,7 @@ impl Act for Isolate {
                 if let (false, Some(found)) = (notes.is_empty(), found.as_object_mut()) {
                     found.insert("notes".to_owned(), json!(notes));
                 }
+                self.learned.lock().unwrap_or_else(PoisonError::into_inner).extend(notes);
                 Outcome::done(found)
             }
             Err(problem) => Outcome::not_done(problem.message),

@@ -42,6 +42,11 @@ pub fn isolate(device: &dyn Platform, isolating: &Isolating, stop: &Stop) -> Res
         // A kernel before 5.16 has no hook behind packet sockets.
         nft::load(&nft, &ruleset::ruleset(isolating, &[])).map_err(|_| with_egress)?;
         notes.push("what is sent through packet sockets is not held back: this kernel cannot".to_owned());
+    } else {
+        // Such a hook belongs to one interface; all others see every interface, whenever it appears.
+        notes.push(
+            "an interface that appears from now on is cut off too, but for packet sockets; isolate again then".to_owned(),
+        );
     }
     match isolation()? {
         Some(Isolation { token, left: Some(_) }) if token == isolating.token => Ok(notes),
