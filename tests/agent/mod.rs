@@ -4,6 +4,7 @@ pub mod analyze;
 mod analyze_process;
 mod cat;
 mod cd;
+mod clamd;
 mod connect;
 mod connections;
 pub mod dir;
