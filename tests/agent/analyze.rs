@@ -133,6 +133,38 @@ fn archives_are_looked_into() {
     assert_eq!(told["verdict"], "unknown", "{told}");
     assert!(told["not_looked_at"][0].as_str().unwrap().contains("more than 4 archives"), "{told}");
 
+    // One that holds too much hides no other, and is said.
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in [("zeros", vec![0; 20 << 20]), ("evil.com", eicar().into_bytes())] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(&content).unwrap();
+    }
+    std::fs::write(&path, zip.finish().unwrap().into_inner()).unwrap();
+    let told = judged(&device, &path, &[]);
+    assert_eq!((told["verdict"].as_str(), told["evidence"][0]["place"].as_str()), (Some("malicious"), Some("evil.com")));
+    assert_eq!(told["not_looked_at"].as_array().unwrap().len(), 1, "{told}");
+    assert!(told["not_looked_at"][0].as_str().unwrap().contains("zeros: it unpacks to more than"), "{told}");
+
+    // Behind a program or anything else it is a zip all the same.
+    std::fs::write(&path, [b"MZ or a picture", zipped("evil.com", eicar().as_bytes()).as_slice()].concat()).unwrap();
+    let told = judged(&device, &path, &[]);
+    assert_eq!((told["verdict"].as_str(), told["evidence"][0]["place"].as_str()), (Some("malicious"), Some("evil.com")));
+
+    // What cannot be looked into is not clean.
+    for (head, what) in
+        [(&b"BZh91AY&SY and so on"[..], "bzip2"), (b"7z\xbc\xaf\x27\x1c\0\x04", "7z"), (b"Rar!\x1a\x07\x01\0", "rar")]
+    {
+        for content in [head.to_vec(), zipped("inner", head)] {
+            std::fs::write(&path, content).unwrap();
+            let told = judged(&device, &path, &[]);
+            let said = told["not_looked_at"][0].as_str().unwrap_or_default();
+            assert!(
+                told["verdict"] == "unknown" && said.contains(&format!("it is {what}, which is not looked into")),
+                "{told}"
+            );
+        }
+    }
+
     // A bomb: zeros, a thousandth of their size.
     let mut bomb = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::best());
     let zeros = vec![0; 1 << 20];
@@ -142,6 +174,78 @@ fn archives_are_looked_into() {
     bomb.finish().unwrap();
     let told = judged(&device, &path, &[]);
     assert!(told["not_looked_at"][0].as_str().unwrap().contains("times its size"), "{told}");
+}
+
+#[test]
+fn what_xz_compresses_is_looked_into() {
+    if !need(&["xz", "tar"]) {
+        return;
+    }
+    let device = Device::live();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("evil"), eicar()).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let ran = std::process::Command::new(program).args(arguments).current_dir(folder.path()).status().unwrap();
+        assert!(ran.success());
+    };
+    run("tar", &["-cJf", "evil.tar.xz", "evil"]);
+    run("xz", &["evil"]);
+    for name in ["evil.tar.xz", "evil.xz"] {
+        let told = judged(&device, &folder.path().join(name), &[]);
+        assert_eq!(
+            (told["verdict"].as_str(), told["evidence"][0]["place"].as_str()),
+            (Some("malicious"), Some("evil")),
+            "{told}"
+        );
+    }
+}
+
+/// Larger than what is kept in memory: text, with a word at the end, and EICAR where it begins nothing.
+pub fn large() -> Vec<u8> {
+    let mut content = vec![b'.'; 40 << 20];
+    let at = (32 << 20) - (64 << 10);
+    content[at..at + 68].copy_from_slice(eicar().as_bytes());
+    content.extend(b"needle");
+    content
+}
+
+#[test]
+fn conditions_on_large_content_mean_the_whole() {
+    let device = Device::live();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large");
+    let content = large();
+    std::fs::write(&path, &content).unwrap();
+    let size = content.len();
+    let rules = format!(
+        r#"import "hash"
+        rule size {{ meta: weight = 1 condition: filesize == {size} }}
+        rule small {{ condition: filesize < 33MB }}
+        rule last {{ meta: weight = 2 strings: $a = "needle" condition: $a at filesize - 6 and uint8(filesize - 1) == 0x65 }}
+        rule first {{ strings: $a = "needle" $b = "X5O" condition: $a at 0 or $b at 0 or $a in (0..33554432) }}
+        rule hashed {{ meta: weight = 3 condition: hash.md5(0, filesize) == "{:032x}" }}"#,
+        md5_of(&content)
+    );
+    let rules: [(&str, &[u8]); 1] = [("own.yar", rules.as_bytes())];
+    let told = judged(&device, &path, &rules);
+    assert_eq!(evidence(&told), ["yara own.yar:hashed 3", "yara own.yar:last 2", "yara own.yar:size 1"], "{told}");
+    assert_eq!((told["verdict"].as_str(), &told["not_looked_at"]), (Some("clean"), &serde_json::json!([])), "{told}");
+    assert!(told["evidence"][1]["what"].as_str().unwrap().ends_with(&format!("($a at byte {})", size - 6)), "{told}");
+
+    // In an archive the rules see the start of it, and that is said.
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(folder.path().join("zip")).unwrap());
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    zip.start_file("large", stored).unwrap();
+    zip.write_all(&content).unwrap();
+    zip.finish().unwrap();
+    let told = judged(&device, &folder.path().join("zip"), &rules);
+    assert_eq!(told["verdict"], "unknown", "{told}");
+    assert!(
+        told["not_looked_at"][0].as_str().unwrap().starts_with(&format!("large: of its {size} bytes rules saw the first")),
+        "{told}"
+    );
+    let in_large = |found: &&Value| found["place"] == "large";
+    assert_eq!(told["evidence"].as_array().unwrap().iter().find(in_large).unwrap()["rule"], "own.yar:size", "{told}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::analyze::{eicar, evidence};
 use crate::kit::device::Device;
+use crate::kit::talking::until;
 
 /// A process that is ended with the test.
 struct Running(Child);
@@ -123,4 +124,25 @@ fn an_ordinary_process_is_clean_and_none_is_an_error() {
     assert!(Path::new(told["path"].as_str().unwrap()).ends_with("sleep"));
     let answer = device.run("analyze", &[("type", "process"), ("id", "4194304")], &[]);
     assert_eq!((answer.completed.status, answer.completed.errors[0].code.as_str()), (Status::Failed, "not_found"));
+}
+
+#[test]
+fn what_runs_no_file_is_said_to_and_is_unknown() {
+    let device = Device::live();
+    let check = |pid: &str, wanted: &str| {
+        let answer = device.run("analyze", &[("type", "process"), ("id", pid)], &[]);
+        assert_eq!(answer.completed.status, Status::Completed, "{:?}", answer.completed);
+        let told = answer.object();
+        assert_eq!((told["verdict"].as_str(), told["not_looked_at"][0].as_str()), (Some("unknown"), Some(wanted)), "{told}");
+    };
+    // One that has ended and is not asked for.
+    let ended = start(&mut Command::new("/bin/true"));
+    let pid = ended.0.id().to_string();
+    until("its end", || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") Z "));
+    check(&pid, "it has ended, and only its number is left until its parent asks for it");
+    if std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name == "kthreadd\n") {
+        check("2", "it is a thread of the kernel, which runs no file: there is nothing to judge");
+    } else {
+        eprintln!("SKIPPED the kernel's threads: they are not seen here");
+    }
 }

@@ -6,7 +6,7 @@ use lrsh::protocol::link::{AgentLink, StopReason};
 use lrsh::protocol::{Body, Status};
 use serde_json::Value;
 
-use super::analyze::{eicar, with_rules};
+use super::analyze::{analyze, eicar, evidence, large, with_rules};
 use crate::kit::device::{Answer, Device, body};
 use crate::kit::need::skip;
 
@@ -136,7 +136,50 @@ fn what_has_no_end_or_goes_away_holds_nothing_up() {
     sparse.set_len(30 << 30).unwrap();
     std::fs::write(folder.join("evil"), eicar()).unwrap();
     let device = Device::at(root.path());
-    assert_eq!(told(&scan(&device, &[], &["full"], &[])), ["/tmp/evil malicious eicar_test_file"]);
+    let answer = scan(&device, &[], &["full"], &[]);
+    assert_eq!(told(&answer), ["/tmp/evil malicious eicar_test_file"]);
+    let said = String::from_utf8_lossy(&answer.text()).into_owned();
+    assert!(said.contains("; 1 FIFO, socket or device passed over"), "{said}");
+}
+
+#[test]
+fn large_content_is_judged_as_analyze_judges_it() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("large");
+    std::fs::write(&path, large()).unwrap();
+    // Most of it a hole: more than is read of one file, and less that holds data.
+    let sparse = std::fs::File::create(root.path().join("sparse")).unwrap();
+    sparse.set_len(520 << 20).unwrap();
+    for (at, bytes) in [(0, &b"start"[..]), (514 << 20, eicar().as_bytes()), (1 << 28, b"needle")] {
+        std::os::unix::fs::FileExt::write_all_at(&sparse, bytes, at).unwrap();
+    }
+    let device = Device::at(root.path());
+    let rule: (&str, &[u8]) = (
+        "own.yar",
+        b"rule whole { strings: $a = \"needle\" condition: $a and filesize > 39MB } rule window { strings: $a = \"needle\" condition: $a at 0 }",
+    );
+    let answer = scan(&device, &[], &["full", "remediate"], &[rule]);
+    assert_eq!(told(&answer), ["/large suspicious own.yar:whole", "/sparse suspicious own.yar:whole"]);
+    assert!(path.exists());
+    for name in ["/large", "/sparse"] {
+        let told = analyze(&device, Path::new(name), &[rule]).object();
+        assert_eq!(evidence(&told), ["yara own.yar:whole 60"], "{told}");
+    }
+}
+
+#[test]
+fn what_is_unknown_is_told_last_with_its_reason() {
+    let root = tempfile::tempdir().unwrap();
+    for n in 0..20 {
+        std::fs::write(root.path().join(format!("a{n}.bz2")), b"BZh91AY&SY and so on").unwrap();
+    }
+    std::fs::write(root.path().join("evil"), eicar()).unwrap();
+    let rows = scan(&Device::at(root.path()), &[], &["full"], &[]).rows();
+    assert_eq!((rows.len(), &rows[0]["verdict"]), (21, &"malicious".into()));
+    for row in &rows[1..] {
+        let why = row["error"].as_str().unwrap();
+        assert!(row["verdict"] == "unknown" && why.ends_with("it is bzip2, which is not looked into"), "{row}");
+    }
 }
 
 #[test]

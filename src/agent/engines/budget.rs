@@ -9,6 +9,15 @@ const RATIO_FROM: u64 = 16 * 1024 * 1024;
 /// How many things that were passed over are said.
 const MAX_SAID: usize = 20;
 
+/// The error of what holds too much, which is said as it happens.
+const TOO_MUCH: io::ErrorKind = io::ErrorKind::FileTooLarge;
+
+/// Whether reading ended since there was too much, of which all has been said.
+#[must_use]
+pub fn is_too_much(error: &io::Error) -> bool {
+    error.kind() == TOO_MUCH
+}
+
 /// What may still be taken out of archives, all layers of one file together.
 pub struct Budget {
     bytes: Cell<u64>,
@@ -60,6 +69,11 @@ impl Budget {
         said
     }
 
+    /// How many bytes may still be taken.
+    fn left(&self) -> u64 {
+        self.bytes.get()
+    }
+
     pub(super) fn end(&self, why: &str) {
         if !self.over.replace(true) {
             self.say(why.to_owned());
@@ -87,12 +101,27 @@ pub(super) struct Layer<'a> {
     out: Cell<u64>,
     /// What may be read before somebody says that more may be.
     pub(super) allowed: Cell<u64>,
+    /// The most that may come of it, and what is said where more does.
+    most: RefCell<Option<(u64, String)>>,
     bomb: Cell<bool>,
 }
 
 impl<'a> Layer<'a> {
     pub(super) fn new(budget: &'a Budget, name: &'a str, packed: u64) -> Self {
-        Self { budget, name, packed, out: Cell::new(0), allowed: Cell::new(u64::MAX), bomb: Cell::new(false) }
+        let (out, allowed) = (Cell::new(0), Cell::new(u64::MAX));
+        Self { budget, name, packed, out, allowed, most: RefCell::default(), bomb: Cell::new(false) }
+    }
+
+    /// Says how much it claims to hold. More does not come of it; and where there is not room for all of that, it gets half of
+    /// the room, so that something is left for others.
+    pub(super) fn holds(&self, size: u64) {
+        let left = self.budget.left();
+        let most = if size <= left {
+            (size, format!("it holds more than the {size} bytes that it claims; the rest was not looked at"))
+        } else {
+            (left / 2, format!("it has {size} bytes, of which {} were looked at", left / 2))
+        };
+        self.most.replace(Some(most));
     }
 
     /// Whether something more may come of it.
@@ -107,6 +136,12 @@ impl<'a> Layer<'a> {
             self.budget
                 .say(format!("{}: it unpacks to more than {RATIO} times its size; the rest was not looked at", self.name));
         }
+        if let Some((most, why)) = self.most.borrow().as_ref()
+            && self.out.get() > *most
+            && !self.bomb.replace(true)
+        {
+            self.budget.say(format!("{}: {why}", self.name));
+        }
         match self.budget.bytes.get().checked_sub(count) {
             Some(left) => self.budget.bytes.set(left),
             None => self.budget.end("it unpacks to too many bytes: the rest of the archive was not looked at"),
@@ -116,7 +151,7 @@ impl<'a> Layer<'a> {
             Some(_) => {}
             None => return Err(io::Error::other("a name of it is longer than any name")),
         }
-        if self.goes_on() { Ok(()) } else { Err(io::Error::other("there is too much in it")) }
+        if self.goes_on() { Ok(()) } else { Err(io::Error::new(TOO_MUCH, "there is too much in it")) }
     }
 }
 

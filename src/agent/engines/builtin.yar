@@ -36,8 +36,8 @@ rule reverse_shell
         $php = /fsock[o]pen\([^\n]{0,200}(exec|shell_exec|system|proc_open)[ \t]*\([^\n]{0,40}[s]h[ \t]+-i/
         $socat = /soca[t][ \t][^\n]{0,200}(exec|EXEC):[^\n]{0,60}[s]h[^\n]{0,80}(tcp|TCP)[^\n]{0,10}:/
     condition:
-        // Books on the matter and other rules are long; what is used is not.
-        any of them and filesize < 1MB
+        // Books on the matter and other rules are long; what is used is not, unless it is a script with padding.
+        any of them and (filesize < 1MB or uint16(0) == 0x2123)
 }
 
 rule php_web_shell
@@ -51,7 +51,7 @@ rule php_web_shell
         $call = /\$_(GE[T]|POST|REQUEST|COOKIE)[ \t]*\[[^\]\n]{1,64}\][ \t]*\([ \t]*@?\$_(GE[T]|POST|REQUEST|COOKIE)/
         $packed = /\bev[a]l[ \t]*\([ \t]*(gz(inflate|uncompress)|str_rot13)[ \t]*\([ \t]*(base64_decode|str_rot13)[ \t]*\(/
     condition:
-        $php and any of ($eval, $call, $packed) and filesize < 2MB
+        $php and any of ($eval, $call, $packed) and (filesize < 2MB or $php in (0..256))
 }
 
 rule downloads_and_runs
@@ -64,7 +64,7 @@ rule downloads_and_runs
         $hidden = /\bbase6[4][ \t]+(-d|--decode|-D)[^\n|;]{0,80}\|[ \t]*(sudo[ \t]+)?(ba|da|z)?sh\b/
         $onion = /\b(cur[l]|wge[t])[ \t][^\n|;]{0,200}\.onion[^\n|;]{0,200}\|[ \t]*(ba|da|z)?sh\b/
     condition:
-        any of them and filesize < 1MB
+        any of them and (filesize < 1MB or uint16(0) == 0x2123)
 }
 
 rule coin_miner

@@ -138,7 +138,7 @@ impl Engine for Clam {
         "clamav"
     }
 
-    fn end(&mut self, subject: &Subject<'_>, whole: &Whole<'_>, _found: &[Finding]) -> Answer {
+    fn look(&mut self, subject: &Subject<'_>, whole: &Whole<'_>, _found: &[Finding]) -> Answer {
         let Some(file) = subject.file.filter(|_| whole.size > 0) else { return Ok(Vec::new()) };
         if whole.size > MAX_CONTENT || file.facts.size > MAX_CONTENT {
             return Err(Trouble::Here(format!("it is larger than the {MAX_CONTENT} bytes that ClamAV looks at")));

@@ -108,7 +108,7 @@ impl Engine for Hashes {
         Wants { sha256: !self.0.sha256.is_empty(), sha1: !self.0.sha1.is_empty(), md5: !self.0.md5.is_empty() }
     }
 
-    fn end(&mut self, _subject: &Subject<'_>, whole: &Whole<'_>, _found: &[Finding]) -> Answer {
+    fn look(&mut self, _subject: &Subject<'_>, whole: &Whole<'_>, _found: &[Finding]) -> Answer {
         let lists = &self.0;
         let find = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());
         let sha256 = find(&whole.sha256).and_then(|hex| lists.sha256.get(&bytes(&hex)?)).map(|entry| ("SHA-256", entry));
@@ -137,7 +137,7 @@ mod tests {
         let subject = Subject { file: None, place: None };
         assert_eq!(engine.wants(&subject), Wants { sha256: true, sha1: true, md5: true });
         let whole = Whole { sha256: Some(sha256), sha1: Some("cd".repeat(20)), ..Whole::default() };
-        let rules: Vec<String> = engine.end(&subject, &whole, &[]).unwrap().into_iter().map(|found| found.rule).collect();
+        let rules: Vec<String> = engine.look(&subject, &whole, &[]).unwrap().into_iter().map(|found| found.rule).collect();
         assert_eq!(rules, ["own.hashes:evil tool", "own.hashes:x"]);
     }
 }

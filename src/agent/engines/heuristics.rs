@@ -84,7 +84,7 @@ impl Engine for Static {
         "static"
     }
 
-    fn end(&mut self, subject: &Subject<'_>, whole: &Whole<'_>, found: &[Finding]) -> Answer {
+    fn look(&mut self, subject: &Subject<'_>, whole: &Whole<'_>, found: &[Finding]) -> Answer {
         let Some(file) = subject.file else { return Ok(Vec::new()) };
         let shipped = found.iter().any(|found| found.rule == AS_SHIPPED);
         let mut findings = Vec::new();
@@ -92,7 +92,7 @@ impl Engine for Static {
             findings.push(Finding { engine: "static", rule: rule.to_owned(), weight, what, place: None });
         };
         if file.named && file.path == Path::new("/etc/ld.so.preload") {
-            for library in preloaded(whole.head) {
+            for library in preloaded(whole.head()) {
                 let name = shown(Path::new(std::ffi::OsStr::from_bytes(library)));
                 match owner(&self.agent, library) {
                     Some(package) => tell("ld_so_preload", 0, format!("every program loads {name}, of the package {package}")),
@@ -100,7 +100,7 @@ impl Engine for Static {
                 }
             }
         }
-        let kind = executable_type(whole.head);
+        let kind = executable_type(whole.head());
         let code = kind.as_ref().is_some_and(|kind| !kind.starts_with("script"));
         if let Some(what) = setuid(&file, shipped) {
             tell("setuid", if file.named && is_writable(file.path) { 70 } else { 50 }, what);
@@ -109,7 +109,7 @@ impl Engine for Static {
         if code && whole.entropy.is_some_and(|entropy| entropy >= PACKED_ENTROPY) {
             let entropy = whole.entropy.unwrap_or_default();
             tell("entropy", 30, format!("machine code that is packed or encrypted: {entropy:.2} of 8 bits a byte"));
-        } else if code && has_packer_mark(whole.head) {
+        } else if code && has_packer_mark(whole.head()) {
             tell("entropy", 30, "machine code with the mark of a packer".to_owned());
         }
         if !file.named {

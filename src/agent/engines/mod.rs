@@ -1,6 +1,6 @@
 //! Engines that judge files and processes, for `analyze` and `scan`.
 //!
-//! Each engine looks at content in windows and at the whole in the end, and tells findings. A finding has a weight; the
+//! Each engine looks at content and tells findings. A finding has a weight; the
 //! verdict is made of the weights alone, by one rule:
 //!
 //! - Every pair of engine and rule counts once, with its greatest weight, wherever in the subject it was found.
@@ -32,9 +32,10 @@
 //! What a packaged program does not answer for — content and setuid — counts however it is owned. What lies in an archive counts
 //! for the archive; `packages`, `static` and `clamav` (which unpacks by itself) look at the file alone.
 //!
-//! Content of up to [`WINDOW`] bytes is seen whole by the rules. What is larger they see in windows of that size that overlap by
-//! [`OVERLAP`]: there `filesize` and offsets are those of the window. Windows that hold nothing but zeros are passed over, and of a
-//! file that is larger than the [`Bounds`] holes are not read at all, and it has no hash.
+//! Offsets, `filesize`, the entry point and modules of YARA mean the whole content, however large it is. Of a file that is larger
+//! than [`WINDOW`] the rules see pieces that overlap, each where it stands; holes are passed over. Of a member of an archive they
+//! see the first [`WINDOW`] bytes. Of a file that is larger than the [`Bounds`] only so much of what holds data is looked at, and it
+//! has no hash. Whatever was not looked at is said, and what would be `clean` is `unknown` then.
 
 pub mod archive;
 pub mod budget;
@@ -43,12 +44,15 @@ mod crew;
 mod hashes;
 mod heuristics;
 mod judge;
+mod judgement;
+mod members;
 mod packages;
 mod process;
 mod reading;
 mod rules;
 mod yara;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -62,7 +66,8 @@ use super::context::Stop;
 use super::platform::{Facts, Origin};
 
 pub use crew::{Crew, Judged, Target};
-pub use judge::{Bounds, Judge, Judgement};
+pub use judge::Judge;
+pub use judgement::{Bounds, Judgement};
 pub use process::{Looked, Part, look};
 pub use rules::Rules;
 
@@ -70,10 +75,10 @@ pub use rules::Rules;
 pub const MALICIOUS: u32 = 100;
 /// From this weight on it is suspicious.
 pub const SUSPICIOUS: u32 = 40;
-/// How much content rules see at once.
+/// How much of content is kept in memory, and seen at once.
 pub const WINDOW: usize = 32 * 1024 * 1024;
-/// How much of a window the next one shows again, so that what lies across the border is found.
-pub const OVERLAP: usize = 64 * 1024;
+/// How much of content tells what it is.
+const HEAD: usize = 64 * 1024;
 
 /// What is made of all findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -180,10 +185,10 @@ impl Wants {
     }
 }
 
-/// What is known of content once it was read.
+/// Content that was read, and what is known of it.
 #[derive(Debug, Default)]
 pub struct Whole<'a> {
-    /// How many bytes were read.
+    /// How many bytes there are.
     pub size: u64,
     /// In lower-case hexadecimal, where it was asked for and all of it was read.
     pub sha256: Option<String>,
@@ -193,8 +198,37 @@ pub struct Whole<'a> {
     pub md5: Option<String>,
     /// Shannon entropy, of programs.
     pub entropy: Option<f64>,
-    /// Its first bytes, up to 64 KiB.
-    pub head: &'a [u8],
+    /// Its first bytes: all of them, or about as many as a [`WINDOW`] has.
+    pub start: Arc<Vec<u8>>,
+    /// Where those behind them can be read.
+    pub rest: Option<Rest<'a>>,
+    /// What an engine did not look at, and why.
+    pub passed_over: RefCell<Vec<String>>,
+}
+
+/// Where content can be read that is not all in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Rest<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// How much of what holds data is read.
+    pub bound: u64,
+}
+
+impl Whole<'_> {
+    /// Its first bytes, as far as they tell what it is.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        self.start.get(..HEAD.min(self.start.len())).unwrap_or_default()
+    }
+
+    /// Says, once, what was not looked at.
+    pub fn pass_over(&self, what: String) {
+        let mut said = self.passed_over.borrow_mut();
+        if !said.contains(&what) {
+            said.push(what);
+        }
+    }
 }
 
 /// One way to judge content.
@@ -207,21 +241,11 @@ pub trait Engine: Send {
         Wants::default()
     }
 
-    /// Looks at a window of the content, which begins at byte `at`.
+    /// Looks at content. `found` is what the engines before it found.
     ///
     /// # Errors
     /// When it has no answer.
-    fn look(&mut self, _subject: &Subject<'_>, _window: &Arc<Vec<u8>>, _at: u64) -> Answer {
-        Ok(Vec::new())
-    }
-
-    /// Looks at what is known of the whole. `found` is what the engines before it found.
-    ///
-    /// # Errors
-    /// When it has no answer.
-    fn end(&mut self, _subject: &Subject<'_>, _whole: &Whole<'_>, _found: &[Finding]) -> Answer {
-        Ok(Vec::new())
-    }
+    fn look(&mut self, subject: &Subject<'_>, whole: &Whole<'_>, found: &[Finding]) -> Answer;
 }
 
 /// What findings weigh together.

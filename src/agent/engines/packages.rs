@@ -41,7 +41,7 @@ impl Engine for Packages {
         Wants { md5: !known && self.owner.as_ref().is_some_and(|owner| owner.md5.is_some()), ..Wants::default() }
     }
 
-    fn end(&mut self, subject: &Subject<'_>, whole: &Whole<'_>, _found: &[Finding]) -> Answer {
+    fn look(&mut self, subject: &Subject<'_>, whole: &Whole<'_>, _found: &[Finding]) -> Answer {
         let Some(owner) = self.owner.take() else { return Ok(Vec::new()) };
         let known = subject.file.and_then(|file| file.origin).and_then(|origin| origin.shipped);
         let shipped = known.or_else(|| owner.md5.as_ref().zip(whole.md5.as_ref()).map(|(shipped, now)| shipped == now));

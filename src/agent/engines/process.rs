@@ -16,7 +16,7 @@ use crate::agent::content::Content;
 use crate::agent::context::VerbError;
 use crate::agent::dispatch::Shared;
 use crate::agent::path::{lossy, shown};
-use crate::agent::platform::{Facts, Origin, Process, Trace, TraceSource, base_name};
+use crate::agent::platform::{Facts, Origin, Process, ProcessStatus, Trace, TraceSource, base_name};
 use crate::protocol::Problem;
 
 /// The most files of a process that are looked at.
@@ -95,8 +95,12 @@ impl Judge {
     /// # Errors
     /// When it cannot be looked at, or the command was asked to stop.
     pub fn process(&mut self, agent: &Shared, process: &Process) -> Result<Judgement, VerbError> {
-        let looked = look(agent, process)?;
         let mut judgement = Judgement::default();
+        if let Some(why) = without_file(process) {
+            judgement.cut.push(why.to_owned());
+            return Ok(judgement);
+        }
+        let looked = look(agent, process)?;
         if looked.parts.is_empty() {
             judgement.cut.push("it runs no file: it is the kernel's own, has ended, or may not be looked at".to_owned());
         }
@@ -112,6 +116,20 @@ impl Judge {
         judgement.findings.extend(looked.findings);
         judgement.sort();
         Ok(judgement)
+    }
+}
+
+/// Why there is nothing of it to look at. What the kernel itself runs hangs below its process 2.
+fn without_file(process: &Process) -> Option<&'static str> {
+    match process.status {
+        _ if process.image.is_some() => None,
+        ProcessStatus::Zombie | ProcessStatus::Dead => {
+            Some("it has ended, and only its number is left until its parent asks for it")
+        }
+        _ if process.parent_id == 2 || (process.pid == 2 && process.parent_id == 0) => {
+            Some("it is a thread of the kernel, which runs no file: there is nothing to judge")
+        }
+        _ => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Content on its way to the engines: block by block, holes passed over, hashed as it comes.
+//! Content on its way to the engines: block by block, hashed as it comes, its start kept.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,11 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use md5::Md5;
-use rustix::fs::SeekFrom;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::Wants;
+use super::{WINDOW, Wants};
 use crate::agent::content::fill;
 use crate::agent::digest::{Counts, hex};
 
@@ -19,12 +18,8 @@ const BLOCK: usize = 256 * 1024;
 
 /// What came of reading content.
 pub(super) struct Taken {
-    /// What was read last.
-    pub(super) window: Arc<Vec<u8>>,
-    /// Its start.
-    pub(super) head: Vec<u8>,
-    /// Whether the window is all there is.
-    pub(super) single: bool,
+    /// Its first bytes: all of it, or about as many as a [`WINDOW`] has.
+    pub(super) start: Arc<Vec<u8>>,
     /// How many bytes came.
     pub(super) size: u64,
     /// Of all that came.
@@ -35,90 +30,75 @@ pub(super) struct Taken {
     pub(super) error: Option<io::Error>,
 }
 
-/// What content comes in.
-pub(super) enum Piece {
-    /// So many bytes more in the buffer.
-    Data(usize),
-    /// Something was passed over: what comes now begins at this byte.
-    Gap(u64),
-    /// Nothing more comes.
-    End,
+impl Taken {
+    /// Whether the start is all that came.
+    pub(super) fn is_at_hand(&self) -> bool {
+        self.size == self.start.len() as u64
+    }
 }
 
-/// A file's bytes; of a large one only those that hold data.
-pub(super) struct Extents<'a> {
+/// The first bytes of a file, so many as it had when it was opened.
+pub(super) struct Blocks<'a> {
     file: &'a File,
     at: u64,
     size: u64,
-    left: u64,
-    holes: bool,
-    /// Whether data beyond the bound was left.
-    pub(super) cut: bool,
 }
 
-impl<'a> Extents<'a> {
-    /// The first `bound` bytes of a file of that size; with `holes` only those that hold data count.
-    pub(super) fn new(file: &'a File, size: u64, bound: u64, holes: bool) -> Self {
-        Self { file, at: 0, size, left: bound, holes, cut: false }
+impl<'a> Blocks<'a> {
+    /// The first `size` bytes of a file.
+    pub(super) fn new(file: &'a File, size: u64) -> Self {
+        Self { file, at: 0, size }
     }
 
-    /// Appends what comes next.
-    pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Piece> {
-        if self.holes {
-            match rustix::fs::seek(self.file, SeekFrom::Data(self.at)) {
-                Ok(data) if data > self.at => {
-                    self.at = data;
-                    return Ok(Piece::Gap(data));
-                }
-                Err(rustix::io::Errno::NXIO) => return Ok(Piece::End),
-                _ => {}
-            }
-        }
-        let room = self.size.saturating_sub(self.at).min(self.left).min(BLOCK as u64);
-        if room == 0 {
-            self.cut = self.at < self.size;
-            return Ok(Piece::End);
-        }
-        let before = buffer.len();
-        buffer.resize(before + usize::try_from(room).unwrap_or(BLOCK), 0);
-        let count = loop {
-            match self.file.read_at(buffer.get_mut(before..).unwrap_or_default(), self.at) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(0),
-                read => break read,
-            }
-        };
-        buffer.truncate(before + count.as_ref().copied().unwrap_or(0));
-        let count = count?;
+    /// Appends what comes next; how many bytes, none at the end.
+    pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let room = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(BLOCK).min(BLOCK);
+        let count = read_more(self.file, self.at, room, buffer)?;
         self.at += count as u64;
-        self.left -= count as u64;
-        Ok(if count == 0 { Piece::End } else { Piece::Data(count) })
+        Ok(count)
     }
 }
 
-/// Appends what a stream gives next. What came before an error is looked at; the error comes again.
-pub(super) fn streamed(content: &mut dyn Read, buffer: &mut Vec<u8>) -> io::Result<Piece> {
+/// Appends up to so many bytes of a file; how many came.
+pub(super) fn read_more(file: &File, at: u64, room: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let before = buffer.len();
+    buffer.resize(before + room, 0);
+    let count = loop {
+        match file.read_at(buffer.get_mut(before..).unwrap_or_default(), at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(0),
+            read => break read,
+        }
+    };
+    buffer.truncate(before + count.as_ref().copied().unwrap_or(0));
+    count
+}
+
+/// Appends what a stream gives next; how many bytes, none at the end. What came before an error is looked at; the error comes
+/// again.
+pub(super) fn streamed(content: &mut dyn Read, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let before = buffer.len();
     buffer.resize(before + BLOCK, 0);
     let (count, read) = fill(content, buffer.get_mut(before..).unwrap_or_default());
     buffer.truncate(before + count);
-    match (count, read) {
-        (0, read) => read.map(|()| Piece::End),
-        (count, _) => Ok(Piece::Data(count)),
-    }
+    if count == 0 { read.map(|()| 0) } else { Ok(count) }
 }
 
-/// The room of a window; a new one where an engine that was given up still has it.
-pub(super) fn cleared(window: &mut Arc<Vec<u8>>) -> &mut Vec<u8> {
-    if Arc::get_mut(window).is_none() {
-        *window = Arc::new(window.as_ref().clone());
+/// The room for the start of what is read next; a new one where an engine that was given up still has it.
+pub(super) fn cleared(start: &mut Arc<Vec<u8>>) -> &mut Vec<u8> {
+    if Arc::get_mut(start).is_none() {
+        *start = Arc::default();
     }
-    Arc::make_mut(window)
+    let room = Arc::make_mut(start);
+    room.clear();
+    room
 }
 
-/// Whether every byte is zero: compared with itself one byte on, which the processor does in blocks.
-pub(super) fn is_all_zeros(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&0) && bytes.get(1..) == bytes.get(..bytes.len() - 1)
+/// Makes room for one more block: no more than a start can become.
+pub(super) fn make_room(start: &mut Vec<u8>) {
+    if start.capacity() - start.len() < BLOCK {
+        start.reserve_exact(start.len().min(WINDOW.saturating_sub(start.len())).max(BLOCK));
+    }
 }
 
 /// The hashes that somebody needs.

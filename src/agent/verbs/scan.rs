@@ -25,6 +25,8 @@ const KEYS: &[&str] =
     &["path", "verdict", "engine", "rule", "score", "pid", "sha256", "effect_id", "error", "evidence", "path_uri"];
 /// How long to wait for judgements before more is fetched and progress told.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// So much that is unknown waits until the end.
+const MAX_LATE: usize = 10_000;
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -53,6 +55,8 @@ struct Tally {
     suspicious: u64,
     unknown: u64,
     removed: u64,
+    /// What has no content: FIFOs, sockets, devices.
+    others: u64,
 }
 
 pub(super) fn run(ctx: &mut Context) -> VerbResult {
@@ -63,27 +67,32 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     let path = ctx.param("path").map(|typed| ctx.path(typed));
     ctx.table(KEYS)?;
     let mut tally = Tally::default();
-    let done = std::thread::scope(|scope| {
+    let (done, untold) = std::thread::scope(|scope| {
         let (agent, stop, meter) = (Arc::clone(&ctx.agent), ctx.stop.clone(), Arc::clone(&ctx.meter));
         let mut crew = Crew::start(scope, &agent, &rules, Bounds::SCAN, &stop, &meter);
-        let mut scan = Scan { ctx, crew: &mut crew, tally: &mut tally, known: HashSet::new() };
+        let mut scan = Scan { ctx, crew: &mut crew, tally: &mut tally, known: HashSet::new(), late: Vec::new() };
         let done = match (&path, scan.ctx.flag("full")) {
             (Some(path), _) => tree(&mut scan, path, true),
             (None, false) => quick(&mut scan),
             (None, true) => places::full(&mut scan),
         };
         let done = done.and_then(|()| scan.finish());
+        let untold = scan.late.len();
         let gone = Arc::clone(&crew.gone);
         crew.end();
         for (engine, why) in gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain() {
             ctx.problem(Problem::new("engine", format!("{engine}: {why}")));
         }
-        done
+        (done, untold)
     });
     match done {
         Ok(()) => ctx.text(StreamName::Stderr, format!("{}\n", tally.told()).as_bytes()),
         Err(VerbError::Stopped { .. }) => {
-            Err(VerbError::Stopped { done: vec![tally.told()], not_done: vec!["the rest was not looked at".to_owned()] })
+            let mut not_done = vec!["the rest was not looked at".to_owned()];
+            if untold > 0 {
+                not_done.push(format!("{untold} that are unknown were not told"));
+            }
+            Err(VerbError::Stopped { done: vec![tally.told()], not_done })
         }
         failed => failed,
     }
@@ -100,6 +109,12 @@ impl Tally {
             " looked at: {} malicious, {} suspicious, {} unknown",
             self.malicious, self.suspicious, self.unknown
         ));
+        if self.others > 0 {
+            told.push_str(&format!(
+                "; {} passed over",
+                count(self.others, "FIFO, socket or device", "FIFOs, sockets and devices")
+            ));
+        }
         if self.removed > 0 {
             told.push_str(&format!("; {} in quarantine", self.removed));
         }
@@ -114,6 +129,8 @@ struct Scan<'c, 's> {
     tally: &'c mut Tally,
     /// Files that were given to the judges: file system and number.
     known: HashSet<(u64, u64)>,
+    /// What is unknown is told behind what was found.
+    late: Vec<Judged>,
 }
 
 impl Scan<'_, '_> {
@@ -151,9 +168,13 @@ impl Scan<'_, '_> {
         while self.crew.open() > 0 {
             self.take(PATIENCE)?;
         }
+        for judged in std::mem::take(&mut self.late) {
+            self.row(judged)?;
+        }
         Ok(())
     }
 
+    /// Counts what was judged, and tells what is not clean.
     fn tell(&mut self, judged: Judged) -> VerbResult {
         let Judged { path, pid, is_process, judgement } = judged;
         let judgement = match judgement {
@@ -168,12 +189,25 @@ impl Scan<'_, '_> {
             self.tally.files += 1;
         }
         let verdict = judgement.verdict();
+        let judged = Judged { path, pid, is_process, judgement: Ok(judgement) };
         match verdict {
             Verdict::Clean => return Ok(()),
             Verdict::Malicious => self.tally.malicious += 1,
             Verdict::Suspicious => self.tally.suspicious += 1,
-            Verdict::Unknown => self.tally.unknown += 1,
+            Verdict::Unknown => {
+                self.tally.unknown += 1;
+                if self.late.len() < MAX_LATE {
+                    self.late.push(judged);
+                    return Ok(());
+                }
+            }
         }
+        self.row(judged)
+    }
+
+    fn row(&mut self, judged: Judged) -> VerbResult {
+        let Judged { path, pid, is_process, judgement: Ok(judgement) } = judged else { return Ok(()) };
+        let verdict = judgement.verdict();
         let mut errors: Vec<String> = judgement.cut.clone();
         errors.extend(judgement.errors.iter().map(|(engine, why)| format!("{engine}: {why}")));
         let mut sha256 = judgement.sha256.clone();

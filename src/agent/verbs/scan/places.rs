@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::FileType;
@@ -119,7 +120,8 @@ pub(super) fn tree(scan: &mut Scan<'_, '_>, start: &Path, named: bool) -> VerbRe
     };
     // Where links lead was followed to here; from here on none is.
     let start = root.path_of(base.fd().as_fd()).unwrap_or_else(|| start.to_path_buf());
-    let search = Files { own: own(scan.ctx) };
+    let others = Arc::new(AtomicU64::new(0));
+    let search = Files { own: own(scan.ctx), others: Arc::clone(&others) };
     let walk = Walk::new(base, &start, Box::new(search), scan.ctx.stop.clone(), Arc::clone(&scan.ctx.meter));
     let agent = Arc::clone(&scan.ctx.agent);
     let walk = agent.walkers.start(scan.ctx.command.session_id.clone(), walk);
@@ -139,6 +141,7 @@ pub(super) fn tree(scan: &mut Scan<'_, '_>, start: &Path, named: bool) -> VerbRe
             }
         }
     }
+    scan.tally.others += others.load(Ordering::Relaxed);
     let tally = walk.tally();
     for (path, why) in &tally.named {
         scan.ctx.problem(Problem::new("unreadable", format!("{}: {why}", key(path))).at(lossy(path)));
@@ -153,18 +156,20 @@ pub(super) fn tree(scan: &mut Scan<'_, '_>, start: &Path, named: bool) -> VerbRe
 /// Regular files that hold something and are not this program's own.
 struct Files {
     own: Vec<Vec<u8>>,
+    /// How many there were that have no content: FIFOs, sockets, devices.
+    others: Arc<AtomicU64>,
 }
 
 impl Search for Files {
     fn look(&self, place: &Folder<'_>, entry: &Entry<'_>, found: &mut Vec<Found>) {
-        if !matches!(entry.kind(), FileType::RegularFile | FileType::Unknown) || is_below(&self.own, place.path) {
+        if matches!(entry.kind(), FileType::Directory | FileType::Symlink) || is_below(&self.own, place.path) {
             return;
         }
-        if let Ok(facts) = place.folder.facts(entry.name())
-            && facts.is_file()
-            && facts.size > 0
-        {
+        let Ok(facts) = place.folder.facts(entry.name()) else { return };
+        if facts.is_file() && facts.size > 0 {
             found.push(Found::new(place, entry, Ok(facts)));
+        } else if !facts.is_file() && !facts.is_folder() && !facts.is_link() {
+            self.others.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

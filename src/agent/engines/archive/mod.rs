@@ -1,19 +1,24 @@
-//! Looks into archives: zip, tar, and what gzip, xz and zstd compress.
+//! Looks into archives: zip, tar, packages of Debian, and what gzip, xz and zstd compress. Of others it is said that they are not
+//! looked into.
 //!
 //! Archives are hostile: they hold themselves, promise more members than there are atoms, unpack to more than any disk holds, and
 //! break off. A [`Budget`] bounds depth, members, bytes and the ratio of what comes out to what went in; what is passed over for
 //! it is said. Nothing is written anywhere, and no decoder is given more memory than its window.
 
+mod kind;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
-use super::budget::{Budget, Layer, Metered};
+use super::budget::{Budget, Layer, Metered, is_too_much};
+use kind::rposition;
+pub use kind::{Kind, archives};
 
 /// The most members that a zip may promise in its directory, which is read whole.
 const MAX_DIRECTORY: u64 = 100_000;
 /// How much of a zip's end is searched for its directory: a comment can be 64 KiB long.
-const TAIL: u64 = 66 * 1024;
+pub const TAIL: u64 = 66 * 1024;
 /// What a decoder of xz may use, in KiB, and the largest window of zstd, as a power of two.
 const XZ_MEMORY_KIB: u32 = 128 * 1024;
 const ZSTD_WINDOW: u32 = 27;
@@ -24,36 +29,6 @@ const PASSWORD: &[u8] = b"infected";
 /// The longest name of a member that is told.
 const MAX_NAME: usize = 300;
 
-/// What an archive is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A zip, and what is one by another name: jar, docx, apk.
-    Zip,
-    /// A tar.
-    Tar,
-    /// One stream of gzip.
-    Gzip,
-    /// One stream of xz.
-    Xz,
-    /// One stream of zstd.
-    Zstd,
-}
-
-impl Kind {
-    /// What the first bytes tell.
-    #[must_use]
-    pub fn of(head: &[u8]) -> Option<Self> {
-        match head {
-            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(Self::Zip),
-            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
-            _ if head.get(257..262) == Some(b"ustar") => Some(Self::Tar),
-            _ => None,
-        }
-    }
-}
-
 /// What archives are read from.
 pub trait Source: Read + Seek {}
 impl<T: Read + Seek> Source for T {}
@@ -61,15 +36,17 @@ impl<T: Read + Seek> Source for T {}
 /// An open file with a position of its own.
 pub struct At<'a> {
     file: &'a File,
+    /// The byte that it begins at.
+    from: u64,
     at: u64,
     size: u64,
 }
 
 impl<'a> At<'a> {
-    /// The first `size` bytes of a file, from its start.
+    /// What of the first `size` bytes of a file stands behind so many.
     #[must_use]
-    pub fn new(file: &'a File, size: u64) -> Self {
-        Self { file, at: 0, size }
+    pub fn new(file: &'a File, from: u64, size: u64) -> Self {
+        Self { file, from, at: 0, size: size.saturating_sub(from) }
     }
 }
 
@@ -77,7 +54,7 @@ impl Read for At<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let room = buffer.len().min(left);
-        let count = self.file.read_at(buffer.get_mut(..room).unwrap_or_default(), self.at)?;
+        let count = self.file.read_at(buffer.get_mut(..room).unwrap_or_default(), self.from + self.at)?;
         self.at += count as u64;
         Ok(count)
     }
@@ -112,6 +89,11 @@ pub fn members<E>(source: &mut dyn Source, kind: Kind, name: &str, budget: &Budg
     match kind {
         Kind::Zip => zip(source, &layer, visit),
         Kind::Tar => tar(source, &layer, visit),
+        Kind::Deb => deb(source, &layer, visit),
+        Kind::Closed(what) => {
+            budget.say(not_looked_into(name, what));
+            Ok(())
+        }
         Kind::Gzip => stream(flate2::read::MultiGzDecoder::new(source), &layer, ".gz", visit),
         Kind::Xz => stream(lzma_rust2::XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB), &layer, ".xz", visit),
         Kind::Zstd => {
@@ -128,6 +110,12 @@ pub fn members<E>(source: &mut dyn Source, kind: Kind, name: &str, budget: &Budg
             }
         }
     }
+}
+
+/// What is said of an archive that nothing here can read.
+#[must_use]
+pub fn not_looked_into(name: &str, what: &str) -> String {
+    format!("{name}: it is {what}, which is not looked into")
 }
 
 /// One compressed stream: a tar within is looked into as it comes, anything else is one member.
@@ -174,15 +162,15 @@ fn tar<E>(source: &mut dyn Read, layer: &Layer<'_>, visit: Visit<'_, E>) -> Resu
                 return Ok(());
             }
             Some(Ok(mut entry)) => {
-                if !layer.budget.member() {
-                    return Ok(());
-                }
                 if entry.header().entry_type().is_file() || entry.header().entry_type().is_gnu_sparse() {
+                    if !layer.budget.member() {
+                        return Ok(());
+                    }
                     let name = told(&entry.path_bytes());
                     visit(&name, &mut entry)?;
                 }
                 // Read to its end here, where it is counted: the library would on its way to the next.
-                if io::copy(&mut entry, &mut io::sink()).is_err() && !layer.goes_on() {
+                if io::copy(&mut entry, &mut io::sink()).is_err_and(|error| is_too_much(&error)) {
                     return Ok(());
                 }
             }
@@ -211,15 +199,22 @@ fn zip<E>(source: &mut dyn Source, layer: &Layer<'_>, visit: Visit<'_, E>) -> Re
         }
     };
     for place in 0..archive.len() {
-        if !layer.goes_on() || !budget.member() {
+        if budget.is_over() {
             break;
         }
         // What is encrypted with another password is said as an error of that member.
         let unread = match archive.by_index_decrypt(place, PASSWORD) {
             Ok(member) if !member.is_file() => None,
             Ok(mut member) => {
+                if !budget.member() {
+                    break;
+                }
                 let inner = told(member.name_raw());
-                visit(&inner, &mut Metered { inner: &mut member, layer })?;
+                // One that holds too much ends alone.
+                let whole = format!("{name} > {inner}");
+                let own = Layer::new(budget, &whole, member.compressed_size().min(layer.packed));
+                own.holds(member.size());
+                visit(&inner, &mut Metered { inner: &mut member, layer: &own })?;
                 None
             }
             Err(error) => Some(error.to_string()),
@@ -233,6 +228,32 @@ fn zip<E>(source: &mut dyn Source, layer: &Layer<'_>, visit: Visit<'_, E>) -> Re
     Ok(())
 }
 
+/// A package of Debian: an archive of ar(5), whose members are compressed tars.
+fn deb<E>(source: &mut dyn Source, layer: &Layer<'_>, visit: Visit<'_, E>) -> Result<(), E> {
+    let mut at = 8;
+    loop {
+        let mut head = [0; 60];
+        if at >= layer.packed {
+            return Ok(());
+        }
+        let read = source.seek(SeekFrom::Start(at)).and_then(|_| source.read_exact(&mut head));
+        let text =
+            |from: usize, to: usize| std::str::from_utf8(head.get(from..to).unwrap_or_default()).unwrap_or_default().trim();
+        let size = text(48, 58).parse::<u64>().ok().filter(|_| read.is_ok() && head.ends_with(b"`\n"));
+        let Some(size) = size else {
+            layer.budget.say(format!("{}: it is broken at byte {at}; what comes behind was not looked at", layer.name));
+            return Ok(());
+        };
+        if !layer.goes_on() || !layer.budget.member() {
+            return Ok(());
+        }
+        let name = told(text(0, 16).trim_end_matches('/').as_bytes());
+        visit(&name, &mut Metered { inner: (&mut *source).take(size), layer })?;
+        // Members begin at even bytes.
+        at = at.saturating_add(60).saturating_add(size).saturating_add(size % 2);
+    }
+}
+
 /// How many members a zip's directory promises (APPNOTE 4.3.14 and 4.3.16): the library makes room for all of them.
 fn promised(source: &mut dyn Source, size: u64) -> io::Result<u64> {
     let start = size.saturating_sub(TAIL);
@@ -240,7 +261,7 @@ fn promised(source: &mut dyn Source, size: u64) -> io::Result<u64> {
     let mut tail = Vec::new();
     (&mut *source).take(TAIL).read_to_end(&mut tail)?;
     source.seek(SeekFrom::Start(0))?;
-    let found = |mark: &[u8]| tail.windows(mark.len()).rposition(|window| window == mark);
+    let found = |mark: &[u8]| rposition(&tail, mark);
     let number = |at: usize, length: usize| {
         let bytes = tail.get(at..at + length).unwrap_or_default();
         bytes.iter().rev().fold(0, |value: u64, &byte| (value << 8) | u64::from(byte))
@@ -321,7 +342,7 @@ mod tests {
     #[test]
     fn bombs_end_and_are_said() {
         let zeros = vec![0; 20 * 1024 * 1024];
-        for bytes in [gzipped(&zeros), zipped(&[("zeros", &zeros)]), zstd::encode_all(zeros.as_slice(), 1).unwrap()] {
+        for bytes in [gzipped(&zeros), zstd::encode_all(zeros.as_slice(), 1).unwrap()] {
             let budget = ample();
             let all = names(&bytes, &budget);
             assert_eq!(all.iter().map(|(_, size)| *size).collect::<Vec<_>>(), [u64::MAX]);
@@ -333,6 +354,75 @@ mod tests {
         let budget = Budget::new(1 << 30, 1, 4);
         assert_eq!(names(&tarred(&[("one", b"1"), ("two", b"2")]), &budget).len(), 1);
         assert!(budget.into_said().concat().contains("too many members"));
+    }
+
+    #[test]
+    fn one_that_holds_too_much_hides_no_other() {
+        let zeros = vec![0; 20 * 1024 * 1024];
+        let budget = ample();
+        let all = names(&zipped(&[("zeros", &zeros), ("folder/evil", b"evil")]), &budget);
+        assert_eq!(all, [("zeros".to_owned(), u64::MAX), ("folder/evil".to_owned(), 4)]);
+        let said = budget.into_said();
+        assert!(said.len() == 1 && said[0].contains("a > zeros: it unpacks to more than 200 times its size"), "{said:?}");
+        // One that has more than there is room for leaves half of it to the others.
+        let noise: Vec<u8> = (0..5000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let budget = Budget::new(10_000, 1000, 4);
+        let all = names(&zipped(&[("big", &noise), ("small", b"evil")]), &budget);
+        assert_eq!(all, [("big".to_owned(), u64::MAX), ("small".to_owned(), 4)]);
+        assert!(budget.into_said().concat().contains("a > big: it has 20000 bytes, of which 5000 were looked at"));
+    }
+
+    #[test]
+    fn folders_are_no_members() {
+        let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        let mut tar = tar::Builder::new(Vec::new());
+        for n in 0..20 {
+            zip.add_directory(format!("folder{n}"), zip::write::SimpleFileOptions::default()).unwrap();
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_size(0);
+            tar.append_data(&mut header, format!("folder{n}"), io::empty()).unwrap();
+        }
+        zip.start_file("evil", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(b"evil").unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(4);
+        tar.append_data(&mut header, "evil", &b"evil"[..]).unwrap();
+        for bytes in [zip.finish().unwrap().into_inner(), tar.into_inner().unwrap()] {
+            assert_eq!(names(&bytes, &Budget::new(1 << 30, 2, 4)), [("evil".to_owned(), 4)]);
+        }
+    }
+
+    #[test]
+    fn packages_of_debian_are_looked_into() {
+        let member = |name: &str, content: &[u8]| {
+            let head = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len());
+            [head.as_bytes(), content, &b"\n"[..content.len() % 2]].concat()
+        };
+        let deb = [b"!<arch>\n".to_vec(), member("debian-binary", b"2.0"), member("data.tar.xz", b"data")].concat();
+        assert_eq!(names(&deb, &ample()), [("debian-binary".to_owned(), 3), ("data.tar.xz".to_owned(), 4)]);
+        let budget = ample();
+        names(&deb[..deb.len() - 40], &budget);
+        assert!(budget.into_said().concat().contains("it is broken at byte 72"));
+    }
+
+    #[test]
+    fn a_zip_behind_something_else_is_one() {
+        let zip = zipped(&[("one", b"1")]);
+        let whole = [b"MZ or anything else", zip.as_slice(), b" and something behind"].concat();
+        assert_eq!(archives(&whole, &whole), [(Kind::Zip, 0)]);
+        let mut all = Vec::new();
+        members::<()>(&mut io::Cursor::new(&whole), Kind::Zip, "a", &ample(), &mut |name, _| {
+            all.push(name.to_owned());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(all, ["one"]);
+        // In a tar it is a member, and looked at as one.
+        let tar = tarred(&[("inner.zip", &zip)]);
+        assert_eq!(archives(&tar, &tar), [(Kind::Tar, 0)]);
+        let both = [tar.as_slice(), &zip].concat();
+        assert_eq!(archives(&both, &both), [(Kind::Tar, 0), (Kind::Zip, 0)]);
     }
 
     #[test]

@@ -1,0 +1,194 @@
+//! What archives there are in content: by its first bytes, at its end, and behind a program that unpacks itself.
+
+/// What an archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A zip, and what is one by another name: jar, docx, apk.
+    Zip,
+    /// A tar.
+    Tar,
+    /// A package of Debian.
+    Deb,
+    /// One stream of gzip.
+    Gzip,
+    /// One stream of xz.
+    Xz,
+    /// One stream of zstd.
+    Zstd,
+    /// One that is not looked into, by its name.
+    Closed(&'static str),
+}
+
+/// How long the end of a zip's directory is without its comment (APPNOTE 4.3.16).
+const ZIP_END: usize = 22;
+/// What ends a zip's directory.
+const ZIP_END_MARK: &[u8] = b"PK\x05\x06";
+/// The first bytes of 7z and of both kinds of rar.
+const SEVEN: &[u8] = b"7z\xbc\xaf\x27\x1c";
+const RAR: &[u8] = b"Rar!\x1a\x07";
+
+impl Kind {
+    /// What the first bytes tell.
+    #[must_use]
+    pub fn of(head: &[u8]) -> Option<Self> {
+        let kind = match head {
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, b'P', b'K', 3, 4, ..] => Self::Zip,
+            [0x1f, 0x8b, 8, ..] => Self::Gzip,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // A stream that holds nothing begins with its end.
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..]
+            | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => Self::Closed("bzip2"),
+            [b'M', b'S', b'C', b'F', 0, 0, 0, 0, ..] => Self::Closed("a cabinet (cab)"),
+            [b'L', b'Z', b'I', b'P', 0 | 1, ..] => Self::Closed("lzip"),
+            [0x89, b'L', b'Z', b'O', 0, b'\r', b'\n', 0x1a, b'\n', ..] => Self::Closed("lzop"),
+            [4, 0x22, 0x4d, 0x18, ..] => Self::Closed("lz4"),
+            [0x5d, 0, 0, _, _, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, ..] => Self::Closed("lzma"),
+            [0x1f, 0x9d, flags, ..] if flags & 0x60 == 0 && (9..=16).contains(&(flags & 0x1f)) => Self::Closed("compress (Z)"),
+            [_, _, b'-', b'l', b'h', b'0'..=b'7', b'-', ..] => Self::Closed("lha"),
+            [0xed, 0xab, 0xee, 0xdb, ..] => Self::Closed("an rpm package"),
+            [b'h', b's', b'q', b's', ..] => Self::Closed("squashfs"),
+            [b'x', b'a', b'r', b'!', 0, ..] => Self::Closed("xar"),
+            _ if head.starts_with(SEVEN) => Self::Closed("7z"),
+            _ if head.starts_with(RAR) => Self::Closed("rar"),
+            _ if head.starts_with(b"!<arch>\ndebian-binary") => Self::Deb,
+            _ if head.get(257..262) == Some(b"ustar") => Self::Tar,
+            _ => return None,
+        };
+        Some(kind)
+    }
+}
+
+/// Every archive that content is, each with the byte that it begins at: what its first bytes tell, a zip whose directory ends it
+/// whatever it begins with, and what stands behind a program or script that unpacks itself. `start` is as much of it as is at hand,
+/// `tail` its last bytes.
+#[must_use]
+pub fn archives(start: &[u8], tail: &[u8]) -> Vec<(Kind, usize)> {
+    let mut found: Vec<(Kind, usize)> = Kind::of(start).map(|kind| (kind, 0)).into_iter().collect();
+    let own = found.first().map(|(kind, _)| *kind);
+    // The last member of these may be a zip, which is looked at as a member.
+    let is_plain = matches!(own, Some(Kind::Tar | Kind::Deb));
+    if own != Some(Kind::Zip) && ends_as_zip(tail, is_plain) {
+        found.push((Kind::Zip, 0));
+    }
+    if own.is_none() {
+        let script = start.starts_with(b"#!");
+        found.extend(script.then(|| behind_script(start)).flatten().or_else(|| behind_program(start)));
+    }
+    found
+}
+
+/// Whether a zip's directory stands at the end. `exactly`: with nothing behind it.
+fn ends_as_zip(tail: &[u8], exactly: bool) -> bool {
+    let Some(end) = rposition(tail, ZIP_END_MARK) else { return false };
+    let number = |at: usize, length: usize| {
+        let bytes = tail.get(end + at..end + at + length).unwrap_or_default();
+        bytes.iter().rev().fold(0_usize, |value, &byte| (value << 8) | usize::from(byte))
+    };
+    let (members, directory, comment) = (number(10, 2), number(12, 4), number(20, 2));
+    if exactly && end + ZIP_END + comment != tail.len() {
+        return false;
+    }
+    // Where the directory itself is at hand, it is held against its mark: these four bytes stand in many a program.
+    let begins = end.checked_sub(directory).filter(|_| directory < 0xffff_ffff);
+    tail.len() >= end + ZIP_END
+        && members > 0
+        && begins.is_none_or(|begins| tail.get(begins..begins + 4) == Some(b"PK\x01\x02"))
+}
+
+/// What a script carries: a stream that begins on a line of its own.
+fn behind_script(start: &[u8]) -> Option<(Kind, usize)> {
+    let lines = start.iter().enumerate().filter(|&(_, &byte)| byte == b'\n').map(|(at, _)| at + 1);
+    lines.filter(|&at| start.get(at).is_some_and(|&byte| !byte.is_ascii_alphanumeric() || byte == b'B')).find_map(|at| {
+        let rest = start.get(at..).unwrap_or_default();
+        let kind = Kind::of(rest)?;
+        let is_one = match kind {
+            // Flags that nobody has defined.
+            Kind::Gzip => rest.get(3).is_some_and(|flags| flags & 0xe0 == 0),
+            Kind::Xz | Kind::Zstd | Kind::Closed("bzip2") => true,
+            _ => false,
+        };
+        is_one.then_some((kind, at))
+    })
+}
+
+/// What a program carries that is not looked into. Programs that know these archives carry their first bytes too, so that the
+/// checksum of their heads has to be right.
+fn behind_program(start: &[u8]) -> Option<(Kind, usize)> {
+    let places = |mark: &'static [u8]| {
+        let first = mark.first().copied().unwrap_or_default();
+        start.iter().enumerate().filter(move |&(at, &byte)| byte == first && start.get(at..at + mark.len()) == Some(mark))
+    };
+    // 7zFormat.txt: the CRC of the 20 bytes behind it stands at 8.
+    let seven = |at: usize| Some(crc32fast::hash(start.get(at + 12..at + 32)?) == little(start, at + 8)?);
+    if let Some((at, _)) = places(SEVEN).find(|&(at, _)| seven(at) == Some(true)) {
+        return Some((Kind::Closed("7z"), at));
+    }
+    let rar = |at: usize| match start.get(at + 6)? {
+        // The archive's head: CRC16 of type, flags, size and six more bytes.
+        0 => Some(crc32fast::hash(start.get(at + 9..at + 20)?) & 0xffff == little(start, at + 7)? & 0xffff),
+        // The CRC of size and head; a head that is longer than 127 bytes is none of an archive.
+        1 => {
+            let size = usize::from(*start.get(at + 12)?);
+            Some(size < 0x80 && crc32fast::hash(start.get(at + 12..at + 13 + size)?) == little(start, at + 8)?)
+        }
+        _ => None,
+    };
+    let (at, _) = places(RAR).find(|&(at, _)| rar(at) == Some(true))?;
+    Some((Kind::Closed("rar"), at))
+}
+
+fn little(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// Where a mark stands last.
+pub(super) fn rposition(bytes: &[u8], mark: &[u8]) -> Option<usize> {
+    bytes.windows(mark.len()).rposition(|window| window == mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_looked_into_has_a_name() {
+        let check = |head: &[u8], wanted: Option<&'static str>| {
+            assert_eq!(Kind::of(head), wanted.map(Kind::Closed), "{head:x?}");
+        };
+        check(b"BZh91AY&SY\0", Some("bzip2"));
+        check(b"7z\xbc\xaf\x27\x1c\0\x04", Some("7z"));
+        check(b"Rar!\x1a\x07\x01\0", Some("rar"));
+        check(b"Rar!\x1a\x07\0", Some("rar"));
+        check(b"MSCF\0\0\0\0", Some("a cabinet (cab)"));
+        check(b"\x1f\x9d\x90\0", Some("compress (Z)"));
+        for plain in [&b"BZh9 is text"[..], b"7z", b"LZIP is a word", b"MSCF", b"hsq", b""] {
+            check(plain, None);
+        }
+    }
+
+    #[test]
+    fn archives_behind_something_else_are_found() {
+        let program = |tail: &[u8]| {
+            [&b"MZ\x90\0 a program that unpacks itself; it knows Rar!\x1a\x07\0 and 7z\xbc\xaf\x27\x1c\0\x04"[..], tail]
+                .concat()
+        };
+        let check = |content: &[u8], wanted: &[(Kind, usize)]| assert_eq!(archives(content, content), wanted, "{content:x?}");
+        check(&program(b""), &[]);
+        let head = [7; 20];
+        let seven = [SEVEN, &[0, 4], &crc32fast::hash(&head).to_le_bytes(), &head].concat();
+        let whole = program(&seven);
+        check(&whole, &[(Kind::Closed("7z"), whole.len() - seven.len())]);
+        let head = [0x73, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0];
+        let sum = crc32fast::hash(&head).to_le_bytes();
+        let rar = [RAR, &[0], &sum[..2], &head].concat();
+        let whole = program(&rar);
+        check(&whole, &[(Kind::Closed("rar"), whole.len() - rar.len())]);
+        let script = b"#!/bin/sh\ntail -n +3 \"$0\" | gzip -d | tar x\n\x1f\x8b\x08\0 and so on";
+        check(script, &[(Kind::Gzip, 44)]);
+        check(b"#!/bin/sh\necho text\n", &[]);
+        check(b"no script\n\x1f\x8b\x08\0", &[]);
+        // Four bytes alone are no directory.
+        check(&program(&[ZIP_END_MARK, &[0; 18]].concat()), &[]);
+    }
+}
