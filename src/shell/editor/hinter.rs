@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use nu_ansi_term::Style;
-
 use super::Surroundings;
 use super::history::History;
 use crate::grammar::{Expected, expected_at};
+use crate::shell::view::theme;
 
 /// The hints of the editor.
 pub(super) struct Hinter {
@@ -73,7 +72,7 @@ impl reedline::Hinter for Hinter {
         }
         match self.hint(line) {
             hint if hint.is_empty() => hint,
-            hint => Style::new().dimmed().paint(hint).to_string(),
+            hint => theme::aside().paint(hint).to_string(),
         }
     }
 

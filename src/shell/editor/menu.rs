@@ -1,7 +1,7 @@
 //! The menus: reedline's own, but that they say why there is nothing in them, and are painted in what reads on dark and on
 //! light ground.
 
-use nu_ansi_term::{Color, Style};
+use nu_ansi_term::Style;
 use reedline::{
     ColumnarMenu, Completer, Editor, InputMode, Menu, MenuBuilder, MenuEvent, MenuSettings, OutputMode, Painter, Suggestion,
 };
@@ -9,6 +9,7 @@ use unicode_width::UnicodeWidthChar;
 
 use super::answers::Answers;
 use super::completer::Note;
+use crate::shell::view::theme;
 
 /// What may stand in a word beside letters and digits: a menu closes behind it.
 const WORD: &str = "_-./\\:~+,@=%*?[]{}()$!^";
@@ -47,12 +48,8 @@ fn styled(menu: ColumnarMenu, color: bool) -> ColumnarMenu {
     let (chosen, matched) = (Style::new().reverse(), Style::new().bold());
     let menu = menu.with_marker("").with_text_style(Style::new()).with_match_text_style(matched);
     let menu = menu.with_selected_match_text_style(chosen.bold());
-    if color {
-        let about = Style::new().fg(Color::Cyan);
-        menu.with_selected_text_style(chosen).with_description_text_style(about)
-    } else {
-        menu.with_selected_text_style(chosen).with_description_text_style(Style::new())
-    }
+    let about = if color { theme::advice() } else { Style::new() };
+    menu.with_selected_text_style(chosen).with_description_text_style(about)
 }
 
 impl Menu for OurMenu {
@@ -132,7 +129,7 @@ impl Menu for OurMenu {
             fits
         };
         let text: String = self.note.get().chars().take_while(fits).collect();
-        Style::new().dimmed().paint(text).to_string()
+        theme::aside().paint(text).to_string()
     }
 
     fn min_rows(&self) -> u16 {
