@@ -104,3 +104,36 @@ fn the_log_tells_sessions_apart() {
     assert!(rows.iter().all(|row| row["session_id"].as_str().unwrap().ends_with(row["session"].as_str().unwrap())));
     assert!(home.line("log").code(0).out().lines().next().unwrap().ends_with("session"));
 }
+
+#[test]
+fn an_old_answer_is_shown_as_its_own_line_shows_it() {
+    let (home, _) = folder();
+    let files = home.work().join("files").display().to_string();
+    let table = "path   size\nc.txt    20\na.txt    10\n";
+    for command in ["status", "log"] {
+        let lines = format!("dir {files} -match *.txt -sort -size -columns path,size\n{command} 2\n");
+        let out = home.batch(&lines).run().code(0).out();
+        let (before, after) = out.split_once(table).unwrap();
+        assert!(before.is_empty() && after.ends_with(&format!("\n\n{table}")), "{command}: {out}");
+        // Nothing is said of what there is nothing of.
+        assert!(after.contains("command_line") && !after.contains("cancelled_by"), "{command}: {out}");
+        let object = home.batch(&format!("cd {files}\ndir -columns path\n{command} 3 -output json\n")).run().code(0).out();
+        let object: serde_json::Value =
+            serde_json::from_str(object.split_once('{').map(|(_, rest)| format!("{{{rest}")).as_deref().unwrap()).unwrap();
+        assert_eq!(object["output"].as_array().unwrap().len(), 4, "{command}: {object}");
+        let text = home.batch(&format!("cat {files}/a.txt\n{command} 2 > {command}.txt\n")).run().code(0);
+        assert_eq!(text.out(), "xxxxxxxxxx");
+        let text = std::fs::read_to_string(home.work().join(format!("{command}.txt"))).unwrap();
+        assert!(text.contains("completed") && text.ends_with("\n\nxxxxxxxxxx"), "{text}");
+    }
+}
+
+#[test]
+fn fields_with_nothing_in_them_stand_where_they_are_asked_for() {
+    let (home, _) = folder();
+    let line = format!("getfile {}/a.txt -to {}", home.work().join("files").display(), home.work().display());
+    let out = home.line(&line).code(0).out();
+    assert!(out.contains("saved_as") && !out.contains("notes"), "{out}");
+    let out = home.line(&format!("{line} -columns size,notes")).code(0).out();
+    assert_eq!(out, "size   10\nnotes\n");
+}

@@ -31,18 +31,40 @@ impl Shell {
         self.answer(invocation, &[Body::Object { value }])
     }
 
+    /// Shows one object, and behind it another line's answer as that line shows it.
+    pub(super) fn answer_object_and(
+        &self,
+        invocation: &Invocation,
+        object: &impl Serialize,
+        spec: RenderSpec,
+        answer: &[Body],
+    ) -> Outcome<Exit> {
+        let value = to_raw_value(object).map_err(|error| Failure::internal(error.to_string()))?;
+        self.render(invocation, self.spec(invocation)?, &[Body::Object { value }], Some((spec, answer)))
+    }
+
     /// Shows a text, whatever the row says.
     pub(super) fn answer_text(&self, invocation: &Invocation, text: &str) -> Outcome<Exit> {
         let data = TextData::Utf8(text.to_owned());
-        self.render(invocation, RenderSpec::text(), &[Body::Text(Text { stream: StreamName::Stdout, data })])
+        let text = Body::Text(Text { stream: StreamName::Stdout, data });
+        self.render(invocation, RenderSpec::text(), &[text], None)
     }
 
     fn answer(&self, invocation: &Invocation, bodies: &[Body]) -> Outcome<Exit> {
-        let spec = RenderSpec::of(invocation, self.zone()).map_err(|problem| Failure { exit: Exit::NotUnderstood, problem })?;
-        self.render(invocation, spec, bodies)
+        self.render(invocation, self.spec(invocation)?, bodies, None)
     }
 
-    fn render(&self, invocation: &Invocation, spec: RenderSpec, bodies: &[Body]) -> Outcome<Exit> {
+    fn spec(&self, invocation: &Invocation) -> Outcome<RenderSpec> {
+        RenderSpec::of(invocation, self.zone()).map_err(|problem| Failure { exit: Exit::NotUnderstood, problem })
+    }
+
+    fn render(
+        &self,
+        invocation: &Invocation,
+        spec: RenderSpec,
+        bodies: &[Body],
+        then: Option<(RenderSpec, &[Body])>,
+    ) -> Outcome<Exit> {
         let target = match &invocation.redirect {
             Some(redirect) => {
                 Target::File(RedirectFile::test(redirect).map_err(|problem| Failure { exit: Exit::Failed, problem })?)
@@ -52,6 +74,12 @@ impl Shell {
         let mut rendering = self.begin(spec, target)?;
         for body in bodies {
             rendering.event(body).map_err(|error| written(&error))?;
+        }
+        if let Some((spec, bodies)) = then {
+            rendering.turn_to(spec).map_err(|error| written(&error))?;
+            for body in bodies {
+                rendering.event(body).map_err(|error| written(&error))?;
+            }
         }
         let summary = rendering.end(Status::Completed).map_err(|error| written(&error))?;
         for note in summary.notes {

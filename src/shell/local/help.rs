@@ -98,5 +98,29 @@ fn list(rows: &[&Row]) -> String {
     group("Not there yet", &mut rows.iter().filter(|row| row.since.is_some()));
     text.push_str("help COMMAND explains one, examples first.\n\n");
     text.push_str(help_page::EVERY_ANSWER);
+    text.push_str(KEYS);
     text
+}
+
+/// The keys that a newcomer would not guess.
+const KEYS: &str = "\
+Keys: Tab offers what may stand here, F1 explains what the cursor is on, Ctrl+R
+finds earlier lines, Ctrl+C stops a command on the device too, Ctrl+Z sends it
+to the background, Ctrl+D leaves.
+";
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr;
+
+    use super::*;
+
+    #[test]
+    fn the_list_fits_a_terminal_of_80_columns() {
+        let text = text(None, None);
+        for line in text.lines() {
+            assert!(line.width() < 80, "{} columns: {line}", line.width());
+        }
+        assert!(text.contains("Ctrl+R") && text.contains("F1"), "{text}");
+    }
 }

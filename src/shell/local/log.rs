@@ -16,19 +16,18 @@ pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<E
     };
     let record = shell.record(which).await?;
     let mut object = row(&record);
+    let said = shell.output_of(&record).await?;
     if let Some(object) = object.as_object_mut() {
         let mut input = json!({"command": record.command_definition_id, "flags": record.flags});
         for param in &record.params {
             input[param.param_id.as_str()] = json!(param.value);
         }
         object.insert("input".to_owned(), input);
-        let said = shell.output_of(&record).await?;
-        if let Some(errors) = said.errors {
+        if let Some(errors) = &said.errors {
             object.insert("errors".to_owned(), json!(errors));
         }
-        object.insert("output".to_owned(), json!(said.output));
     }
-    shell.answer_object(invocation, &object)
+    shell.answer_with(invocation, object, &record, &said)
 }
 
 impl Shell {

@@ -45,6 +45,21 @@ pub(super) enum Kept {
     },
 }
 
+impl Kept {
+    /// What a person should know of it.
+    pub(super) fn note(&self) -> Option<String> {
+        match self {
+            Self::Whole => None,
+            Self::Nothing { file } if file.exists() => Some(format!("{} is as it was: nothing came", file.display())),
+            Self::Nothing { file } => Some(format!("{} is not written: nothing came", file.display())),
+            Self::Partial { file, partial } => {
+                let how = if file.exists() { "as it was" } else { "not written" };
+                Some(format!("{} is {how}; what came is in {}", file.display(), partial.display()))
+            }
+        }
+    }
+}
+
 /// A redirect being written.
 #[derive(Debug)]
 pub(super) struct Writer {

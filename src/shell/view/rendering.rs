@@ -15,7 +15,7 @@ use super::csv::Csv;
 use super::json::{self, Json};
 use super::object;
 use super::records::Records;
-use super::redirect::{Kept, Writer};
+use super::redirect::Writer;
 use super::rows::{Rows, Shape};
 use super::spec::RenderSpec;
 use super::table::Table;
@@ -181,6 +181,30 @@ impl Rendering {
     /// # Errors
     /// As [`Rendering::event`], and when a redirect's file cannot be made whole.
     pub fn end(mut self, status: Status) -> io::Result<Summary> {
+        let mut notes = self.settle(status)?;
+        if let Out::File(writer) = self.out {
+            notes.extend(writer.end(status == Status::Completed)?.note());
+        }
+        Ok(Summary { notes })
+    }
+
+    /// What follows is an answer of its own: it is shown as it would be alone, behind an empty line.
+    ///
+    /// # Errors
+    /// As [`Rendering::event`].
+    pub fn turn_to(&mut self, spec: RenderSpec) -> io::Result<()> {
+        self.notes = self.settle(Status::Completed)?;
+        self.rows = Rows::new(&spec.options, spec.sort.as_ref(), spec.sort_unit());
+        self.transcript = Transcript::of(&spec.columns);
+        self.spec = spec;
+        self.keys.clear();
+        self.answered = false;
+        self.buffer.push(b'\n');
+        Ok(())
+    }
+
+    /// Writes what was held of the answer; what a person should know of it.
+    fn settle(&mut self, status: Status) -> io::Result<Vec<String>> {
         for effect in std::mem::take(&mut self.effects) {
             self.row_text(&effect)?;
         }
@@ -212,22 +236,7 @@ impl Rendering {
         }
         self.flush()?;
         notes.append(&mut self.notes);
-        if let Out::File(writer) = self.out {
-            match writer.end(status == Status::Completed)? {
-                Kept::Whole => {}
-                Kept::Nothing { file } if file.exists() => {
-                    notes.push(format!("{} is as it was: nothing came", file.display()));
-                }
-                Kept::Nothing { file } => notes.push(format!("{} is not written: nothing came", file.display())),
-                Kept::Partial { file, partial } if !file.exists() => {
-                    notes.push(format!("{} is not written; what came is in {}", file.display(), partial.display()));
-                }
-                Kept::Partial { file, partial } => {
-                    notes.push(format!("{} is as it was; what came is in {}", file.display(), partial.display()));
-                }
-            }
-        }
-        Ok(Summary { notes })
+        Ok(notes)
     }
 
     fn answered_in_rows(&self, status: Status) -> bool {
@@ -264,7 +273,7 @@ impl Rendering {
                 if columns.is_empty() {
                     columns = self.keys.iter().map(|key| super::spec::named(key)).collect();
                 }
-                Box::new(Table::new(columns, width, self.spec.zone.clone(), color))
+                Box::new(Table::new(columns, only.is_some(), width, self.spec.zone.clone(), color))
             }
         }
     }

@@ -38,12 +38,16 @@ pub(super) struct Table {
     width: Option<usize>,
     zone: TimeZone,
     color: bool,
+    /// The analyst named the columns: they stand, whatever is in them.
+    asked: bool,
     state: State,
     rows: u64,
     /// Rows that say what went wrong with them, in a field that is not shown.
     errors: u64,
     cut: u64,
     left_out: Vec<String>,
+    /// Columns with nothing in them, which are not shown.
+    empty: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -68,16 +72,27 @@ struct Place {
     column: usize,
     width: usize,
     align: Alignment,
+    /// Its cells are paths, whose end tells most.
+    is_path: bool,
+}
+
+impl Place {
+    /// A cell as it fits here; `None` when all of it does.
+    fn cut(&self, cell: &str) -> Option<String> {
+        if self.is_path { width::cut_path(cell, self.width) } else { width::cut(cell, self.width) }
+    }
 }
 
 impl Table {
-    pub(super) fn new(columns: Vec<Column>, width: Option<usize>, zone: TimeZone, color: bool) -> Self {
+    /// `asked`: the analyst named the columns.
+    pub(super) fn new(columns: Vec<Column>, asked: bool, width: Option<usize>, zone: TimeZone, color: bool) -> Self {
         // Each field's exact form is looked for beside it.
         let uris: Vec<String> = columns.iter().map(|column| format!("{}_uri", column.key)).collect();
         let keys = columns.iter().map(|column| column.key.as_str()).chain(uris.iter().map(String::as_str));
         let wanted = Wanted::new(keys.chain([ERROR]));
         let state = State::Sampling { rows: Vec::new(), kept: Vec::new(), since: None };
-        Self { columns, wanted, width, zone, color, state, rows: 0, errors: 0, cut: 0, left_out: Vec::new() }
+        let (left_out, empty) = (Vec::new(), Vec::new());
+        Self { columns, wanted, width, zone, color, asked, state, rows: 0, errors: 0, cut: 0, left_out, empty }
     }
 
     fn read<'r>(&mut self, row: &'r str) -> Row<'r> {
@@ -112,7 +127,9 @@ impl Table {
         if rows.is_empty() && whole {
             return;
         }
-        let Some(places) = self.places(&rows) else {
+        let empty = if whole && !self.asked { self.empty(&rows) } else { Vec::new() };
+        self.empty = empty.iter().map(|column| self.title(*column).to_owned()).collect();
+        let Some(places) = self.places(&rows, &empty) else {
             let keys = self.columns.iter().map(|column| column.key.clone()).collect();
             let mut records = Records::new(self.columns.clone(), Some(keys), self.zone.clone(), self.color);
             kept.iter().for_each(|row| records.row(row, out));
@@ -120,8 +137,8 @@ impl Table {
             return;
         };
         let shown = |column: usize| places.iter().any(|place| place.column == column);
-        self.left_out =
-            (0..self.columns.len()).filter(|column| !shown(*column)).map(|column| self.title(column).to_owned()).collect();
+        let left_out = (0..self.columns.len()).filter(|column| !shown(*column) && !empty.contains(column));
+        self.left_out = left_out.map(|column| self.title(column).to_owned()).collect();
         let overflows = rows.iter().any(|row| !row.below.is_empty() || row.cells.iter().any(|(_, exact)| *exact));
         if whole && !overflows {
             self.draw(&places, &rows, out);
@@ -146,7 +163,7 @@ impl Table {
         for row in rows {
             let cells = places.iter().map(|place| {
                 let cell = row.cells.get(place.column).map_or("", |(cell, _)| cell.as_ref());
-                width::cut(cell, place.width).filter(|_| self.width.is_some()).map_or_else(
+                place.cut(cell).filter(|_| self.width.is_some()).map_or_else(
                     || cell.to_owned(),
                     |cut| {
                         self.cut += 1;
@@ -175,10 +192,19 @@ impl Table {
         }
     }
 
-    /// Where the columns stand; `None` when they do not fit even so.
-    fn places(&self, rows: &[Row<'_>]) -> Option<Vec<Place>> {
+    /// The columns that hold nothing. On a terminal only: in a file a table has the columns that it always has.
+    fn empty(&self, rows: &[Row<'_>]) -> Vec<usize> {
+        let is_empty = |at: &usize| rows.iter().all(|row| row.cells.get(*at).is_none_or(|(cell, _)| cell.is_empty()));
+        let all = if self.width.is_some() { self.columns.len() } else { 0 };
+        let empty: Vec<usize> = (0..all).filter(is_empty).collect();
+        // Rows that say nothing are rows all the same.
+        if empty.len() < all { empty } else { Vec::new() }
+    }
+
+    /// Where the columns stand, without those that are empty; `None` when they do not fit even so.
+    fn places(&self, rows: &[Row<'_>], empty: &[usize]) -> Option<Vec<Place>> {
         let mut places: Vec<(Place, usize, usize)> = Vec::with_capacity(self.columns.len());
-        for (at, column) in self.columns.iter().enumerate() {
+        for (at, column) in self.columns.iter().enumerate().filter(|(at, _)| !empty.contains(at)) {
             let title = width::of(&clean::line(self.title(at)));
             let cells =
                 rows.iter().filter_map(|row| row.cells.get(at)).filter(|(_, exact)| !exact).map(|(cell, _)| width::of(cell));
@@ -186,7 +212,8 @@ impl Table {
             // Numbers and times are worth nothing when cut.
             let firm = column.align == Alignment::Right || matches!(column.unit, Unit::Time | Unit::Bytes | Unit::Millis);
             let least = |bound: usize| if firm { natural } else { natural.min(bound.max(title)) };
-            places.push((Place { column: at, width: natural, align: column.align }, least(COMFORT), least(LEAST)));
+            let place = Place { column: at, width: natural, align: column.align, is_path: column.unit == Unit::Path };
+            places.push((place, least(COMFORT), least(LEAST)));
         }
         let Some(width) = self.width else {
             return Some(places.into_iter().map(|(place, ..)| place).collect());
@@ -273,6 +300,9 @@ impl Shape for Table {
             // A screen that shows nothing could as well be one that shows nothing yet.
             notes.push("no rows".to_owned());
         }
+        if !self.empty.is_empty() {
+            notes.push(format!("nothing in: {}", self.empty.join(", ")));
+        }
         if !self.left_out.is_empty() {
             notes.push(format!("left out for want of width: {}", self.left_out.join(", ")));
         }
@@ -316,7 +346,7 @@ fn line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut String) -> u64
         let mut shown = Cow::Borrowed(cell.as_ref());
         let mut wide = width::of(cell);
         if wide > here.width && bounded && !exact {
-            shown = width::cut(cell, here.width).map_or(shown, Cow::Owned);
+            shown = here.cut(cell).map_or(shown, Cow::Owned);
             wide = width::of(&shown);
             cut_cells += 1;
         }
