@@ -53,11 +53,34 @@ fn without_aliases_beside<'n>(near: &[&'n str]) -> Vec<&'n str> {
     near.iter().copied().filter(|name| !is_alias_beside(name)).collect()
 }
 
-pub(super) fn unknown_command(typed: &str, span: Span, platform: Option<PlatformName>) -> Diagnostic {
+/// The command that two words are when they are written as one: `get file`, `find file`.
+pub(super) fn in_one_word(first: &str, second: &str) -> Option<&'static Row> {
+    // No command is longer: a value may be of any length.
+    if first.len() + second.len() > 32 {
+        return None;
+    }
+    table().find(&format!("{first}{second}"))
+}
+
+fn one_word(row: &Row) -> String {
+    format!("it is one word here: `{}`", row.name)
+}
+
+/// Says so of what did not fit because the second of the two words was taken for a value: `get file /etc/passwd`.
+pub(super) fn meant_in_one_word(row: &Row, diagnostics: &mut [Diagnostic]) {
+    let misread = |found: &&mut Diagnostic| matches!(found.kind, ErrorKind::TooManyValues | ErrorKind::BadValue);
+    for found in diagnostics.iter_mut().filter(misread) {
+        found.hint = Some(one_word(row));
+    }
+}
+
+/// `next` is the word behind it, where there is one.
+pub(super) fn unknown_command(typed: &str, next: Option<&Word<'_>>, span: Span, platform: Option<PlatformName>) -> Diagnostic {
     let rows = table().rows().iter().filter(|row| platform.is_none_or(|platform| row.platforms.contains(&platform)));
     let names = rows.flat_map(Row::names);
-    let elsewhere = |row: &&Row| row.known_as.iter().any(|name| name.eq_ignore_ascii_case(typed));
-    let hint = match table().rows().iter().find(elsewhere) {
+    let joined = next.filter(|next| !next.quoted).and_then(|next| in_one_word(typed, &next.text));
+    let hint = match table().known_as(typed) {
+        _ if joined.is_some() => joined.map(one_word),
         Some(row) => Some(format!("here it is `{}`: {}", row.name, lower(&row.summary))),
         None => {
             did_you_mean(&without_aliases_beside(&nearest(typed, names))).or_else(|| Some("`help` lists the commands".into()))
@@ -366,6 +389,28 @@ mod tests {
         };
         check("dir -first -1", "write a whole number");
         check("findfile x -limit -tree", "write a whole number");
+        check("get file /etc/passwd", "it is one word here: `getfile`");
+        check("find file x", "it is one word here: `findfile`");
+        check("file info /etc/passwd", "it is one word here: `fileinfo`");
+        check("Put File x.sh", "it is one word here: `putfile`");
+        check("scheduled tasks", "it is one word here: `scheduledtasks`");
+        check("file \"info\"", "here it is `fileinfo`");
+        check("get a b", "a value with blanks is written in quotes");
+        for (habit, command) in [
+            ("ps aux", "processes"),
+            ("netstat -tulpn", "connections"),
+            ("bg", "jobs"),
+            ("pwd", "cd"),
+            ("md5sum /bin/ls", "fileinfo"),
+            ("sudo id", "run"),
+            ("iptables -L", "isolate"),
+            ("ssh web01", "connect"),
+            ("keys", "help"),
+            ("reg query HKLM", "registry"),
+        ] {
+            check(habit, &format!("here it is `{command}`: "));
+        }
+        check("fileinof /etc/passwd", "did you mean fileinfo?");
         check("dir -output", "write one of table, json, csv, jsonl");
         check("dir -path", "write `-path PATH`");
         check(

@@ -39,7 +39,7 @@ pub(super) fn bind(line: &str, platform: Option<PlatformName>) -> (Reading, Vec<
     };
     let Some(row) = table().find(&command.text) else {
         split.marks.push((command.span, Class::Error));
-        split.diagnostics.push(hints::unknown_command(&command.text, command.span, platform));
+        split.diagnostics.push(hints::unknown_command(&command.text, split.arguments.first(), command.span, platform));
         return (Reading { invocation: None, diagnostics: sorted(split.diagnostics) }, split.marks);
     };
     split.marks.push((command.span, Class::Command));
@@ -364,6 +364,11 @@ impl<'a> Binder<'a> {
         let others = self.split.diagnostics.iter().any(|found| found.kind != ErrorKind::MissingParameter);
         if others {
             self.split.diagnostics.retain(|found| found.kind != ErrorKind::MissingParameter);
+            let first = bound.iter().find(|bound| bound.named.is_none() && !bound.value.quoted);
+            let typed = self.line.get(self.command.start..self.command.end).unwrap_or_default();
+            if let Some(row) = first.and_then(|first| hints::in_one_word(typed, &first.value.text)) {
+                hints::meant_in_one_word(row, &mut self.split.diagnostics);
+            }
         }
         (Reading { invocation: Some(invocation), diagnostics: sorted(self.split.diagnostics) }, self.split.marks)
     }

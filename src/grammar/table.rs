@@ -32,6 +32,12 @@ impl Table {
         &self.rows
     }
 
+    /// The command that other shells call so.
+    #[must_use]
+    pub fn known_as(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.known_as.iter().any(|known| known.eq_ignore_ascii_case(name)))
+    }
+
     /// The row with that name or alias, in any case.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Row> {

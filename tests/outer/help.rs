@@ -74,6 +74,9 @@ fn wrong_lines_suggest_the_right_one() {
     let home = shell::Home::new();
     let cases = [
         ("proceses", "did you mean processes?"),
+        ("fileinof /etc/passwd", "did you mean fileinfo?"),
+        ("get file /etc/passwd", "it is one word here: `getfile`"),
+        ("ps aux", "here it is `processes`"),
         ("watch_dog", "`help` lists the commands"),
         ("dir -fulpath", "did you mean -full_path"),
         ("processes | grep ssh", "write `processes -match ssh`"),

@@ -1,7 +1,7 @@
 //! F1: the help of what the cursor stands on: a parameter, a flag, a choice, else the command.
 
 use super::Surroundings;
-use crate::grammar::{Expected, Flag, Parameter, expected_at, table};
+use crate::grammar::{Class, Expected, Flag, Parameter, expected_at, highlight, table};
 
 /// The help of what stands at the cursor.
 pub(super) fn help(line: &str, cursor: usize, around: &dyn Surroundings) -> String {
@@ -12,11 +12,20 @@ pub(super) fn help(line: &str, cursor: usize, around: &dyn Surroundings) -> Stri
     if expected.typed.len() < behind.len() {
         expected = expected_at(line, expected.span.end, platform);
     }
-    if expected.target {
+    let on = |class: Class| {
+        highlight(line).iter().any(|(span, found)| *found == class && span.start <= cursor && cursor <= span.end)
+    };
+    if on(Class::Background) {
+        return "& at the end runs the command as a job: jobs lists them, fg shows one, cancel ends one".to_owned();
+    }
+    if on(Class::Comment) {
+        return "# begins a comment: the line does nothing".to_owned();
+    }
+    if expected.target || on(Class::Redirect) {
         return "> FILE puts the answer into a file of this machine, >> FILE adds it to one".to_owned();
     }
     let Some(row) = expected.row else {
-        return around.help(table().find(&expected.typed));
+        return around.help(table().find(&expected.typed).or_else(|| table().known_as(&expected.typed)));
     };
     match on_it(&expected, line) {
         Some(text) => format!("{}: {text}", row.name),
@@ -78,6 +87,12 @@ mod tests {
         check("findfile ^x", "findfile: -name: ");
         check("remediate fi^le /x", "remediate: -type: ");
         check("dir > fi^le", "> FILE");
+        check("dir ^> file", "> FILE");
+        check("dir >^> file", "> FILE");
+        check("getfile \"/a b\" &^", "& at the end");
+        check("getfile /x ^&", "& at the end");
+        check("# not^hing", "# begins a comment");
+        check("ps^ aux", "help of processes");
         check("nosuch x^", "help of everything");
     }
 }
