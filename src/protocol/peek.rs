@@ -20,6 +20,8 @@ pub enum PeekAt {
     StartupFolders,
     /// What was changed on the device: rows of `remediate list`.
     Effects,
+    /// A key of the registry: rows of `registry`.
+    Registry,
 }
 
 impl PeekAt {
@@ -33,6 +35,7 @@ impl PeekAt {
             Self::ScheduledTasks => "scheduled_tasks",
             Self::StartupFolders => "startup_folders",
             Self::Effects => "effects",
+            Self::Registry => "registry",
         }
     }
 }

@@ -109,6 +109,7 @@ fn line_of(question: &Question) -> String {
         PeekAt::ScheduledTasks => "scheduledtasks".to_owned(),
         PeekAt::StartupFolders => "startupfolders".to_owned(),
         PeekAt::Effects => "remediate list".to_owned(),
+        PeekAt::Registry => format!("registry -path {}", quoted(question.path.as_deref().unwrap_or_default())),
     }
 }
 

@@ -243,7 +243,7 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
         let around = Around::new(runtime.handle().clone(), shell);
         Box::new(editor::Editor::new(shell.screen.clone(), &shell.home, &shell.config, Arc::new(around))?)
     } else {
-        Box::new(plain::Plain::new(shell.screen.clone()))
+        Box::new(plain::Plain::new(shell.screen.clone(), &shell.home))
     };
     let mut last = None;
     loop {

@@ -17,8 +17,10 @@ pub(super) struct Now(Arc<Mutex<Option<Known>>>);
 
 struct Known {
     session: Session,
-    /// When something was last done in it, as far as this shell has heard.
+    /// When something was last done in it, as far as this shell has heard, or as the service has said since.
     active: Instant,
+    /// When the service was last asked how long is left.
+    asked: Option<Instant>,
 }
 
 impl Now {
@@ -34,10 +36,25 @@ impl Now {
 
     /// How long until it ends by itself, if nothing happens.
     pub(super) fn idle_left(&self) -> Option<Duration> {
-        let known = self.locked();
-        let known = known.as_ref()?;
-        let limit = Duration::from_secs(known.session.limits.idle_seconds);
-        Some(limit.saturating_sub(known.active.elapsed()))
+        self.locked().as_ref().map(Known::idle_left)
+    }
+
+    /// Whether the service is to be asked how long is left: not again within `pause`. If so, it counts as asked.
+    pub(super) fn ask_idle(&self, pause: Duration) -> Option<SessionId> {
+        let mut known = self.locked();
+        let known = known.as_mut()?;
+        if known.asked.is_some_and(|asked| asked.elapsed() < pause) {
+            return None;
+        }
+        known.asked = Some(Instant::now());
+        Some(known.session.session_id.clone())
+    }
+
+    /// What the service says now: how long is left, or nothing while a command runs, which is activity.
+    pub(super) fn hear_idle(&self, session: &Session) {
+        if let Some(known) = self.locked().as_mut().filter(|known| known.session.session_id == session.session_id) {
+            known.active = last_activity(session);
+        }
     }
 
     /// Something was done in it.
@@ -48,7 +65,7 @@ impl Now {
     }
 
     fn set(&self, session: Option<&Session>) {
-        let known = |session: &Session| Known { session: session.clone(), active: Instant::now() };
+        let known = |session: &Session| Known { session: session.clone(), active: last_activity(session), asked: None };
         *self.locked() = session.map(known);
     }
 
@@ -60,6 +77,19 @@ impl Now {
     fn locked(&self) -> MutexGuard<'_, Option<Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Known {
+    fn idle_left(&self) -> Duration {
+        Duration::from_secs(self.session.limits.idle_seconds).saturating_sub(self.active.elapsed())
+    }
+}
+
+/// When something was last done in a session, by what the service says is left.
+fn last_activity(session: &Session) -> Instant {
+    let limit = Duration::from_secs(session.limits.idle_seconds);
+    let idle = session.idle_left_ms.map_or(Duration::ZERO, |left| limit.saturating_sub(Duration::from_millis(left)));
+    Instant::now().checked_sub(idle).unwrap_or_else(Instant::now)
 }
 
 /// A session that this shell is attached to.
@@ -236,5 +266,46 @@ impl Watching {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(idle_left_ms: Option<u64>) -> Session {
+        let value = serde_json::json!({
+            "session_id": "CLR01a20e2c-2514-7383-a853-97f322c0ab26", "analyst": "kim", "comment": null, "started": "2026-01-01T00:00:00Z",
+            "device": {"id": "d", "name": "web01", "platform": "linux", "version": "1", "last_seen": "2026-01-01T00:00:00Z", "state": "online", "tags": []},
+            "ended": null, "duration_ms": 0, "idle_left_ms": idle_left_ms, "state": "open", "closed_by": null, "shells": 1,
+            "last_command": 1, "roles": [],
+            "limits": {
+                "idle_seconds": 1800, "command_seconds": 600, "long_command_seconds": 1800, "getfile_bytes": 1,
+                "fileinfo_bytes": 1, "library_bytes": 1, "putfile_bytes": 1,
+            },
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_what_the_service_says() {
+        let now = Now::default();
+        let minutes = |now: &Now| now.idle_left().unwrap().as_secs().div_ceil(60);
+        assert_eq!((now.idle_left(), now.ask_idle(Duration::ZERO)), (None, None));
+        // A session that another shell has left idle for long has no more than that, though this one has just come.
+        now.set(Some(&session(Some(120_000))));
+        assert_eq!(minutes(&now), 2);
+        // Once asked, not again at each key.
+        assert!(now.ask_idle(Duration::from_mins(1)).is_some());
+        assert_eq!(now.ask_idle(Duration::from_mins(1)), None);
+        assert!(now.ask_idle(Duration::ZERO).is_some());
+        now.hear_idle(&session(Some(1_500_000)));
+        assert_eq!(minutes(&now), 25);
+        // A command of another shell runs: that is activity.
+        now.hear_idle(&session(None));
+        assert_eq!(minutes(&now), 30);
+        // What is said of another session changes nothing.
+        now.hear_idle(&Session { session_id: "CLR01a20e2c-24f5-72b2-91e0-61dcc81f9899".parse().unwrap(), ..session(Some(1)) });
+        assert_eq!(minutes(&now), 30);
     }
 }

@@ -21,6 +21,8 @@ use crate::protocol::{CommandRecord, Device, LibraryFile, Peek, PeekAt, Session}
 
 /// The time left is told when it is less than this, or than a fifth of what there is.
 const SHORT: Duration = Duration::from_mins(5);
+/// While it is short the service is asked this often: other shells may have done something that this one does not hear of.
+const ASKED: Duration = Duration::from_secs(20);
 /// More entries of a local folder nobody looks through.
 const MOST: usize = 5000;
 /// Commands of the log that are offered.
@@ -81,7 +83,18 @@ impl Surroundings for Around {
             return None;
         }
         let limit = Duration::from_secs(self.now.session()?.limits.idle_seconds);
-        self.now.idle_left().filter(|left| *left < SHORT.min(limit / 5))
+        let short = SHORT.min(limit / 5);
+        let left = self.now.idle_left().filter(|left| *left < short)?;
+        // The service's word counts: it is asked beside, and what it says is seen at the next turn.
+        if let Some(session) = self.now.ask_idle(ASKED.min(short / 4)) {
+            let (client, now) = (self.client.clone(), self.now.clone());
+            self.runtime.spawn(async move {
+                if let Ok(session) = client.session(&session).await {
+                    now.hear_idle(&session);
+                }
+            });
+        }
+        Some(left)
     }
 
     fn help(&self, row: Option<&'static Row>) -> String {
@@ -108,6 +121,19 @@ async fn told(client: &Client, session: Option<&Session>, wanted: &Wanted) -> Op
             entries
         }
         Wanted::Processes => rows_of(peek(client, session?, PeekAt::Processes).await, |row| Some(of_process(row))),
+        Wanted::ProcessNames => {
+            let mut names = rows_of(peek(client, session?, PeekAt::Processes).await, name_of);
+            if let Ok(found) = &mut names {
+                found.candidates.sort_by(|one, other| one.value.cmp(&other.value));
+                found.candidates.dedup_by(|one, other| one.value == other.value);
+            }
+            names
+        }
+        Wanted::Registry(key) => {
+            let session = session?;
+            let at = session.device.platform.start_directory();
+            rows_of(client.peek(&session.session_id, PeekAt::Registry, at, key, "").await, |row| Some(of_registry(row)))
+        }
         Wanted::Services => rows_of(peek(client, session?, PeekAt::Services).await, |row| Some(of_service(row))),
         Wanted::Tasks => rows_of(peek(client, session?, PeekAt::ScheduledTasks).await, |row| Some(of_task(row))),
         Wanted::StartupItems => rows_of(peek(client, session?, PeekAt::StartupFolders).await, |row| Some(of_item(row))),
@@ -146,7 +172,8 @@ fn of_device(device: Device) -> Candidate {
 
 fn of_file(file: LibraryFile) -> Candidate {
     let size = format!("{} bytes", file.size);
-    candidate(file.file_name, &[file.description.as_deref(), Some(&size), Some(&format!("by {}", file.created_by))])
+    let parts = [file.description.as_deref(), Some(&size), Some(&format!("by {}", file.created_by))];
+    Candidate { usage: file.parameters_description, ..candidate(file.file_name, &parts) }
 }
 
 fn of_command(record: &CommandRecord) -> Candidate {
@@ -197,6 +224,35 @@ fn of_process(row: ProcessRow) -> Candidate {
     // What a name does not say, its command line may.
     let command = row.command_line.filter(|command| Some(command) != row.name.as_ref());
     candidate(row.pid.to_string(), &[row.name.as_deref(), row.user_name.as_deref(), command.as_deref()])
+}
+
+fn name_of(row: ProcessRow) -> Option<Candidate> {
+    row.name.map(|name| candidate(name, &[row.user_name.as_deref(), row.command_line.as_deref()]))
+}
+
+#[derive(Deserialize)]
+struct RegistryRow {
+    reg_path: String,
+    value_name: Option<String>,
+    value_type: Option<String>,
+    value: serde_json::Value,
+}
+
+fn of_registry(row: RegistryRow) -> Candidate {
+    let RegistryRow { reg_path, value_name, value_type, value } = row;
+    let text = match value {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    };
+    let parts = [value_type.as_deref(), text.as_deref()];
+    match value_name {
+        Some(name) => candidate(name, &parts),
+        None => {
+            let name = reg_path.rsplit('\\').next().unwrap_or_default();
+            Candidate { is_folder: true, is_open: true, ..candidate(name, &parts) }
+        }
+    }
 }
 
 #[derive(Deserialize)]

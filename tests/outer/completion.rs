@@ -67,11 +67,11 @@ const BOTH: &[Case] = &[
     ("lrsh -c \"processes > with", "lrsh -c \"processes > \\\"with blank.lrsh\\\"~", &[]),
     ("lrsh -c 'getfile /x -to cases/f", "lrsh -c 'getfile /x -to cases/first.lrsh~", &[]),
     ("lrsh -c 'cd \"/a b\" -x\t", "lrsh -c 'cd \"/a b\" -x", &[]),
-    // Nothing may stand there.
     // The library of the service that runs, the switches, and the last of several lines.
     ("lrsh -c 'run coll", "lrsh -c 'run collect-logs.sh~", &[]),
     ("lrsh -c 'putfile ", "lrsh -c 'putfile ", &["clean.sh", "collect-logs.sh"]),
     ("lrsh -c 'settings uns", "lrsh -c 'settings unsigned_scripts~", &[]),
+    // Nothing may stand there.
     ("lrsh -c 'cls nonsense", "lrsh -c 'cls nonsense", &[]),
     ("lrsh explain 'processes' tri", "lrsh explain 'processes' tri", &[]),
 ];

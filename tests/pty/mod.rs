@@ -46,6 +46,40 @@ fn a_terminal_that_can_only_print_gets_plain_lines() {
     assert_eq!(shell.end(), 0);
     let written = shell.written();
     assert!(written.iter().all(|(_, bytes)| !bytes.contains(&0x1b)), "{written:?}");
+    // What was typed is remembered as with the editor, and offered by it.
+    let history = std::fs::read_to_string(home.home().history_file()).unwrap();
+    assert!(history.contains("\"cd /etc\"") && history.contains("\"done\""), "{history}");
+    let shell = Pty::shell(home.path());
+    shell.prompt();
+    shell.keys("cd /");
+    shell.until("the hint", |screen| screen.trim_end().ends_with("> cd /etc"));
+}
+
+#[test]
+fn the_end_of_a_job_begins_a_line_where_nothing_can_be_drawn() {
+    let home = Home::new();
+    let mut shell = Pty::dumb(home.path());
+    shell.prompt();
+    shell.line("findfile nothing /usr &");
+    shell.expect("(Just created)");
+    let ended = || {
+        let told = home.lrsh(&["-c", "status 2 -output json"]).output().unwrap();
+        String::from_utf8(told.stdout).unwrap().contains("\"status\": \"completed\"")
+    };
+    while !ended() {}
+    // The shell hears of it about when the service says so.
+    let is_prompt = |line: &&str| line.contains(" > ") || line.trim_end().ends_with(" >");
+    for prompts in 3..20 {
+        if shell.screen().contains("(Completed)") {
+            break;
+        }
+        shell.line("");
+        shell.until("the next prompt", |screen| screen.lines().filter(is_prompt).count() >= prompts);
+    }
+    let screen = shell.screen();
+    assert!(screen.lines().any(|line| line.starts_with("[2]   (Completed)")), "{screen}");
+    shell.line("exit");
+    assert_eq!(shell.end(), 0);
 }
 
 #[test]

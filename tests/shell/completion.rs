@@ -45,10 +45,16 @@ fn answer_to(wanted: &Wanted) -> Result<Found, String> {
         ],
         Wanted::LocalFolder(_) => vec![entry("cases", true), entry("out.json", false)],
         Wanted::Processes => vec![told("17", "sshd  root"), told("4711", "evil  www  /tmp/evil -x")],
+        Wanted::ProcessNames => vec![told("evil", "www"), told("my daemon", "root"), told("sshd", "root")],
+        Wanted::Registry(key) if key.ends_with("Run") => vec![told("Updater", "REG_SZ  up.exe"), entry("Sub Key", true)],
+        Wanted::Registry(_) => vec![entry("SOFTWARE", true), entry("SYSTEM", true)],
         Wanted::Services => vec![told("ssh.service", "running  OpenSSH")],
         Wanted::Tasks => vec![told("cron /etc/cron.d/evil:3", "* * * * *  /tmp/evil")],
         Wanted::StartupItems => vec![told("/etc/profile.d/evil.sh", "profile")],
-        Wanted::Library => vec![told("clean.sh", "cleans"), told("collect.ps1", "")],
+        Wanted::Library => vec![
+            Candidate { usage: Some("--dry-run: only says what it would do".into()), ..told("clean.sh", "cleans") },
+            told("collect.ps1", ""),
+        ],
         Wanted::Devices => vec![told("web01", "linux"), told("web02", "windows")],
         Wanted::Commands => vec![running(told("7", "run clean.sh &  running")), told("2", "processes  completed")],
         Wanted::Effects => vec![told("3", "file  /tmp/evil  quarantined")],
@@ -113,6 +119,8 @@ fn what_is_offered_where() {
     let cases: &[(&str, &[&str])] = &[
         ("proc^", &["processes "]),
         ("ls^", &["ls "]),
+        ("netstat^", &["connections "]),
+        ("help ps^", &["help processes "]),
         ("processes -output j^", &["processes -output json ", "processes -output jsonl "]),
         ("processes -sort -mem^", &["processes -sort -memory_k ", "processes -sort -memory_usage "]),
         ("dir -columns path,si^", &["dir -columns path,size"]),
@@ -145,6 +153,10 @@ fn what_is_offered_where() {
         // What only device and service know.
         ("processes 4^", &["processes 4711 "]),
         ("processes evil^", &["processes 4711 "]),
+        ("processes -name ssh^", &["processes -name sshd "]),
+        ("processes -name my^", &["processes -name \"my daemon\" "]),
+        ("devices web^", &["devices web01 ", "devices web02 "]),
+        ("library add cases/fix.sh -name ^", &["library add cases/fix.sh -name fix.sh "]),
         ("remediate process ssh^", &["remediate process 17 "]),
         ("remediate service open^", &["remediate service ssh.service "]),
         ("remediate scheduledtask ^", &["remediate scheduledtask \"cron /etc/cron.d/evil:3\" "]),
@@ -182,6 +194,15 @@ fn windows_paths_are_windows_paths() {
     assert_eq!(offered(&mut bench, r"dir C:\P^"), [r#"dir "C:\Program Files\""#]);
     assert_eq!(offered(&mut bench, r"cat C:\pa^"), [r"cat C:\pagefile.sys "]);
     assert_eq!(offered(&mut bench, "cat C:/P^"), [r#"cat "C:/Program Files/""#]);
+    for (typed, wanted) in [
+        (r"registry hkey_l^", vec![r"registry HKEY_LOCAL_MACHINE\"]),
+        (r"registry HKL^", vec![r"registry HKLM\"]),
+        (r"registry HKLM\so^", vec![r"registry HKLM\SOFTWARE\"]),
+        (r"registry HKLM\Run\^", vec![r"registry HKLM\Run\\Updater ", r#"registry "HKLM\Run\Sub Key\""#]),
+        (r"registry HKLM\Run\\up^", vec![r"registry HKLM\Run\\Updater "]),
+    ] {
+        assert_eq!(offered(&mut bench, typed), wanted, "{typed}");
+    }
     let asked = bench.around.asked.lock().unwrap().clone();
     assert!(asked.contains(&Wanted::Folder { directory: "/".into(), path: "C:\\".into(), begins: String::new() }), "{asked:?}");
 }
@@ -196,6 +217,14 @@ fn a_folder_is_asked_for_once_and_again_behind_a_command() {
     bench.aids.outdate(Some("web01"));
     offered(&mut bench, "dir /tmp/a^");
     assert_eq!(bench.around.asked.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn what_a_script_says_of_its_parameters_is_shown() {
+    let mut bench = on(PlatformName::Linux, &[], false);
+    let line = "run clean.sh -parameters x";
+    let shown = bench.aids.at(line, line.len());
+    assert_eq!(shown.note, "clean.sh: --dry-run: only says what it would do");
 }
 
 #[test]

@@ -165,9 +165,9 @@ impl Kept {
 fn fresh(wanted: &Wanted) -> Duration {
     Duration::from_secs(match wanted {
         Wanted::LocalFolder(_) | Wanted::Commands => 1,
-        Wanted::Processes => 3,
+        Wanted::Processes | Wanted::ProcessNames => 3,
         Wanted::Folder { .. } | Wanted::Library | Wanted::Effects | Wanted::Targets(_) => 5,
         Wanted::Devices => 10,
-        Wanted::Services | Wanted::Tasks | Wanted::StartupItems => 30,
+        Wanted::Services | Wanted::Tasks | Wanted::StartupItems | Wanted::Registry(_) => 30,
     })
 }

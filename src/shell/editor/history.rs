@@ -25,7 +25,7 @@ const MAX_FILE: u64 = 4 << 20;
 
 /// The history of a home. Clones are the same.
 #[derive(Clone)]
-pub(super) struct History(Arc<Mutex<State>>);
+pub(crate) struct History(Arc<Mutex<State>>);
 
 struct State {
     memory: FileBackedHistory,
@@ -65,7 +65,7 @@ impl Entry {
 }
 
 impl History {
-    pub(super) fn open(file: PathBuf) -> Self {
+    pub(crate) fn open(file: PathBuf) -> Self {
         // The size is valid, so the default is never needed.
         let memory = FileBackedHistory::new(KEPT).unwrap_or_default();
         let history = Self(Arc::new(Mutex::new(State { memory, past: VecDeque::new(), file, read: 0 })));
@@ -84,7 +84,7 @@ impl History {
     }
 
     /// Writes a line down, now that it is known how it went.
-    pub(super) fn write(&self, line: &str, outcome: &LineOutcome) {
+    pub(crate) fn write(&self, line: &str, outcome: &LineOutcome) {
         if line.trim().is_empty() {
             return;
         }

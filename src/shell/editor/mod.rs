@@ -22,7 +22,7 @@ mod validator;
 use std::time::Duration;
 
 pub use aids::{Aids, Shown};
-pub(super) use history::Entry;
+pub(super) use history::{Entry, History};
 pub use keys::check as check_keys;
 pub(super) use prompt::left as prompt_text;
 pub use typed::Editor;
@@ -117,6 +117,10 @@ pub enum Wanted {
     LocalFolder(String),
     /// The device's processes: pid and name.
     Processes,
+    /// The names that its processes have.
+    ProcessNames,
+    /// What is in a key of its registry: other keys, which are folders, and values.
+    Registry(String),
     /// Its services.
     Services,
     /// Its scheduled tasks.
@@ -150,6 +154,8 @@ pub struct Candidate {
     pub is_folder: bool,
     /// Whether it is under way: a command that runs.
     pub is_running: bool,
+    /// What a script says of its parameters.
+    pub usage: Option<String>,
 }
 
 /// What is known of a [`Wanted`].

@@ -17,6 +17,15 @@ const MOST: usize = 1000;
 /// A description is cut here.
 const MAX_DESCRIPTION: usize = 120;
 
+/// The root keys of a registry and their short names.
+const ROOTS: [(&str, &str); 5] = [
+    ("HKEY_LOCAL_MACHINE", "HKLM"),
+    ("HKEY_CURRENT_USER", "HKCU"),
+    ("HKEY_USERS", "HKU"),
+    ("HKEY_CLASSES_ROOT", "HKCR"),
+    ("HKEY_CURRENT_CONFIG", "HKCC"),
+];
+
 /// What may stand at the cursor.
 #[derive(Default)]
 pub(super) struct Offers {
@@ -84,7 +93,10 @@ impl At<'_> {
 
     fn command(&mut self, row: &Row) {
         let mut names = std::iter::once(&row.name).chain(&row.aliases);
-        if let Some(name) = names.find(|name| self.begins_so(name)).filter(|_| self.may_run(row)) {
+        let name = names.find(|name| self.begins_so(name));
+        // What another shell calls it, whole, leads to what it is here.
+        let is_known_as = || row.known_as.iter().any(|name| name.eq_ignore_ascii_case(&self.expected.typed));
+        if let Some(name) = name.or_else(|| is_known_as().then_some(&row.name)).filter(|_| self.may_run(row)) {
             let offer = self.suggestion(name.clone(), name, &row.summary);
             self.offers.list.push(offer);
         }
@@ -167,6 +179,20 @@ impl At<'_> {
                 _ => None,
             },
             ("scheduledtasks", "task") => Some(Wanted::Tasks),
+            ("processes", "name") => Some(Wanted::ProcessNames),
+            ("devices", "filter") => Some(Wanted::Devices),
+            ("registry", "path") => {
+                self.registry();
+                None
+            }
+            ("run", "parameters") => {
+                self.usage();
+                None
+            }
+            ("library", "name") => {
+                self.new_name();
+                None
+            }
             ("run", "script") | ("putfile" | "library", "file") => Some(Wanted::Library),
             _ => match value.kind {
                 Kind::Pid => Some(Wanted::Processes),
@@ -253,6 +279,57 @@ impl At<'_> {
             };
             let mut offer = self.suggestion(value, &format!("{}{end}", one.value), &aged(&one.description, age));
             offer.append_whitespace = !one.is_open;
+            self.offers.list.push(offer);
+        }
+    }
+
+    /// Keys of the registry, and the values in one: those stand behind two backslashes.
+    fn registry(&mut self) {
+        let typed = self.expected.typed.clone();
+        let Some((key, name)) = typed.rsplit_once('\\') else {
+            for (long, short) in ROOTS {
+                let root = [(long, short), (short, long)].into_iter().find(|(root, _)| self.begins_so(root));
+                let Some((root, about)) = root else { continue };
+                let root = format!("{root}\\");
+                let mut offer = self.suggestion(quoted_in(&root, self.expected.quote), &root, about);
+                offer.append_whitespace = false;
+                self.offers.list.push(offer);
+            }
+            return;
+        };
+        let (key, is_value) = key.strip_suffix('\\').map_or((key, false), |key| (key, true));
+        let Some((found, age)) = self.known(&Wanted::Registry(key.to_owned())) else { return };
+        let name = name.to_lowercase();
+        let fits = |one: &&Candidate| one.value.to_lowercase().starts_with(&name) && !one.value.chars().any(is_hostile);
+        let of_kind = |one: &&Candidate| !(is_value && one.is_folder);
+        for one in found.candidates.iter().filter(of_kind).filter(fits).take(MOST) {
+            let (value, shown) = if one.is_folder {
+                (format!("{key}\\{}\\", one.value), format!("{}\\", one.value))
+            } else {
+                (format!("{key}\\\\{}", one.value), one.value.clone())
+            };
+            let mut offer = self.suggestion(quoted_in(&value, self.expected.quote), &shown, &aged(&one.description, age));
+            offer.append_whitespace = !one.is_open;
+            self.offers.list.push(offer);
+        }
+    }
+
+    /// What the script that is to run says of its parameters: nothing to insert, but to read.
+    fn usage(&mut self) {
+        let Some(script) = self.expected.given.get("script").cloned() else { return };
+        let Some((found, _)) = self.known(&Wanted::Library) else { return };
+        let usage = found.candidates.iter().find(|one| one.value == script).and_then(|one| one.usage.as_deref());
+        if let Some(usage) = usage {
+            self.offers.note = format!("{}: {}", clean::line(&script), clean::line(usage));
+        }
+    }
+
+    /// The name that a file has which goes to the library.
+    fn new_name(&mut self) {
+        let Some(file) = self.expected.given.get("file") else { return };
+        let name = file.rsplit('/').next().unwrap_or_default().to_owned();
+        if !name.is_empty() && self.begins_so(&name) {
+            let offer = self.suggestion(quoted_in(&name, self.expected.quote), &name, "as the file is called");
             self.offers.list.push(offer);
         }
     }
