@@ -122,6 +122,58 @@ fn vi_keys_and_keys_of_ones_own() {
 }
 
 #[test]
+fn a_line_that_was_dropped_leaves_no_mode_behind() {
+    let home = Home::new();
+    config(&home, "edit_mode = \"vi\"\n");
+    let shell = Pty::start(home.path(), &[], 40, 100);
+    shell.prompt();
+    shell.keys("help x\x1b");
+    shell.until("normal mode", |screen| screen.contains("> : help x"));
+    shell.keys(CTRL_C);
+    shell.until("the next line", |screen| screen.matches("> ").count() >= 2 && screen.trim_end().ends_with('>'));
+    shell.keys("help trace\r");
+    shell.expect("trace [state]");
+    leave(shell);
+}
+
+#[test]
+fn a_line_shows_what_runs() {
+    let home = Home::new();
+    let shell = Pty::start(home.path(), &[], 40, 100);
+    shell.prompt();
+    // A text that shows itself in another order, pasted or typed.
+    shell.keys("\x1b[200~cat /tmp/a\u{202e}b\x1b[201~ \u{2066}x");
+    // The model of a screen shows nothing for what has no form.
+    shell.until("the whole line", |screen| screen.contains("cat /tmp/ab x"));
+    let written: Vec<u8> = shell.written().into_iter().flat_map(|(_, bytes)| bytes).collect();
+    let text = String::from_utf8_lossy(&written);
+    assert!(text.contains("/tmp/a\u{fffd}b") && !text.contains(['\u{202e}', '\u{2066}']), "{text:?}");
+    shell.keys(CTRL_C);
+    // What is only foreign stays as it is: wide, of two directions, and in two parts.
+    shell.keys("cat 文件名/שלום/e\u{301}\x1b[D\x1b[D");
+    shell.until("all of it", |screen| screen.contains("cat 文件名/שלום/e\u{301}"));
+    shell.keys("\x01\x0b");
+    leave(shell);
+}
+
+#[test]
+fn a_line_of_ten_kilobytes_is_typed_and_run() {
+    let home = Home::new();
+    let shell = Pty::start(home.path(), &[], 24, 80);
+    shell.prompt();
+    shell.keys(&format!("\x1b[200~help {}\x1b[201~", "x".repeat(10_000)));
+    shell.until("a full screen of it", |screen| screen.matches('x').count() >= 22 * 80);
+    shell.keys("\r");
+    shell.expect("error:");
+    shell.until("the next prompt", |screen| {
+        screen.trim_end().lines().last().is_some_and(|last| last.contains(" > ") || last.ends_with('>'))
+    });
+    shell.keys("help trace\r");
+    shell.expect("trace [state]");
+    leave(shell);
+}
+
+#[test]
 fn a_key_that_is_not_understood_is_named() {
     let home = Home::new();
     config(&home, "[keys]\n\"hyper+x\" = \"jobs\"\n");

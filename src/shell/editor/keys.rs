@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossterm::event::Event;
+use crossterm::event::{Event, KeyEvent};
 use reedline::{
     EditCommand, EditMode, Emacs, KeyCode, KeyModifiers, Keybindings, PromptEditMode, PromptViMode, ReedlineEvent,
     ReedlineRawEvent, Vi, default_emacs_keybindings, default_vi_insert_keybindings, default_vi_normal_keybindings,
@@ -18,6 +18,7 @@ use crate::config::{Config, EditMode as Mode};
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::read;
 use crate::host::terminal;
+use crate::protocol::text::is_hostile;
 
 /// The menu that Tab opens.
 pub(super) const OFFERS: &str = "offers";
@@ -27,6 +28,11 @@ pub(super) const LINES: &str = "lines";
 pub(super) const FOREGROUND: &str = "\u{0}fg";
 /// What the key for help sends to the editor.
 pub(super) const HELP: &str = "\u{0}help";
+
+/// What stands on the line for a character that reorders it or cannot be seen: names with such have a `file:///` form.
+const UNSEEN: char = char::REPLACEMENT_CHARACTER;
+/// Vi's insert mode; nothing to the other.
+const INSERT: ReedlineEvent = ReedlineEvent::SwitchMode(PromptEditMode::Vi(PromptViMode::Insert));
 
 /// A name, and what it stands for.
 type Action = (&'static str, fn() -> ReedlineEvent);
@@ -237,6 +243,9 @@ impl Keys {
                 break;
             }
             let event = self.inner.parse_event(key);
+            if matches!(event, ReedlineEvent::CtrlC) {
+                self.inner.handle_mode_specific_event(INSERT);
+            }
             held.passed += 1;
             held.may_end = may_end(&event);
             events.push(event);
@@ -249,6 +258,9 @@ impl EditMode for Keys {
     fn parse_event(&mut self, event: ReedlineRawEvent) -> ReedlineEvent {
         let event = match Event::from(event) {
             Event::Paste(text) => Event::Paste(pasted(&text)),
+            Event::Key(KeyEvent { code: KeyCode::Char(c), modifiers, kind, state }) if is_hostile(c) => {
+                Event::Key(KeyEvent { code: KeyCode::Char(UNSEEN), modifiers, kind, state })
+            }
             other => other,
         };
         let is_wake = matches!(event, Event::Resize(..));
@@ -263,6 +275,10 @@ impl EditMode for Keys {
             return ReedlineEvent::None;
         }
         let event = self.inner.parse_event(event);
+        if matches!(event, ReedlineEvent::CtrlC) {
+            // The next line begins as every line does: where letters are letters.
+            self.inner.handle_mode_specific_event(INSERT);
+        }
         if releases {
             return self.released(event);
         }
@@ -300,10 +316,11 @@ fn may_end(event: &ReedlineEvent) -> bool {
 }
 
 /// A pasted text as it is put on the line: line ends as line feeds, none at its end (the return key runs it), tabs as blanks,
-/// and nothing in it that a terminal would obey.
+/// and nothing in it that a terminal would obey, or that shows another line than the one that runs.
 fn pasted(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\t', " ");
-    let text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+    let text = text.chars().filter(|c| *c == '\n' || !c.is_control());
+    let text: String = text.map(|c| if c != '\n' && is_hostile(c) { UNSEEN } else { c }).collect();
     text.trim_end_matches('\n').to_owned()
 }
 
@@ -338,5 +355,6 @@ mod tests {
     #[test]
     fn a_paste_holds_nothing_that_a_terminal_obeys() {
         assert_eq!(pasted("dir\r\njobs\rstatus\t2\n\x1b[2J\u{9b}x\n\n"), "dir\njobs\nstatus 2\n[2Jx");
+        assert_eq!(pasted("cat /tmp/a\u{202e}b \u{200b}\u{feff}größe 文件"), "cat /tmp/a\u{fffd}b \u{fffd}\u{fffd}größe 文件");
     }
 }
