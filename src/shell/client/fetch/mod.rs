@@ -217,7 +217,10 @@ impl Fetch {
             }
             let path_uri = offer.path_uri.clone().unwrap_or_else(|| file_uri(offer.path.as_bytes()));
             let facts = PartFacts { device: self.device.clone(), path_uri, etag: offer.etag.clone(), bytes: 0 };
-            Part::open(&self.destination.folder, &wanted, facts)?
+            let part = Part::open(&self.destination.folder, &wanted, facts)?;
+            self.said.extend(part.passed_over.iter().cloned());
+            notes.extend(part.passed_over.iter().cloned());
+            part
         };
         if part.dropped > 0 && *shape == Shape::Plain {
             let told = format!(

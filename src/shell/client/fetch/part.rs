@@ -35,6 +35,8 @@ pub struct Part {
     pub dropped: u64,
     /// Nobody can go on with it: it goes when it is let go.
     pub passing: bool,
+    /// What stood in its place under names that come before its own, a sentence each.
+    pub passed_over: Vec<String>,
 }
 
 impl Drop for Part {
@@ -52,10 +54,12 @@ impl Part {
     /// # Errors
     /// When the folder cannot be written.
     pub fn open(folder: &Path, wanted: &str, facts: PartFacts) -> Outcome<Self> {
+        let mut passed_over = Vec::new();
         for target in name::candidates(folder, wanted) {
             if target.symlink_metadata().is_ok() {
                 continue;
             }
+            let mut pass_over = |why: &str| passed_over.push(format!("{} {why}: it stays", part_of(&target).display()));
             let failed = |error: io::Error| {
                 Failure::here("local_file", format!("{} cannot be written: {error}", part_of(&target).display()))
             };
@@ -64,20 +68,26 @@ impl Part {
             options.read(true).write(true).create(true).truncate(false);
             // A link in the part's place would have its target written.
             if part_of(&target).symlink_metadata().is_ok_and(|found| !found.is_file()) {
+                pass_over("is no plain file");
                 continue;
             }
             let file = options.open(part_of(&target)).map_err(failed)?;
             if file.try_lock().is_err() {
+                pass_over("is being written by another transfer");
                 continue;
             }
             let length = file.metadata().map_err(failed)?.len();
             let is_same =
                 known.as_ref().is_some_and(|known| (&known.device, &known.path_uri) == (&facts.device, &facts.path_uri));
             if length > 0 && !is_same {
+                pass_over(match known {
+                    Some(_) => "is the beginning of another file",
+                    None => "is there, and nothing beside it says of which file it is",
+                });
                 continue;
             }
             let have = if known.is_some_and(|known| known.etag == facts.etag) { length } else { 0 };
-            let mut part = Self { target, file, facts, have, dropped: length - have, passing: false };
+            let mut part = Self { target, file, facts, have, dropped: length - have, passing: false, passed_over };
             if have == 0 {
                 part.begin_again(None)?;
             } else {
@@ -238,6 +248,8 @@ mod tests {
         assert_eq!(Part::open(folder.path(), "a.bin", facts("file:///a.bin", "1")).unwrap().have, 5);
         let other = Part::open(folder.path(), "a.bin", facts("file:///b/a.bin", "1")).unwrap();
         assert_eq!((other.have, other.path()), (0, folder.path().join("a (1).bin.part")));
+        let told = format!("{} is the beginning of another file: it stays", folder.path().join("a.bin.part").display());
+        assert_eq!(other.passed_over, [told]);
         drop(other);
         assert_eq!(Part::open(folder.path(), "a.bin", facts("file:///a.bin", "2")).unwrap().have, 0);
     }
@@ -248,6 +260,27 @@ mod tests {
         let held = Part::open(folder.path(), "a.bin", facts("file:///a.bin", "1")).unwrap();
         let other = Part::open(folder.path(), "a.bin", facts("file:///a.bin", "1")).unwrap();
         assert_ne!(held.path(), other.path());
+        assert!(other.passed_over[0].ends_with("a.bin.part is being written by another transfer: it stays"));
+    }
+
+    #[test]
+    fn what_is_no_part_of_ours_stays_and_is_told() {
+        for facts_are in [None, Some("{\"device\":"), Some("null"), Some("\0\0\0")] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("a.bin.part"), "notes of somebody").unwrap();
+            if let Some(text) = facts_are {
+                std::fs::write(folder.path().join("a.bin.part.json"), text).unwrap();
+            }
+            let part = Part::open(folder.path(), "a.bin", facts("file:///a.bin", "1")).unwrap();
+            assert_eq!((part.have, part.path()), (0, folder.path().join("a (1).bin.part")), "{facts_are:?}");
+            assert!(part.passed_over[0].contains("a.bin.part is there, and nothing beside it says"), "{:?}", part.passed_over);
+            part.keep().unwrap();
+            assert_eq!(std::fs::read(folder.path().join("a.bin.part")).unwrap(), b"notes of somebody");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("a.bin.part")).unwrap();
+        let part = Part::open(folder.path(), "a.bin", facts("file:///a.bin", "1")).unwrap();
+        assert!(part.passed_over[0].ends_with("a.bin.part is no plain file: it stays"), "{:?}", part.passed_over);
     }
 
     #[test]
