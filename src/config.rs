@@ -48,6 +48,14 @@ pub enum EditMode {
     Vi,
 }
 
+/// Each setting but the keys: its name, what it would say where it is not set, and what it is for.
+const SETTINGS: [(&str, &str, &str); 4] = [
+    ("time", "\"utc\"", "The clock that tables show times by: utc, local or device; JSON and CSV are always UTC"),
+    ("pager", "\"less -FRX\"", "Shows long answers page by page; none where it is not set"),
+    ("download_folder", "\"/cases/today\"", "Where getfile puts files without -to; the current folder where it is not set"),
+    ("edit_mode", "\"emacs\"", "How the line editor takes keys: emacs or vi"),
+];
+
 impl Config {
     /// Reads the file; without one, everything is as by default.
     ///
@@ -65,12 +73,28 @@ impl Config {
         })
     }
 
-    /// The settings as a `config.toml` would say them.
+    /// The settings as a `config.toml` would say them: every one there is with what it is for, those that are not set as
+    /// comments.
     ///
     /// # Errors
     /// When a folder's name is not UTF-8.
     pub fn to_toml(&self) -> Outcome<String> {
-        toml::to_string(self).map_err(|error| Failure::internal(format!("the settings cannot be written: {error}")))
+        let failed = |error| Failure::internal(format!("the settings cannot be written: {error}"));
+        let set = toml::Table::try_from(self).map_err(failed)?;
+        let mut text = String::new();
+        for (name, unset, about) in SETTINGS {
+            let line = set.get(name).map_or_else(|| format!("# {name} = {unset}"), |value| format!("{name} = {value}"));
+            text.push_str(&format!("# {about}.\n{line}\n\n"));
+        }
+        text.push_str(
+            "# Keys of the line editor: a chord, and the line to run or the action it is for; the README lists the actions.\n",
+        );
+        text.push_str("[keys]\n");
+        if self.keys.is_empty() {
+            text.push_str("# \"ctrl+t\" = \"jobs\"\n# \"f2\" = \"search-history\"\n");
+        }
+        text.push_str(&toml::to_string(&self.keys).map_err(failed)?);
+        Ok(text)
     }
 }
 
@@ -97,6 +121,32 @@ mod tests {
     fn what_it_prints_it_reads_again() {
         let config = load("pager = \"less -FRX\"\nedit_mode = \"vi\"\n[keys]\n\"alt+j\" = \"jobs\"\n").unwrap();
         assert_eq!(load(&config.to_toml().unwrap()).unwrap(), config);
+        assert_eq!(load(&Config::default().to_toml().unwrap()).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn every_setting_is_printed_set_or_not() {
+        let all = Config {
+            pager: Some("less \"-F\"".to_owned()),
+            download_folder: Some("/cases".into()),
+            keys: BTreeMap::from([("f2".to_owned(), "search-history".to_owned())]),
+            ..Config::default()
+        };
+        let names: Vec<String> = toml::Table::try_from(&all).unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), SETTINGS.len() + 1, "{names:?}");
+        assert_eq!(load(&all.to_toml().unwrap()).unwrap(), all);
+        // With the comments taken away it is a configuration too.
+        let examples = Config::default()
+            .to_toml()
+            .unwrap()
+            .lines()
+            .filter_map(|line| {
+                let set = line.strip_prefix("# ").unwrap_or(line);
+                (set.contains(" = ") || set == "[keys]").then(|| format!("{set}\n"))
+            })
+            .collect::<String>();
+        let examples = load(&examples).unwrap();
+        assert!(examples.pager.is_some() && examples.download_folder.is_some() && examples.keys.len() == 2, "{examples:?}");
     }
 
     #[test]

@@ -58,7 +58,8 @@ fn cookbook() -> String {
     let recipe = |(path, text): &(PathBuf, String)| {
         let (title, lines) = text.split_once('\n').unwrap();
         let title = title.strip_prefix("# ").unwrap_or_else(|| panic!("{} does not begin with its title", path.display()));
-        format!("**{title}.**\n\n```\n{lines}```\n")
+        let stop = if title.ends_with('?') { "" } else { "." };
+        format!("**{title}{stop}**\n\n```\n{lines}```\n")
     };
     scripts().iter().map(recipe).collect::<Vec<_>>().join("\n")
 }
