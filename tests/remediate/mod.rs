@@ -15,6 +15,7 @@ mod startup;
 mod swaps;
 mod sysv;
 mod task;
+mod units;
 mod whole_way;
 
 use std::collections::BTreeMap;

@@ -39,8 +39,10 @@ pub fn remediate(ctx: &mut Context) -> VerbResult {
     let _one = agent.effects.one_at_a_time();
     let managed = is_managed(&agent.root);
     let found = agent.platform.services(&ctx.stop)?;
-    let service = named(&found.all, &typed, managed)
+    let called = named(&found.all, &typed, managed)
         .ok_or_else(|| Problem::new("not_found", format!("there is no service {typed}; `services` lists them")).about("id"))?;
+    let real = called.alias_of.as_ref().and_then(|real| found.all.iter().find(|service| service.name == *real));
+    let service = real.unwrap_or(called);
     let identity: ServiceIdentity = seen(ctx, "service", &service.name)?;
     let now = ServiceIdentity::of(service);
     if identity != now {
@@ -64,7 +66,10 @@ pub fn remediate(ctx: &mut Context) -> VerbResult {
             .at(service.name.clone())
             .into());
     }
-    let change = change(ctx, &agent, service, managed)?;
+    let mut change = change(ctx, &agent, service, managed)?;
+    if called.name != service.name {
+        change.notes.insert(0, format!("{} is another name of it", called.name));
+    }
     if ctx.flag("plan") { planned(ctx, &[change]) } else { agent.effects.carry_out(ctx, change) }
 }
 
@@ -104,23 +109,14 @@ pub fn change(ctx: &Context, agent: &Arc<Shared>, service: &Service, managed: bo
             .push(format!("no systemd runs here, so that its processes go on: {}; `remediate process` ends them", join(&pids)));
     }
     let image_act = image(ctx, agent, service, &pids, &mut notes)?;
-    let links = services::links(&agent.root, &service.name, &ctx.stop)?;
-    let (own, packaged): (Vec<PathBuf>, Vec<PathBuf>) =
-        links.into_iter().partition(|link| script || OWN.iter().any(|folder| link.starts_with(folder)));
+    let (own, mask) = starting(ctx, agent, service, managed, &mut notes)?;
     for link in &own {
         let held = agent.root.hold(link).map_err(|error| problem(link, &error))?;
         let seen = FileIdentity::new(&held.facts, None);
         let asked = Asked { used: agent.effects.used()?, hash: false, only_plan: ctx.flag("plan") };
         acts.push(Box::new(Disable(plan(&agent.effects.quarantine, &agent.root, held, &seen, asked)?)));
     }
-    if let Some(link) = packaged.first() {
-        let mask = Path::new(OWN[0]).join(&service.name);
-        if agent.root.link_facts(&mask).is_ok() {
-            notes.push(format!("{} still starts it, and it cannot be masked since {} is there", lossy(link), lossy(&mask)));
-        } else {
-            acts.push(Box::new(Mask { path: mask }));
-        }
-    }
+    acts.extend(mask.map(|path| Box::new(Mask { path }) as Box<dyn Act>));
     if managed && acts.iter().any(|act| matches!(act.step(), Step::Disable(_) | Step::Mask(_))) {
         acts.push(Box::new(Manage::new(service, script, Managing::Reload, active)));
     }
@@ -136,6 +132,60 @@ pub fn change(ctx: &Context, agent: &Arc<Shared>, service: &Service, managed: bo
     }
     let before = before(service, active, &own);
     Ok(Change { entity: "service", target: service.name.clone(), undoes: None, before, acts, notes })
+}
+
+/// What goes so that a service no longer starts by itself: an administrator's links and, where others start it all the same, its
+/// file; or the path of the mask that hides it, where a package's file must stay.
+fn starting(
+    ctx: &Context,
+    agent: &Shared,
+    service: &Service,
+    managed: bool,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<PathBuf>, Option<PathBuf>), VerbError> {
+    let script = service.kind == "sysv";
+    let mut names = vec![service.name.clone()];
+    if !service.instances.is_empty() {
+        let instances = service.instances.join(", ");
+        if managed {
+            notes.push(format!("it is a template; its instances are services of their own: {instances}"));
+        } else {
+            notes.push(format!("with its instances: {instances}"));
+            names.extend(service.instances.iter().cloned());
+        }
+    }
+    let mut links = Vec::new();
+    for name in &names {
+        links.extend(services::links(&agent.root, name, &ctx.stop)?);
+    }
+    let is_own = |path: &Path| OWN.iter().any(|folder| path.starts_with(folder));
+    let (mut own, packaged): (Vec<PathBuf>, Vec<PathBuf>) = links.into_iter().partition(|link| script || is_own(link));
+    if script {
+        return Ok((own, None));
+    }
+    let pulling = services::pulling(&agent.root, &service.name, &ctx.stop)?;
+    let mut by: Vec<String> = packaged.iter().map(|link| lossy(link)).collect();
+    by.extend(pulling.by);
+    let mask = Path::new(OWN[0]).join(&service.name);
+    if agent.root.read_link(&mask).is_ok_and(|target| target == Path::new("/dev/null")) {
+        // It is masked already, whatever leads to it.
+        return Ok((Vec::new(), None));
+    }
+    if by.is_empty() {
+        return Ok((own, None));
+    }
+    if agent.root.link_facts(&mask).is_err() {
+        return Ok((own, Some(mask)));
+    }
+    // Where the mask would be stands its own file: without it nothing can be started.
+    if pulling.shadowed.is_empty() {
+        notes.push(format!("{} would start it again, so that its file goes too", by.join(", ")));
+        own.push(mask);
+        own.dedup();
+    } else {
+        notes.push(format!("{} still start it, and it cannot be masked since {} is there", by.join(", "), lossy(&mask)));
+    }
+    Ok((own, None))
 }
 
 fn join(pids: &[u32]) -> String {

@@ -84,6 +84,11 @@ impl Starts {
         }
     }
 
+    /// Whether the boot pulls a unit in.
+    pub(super) fn boots(&self, name: &str) -> bool {
+        self.boot.contains(name)
+    }
+
     /// What starts a unit, whether or not that is itself started.
     pub(super) fn triggers(&self, name: &str) -> Vec<String> {
         self.triggers.get(name).into_iter().flatten().map(|(by, _)| by.clone()).collect()

@@ -101,6 +101,33 @@ pub fn links(root: &Root, name: &str, stop: &Stop) -> Result<Vec<PathBuf>, VerbE
     Ok(links)
 }
 
+/// What has a unit start by itself though no link does.
+#[derive(Debug, Default)]
+pub struct Pulling {
+    /// Units that the boot starts, and whose own files name it.
+    pub by: Vec<String>,
+    /// Files of its name that count only while the one that counts is there.
+    pub shadowed: Vec<PathBuf>,
+}
+
+/// What has a unit start by itself though no link does.
+///
+/// # Errors
+/// Only when told to stop.
+pub fn pulling(root: &Root, name: &str, stop: &Stop) -> Result<Pulling, VerbError> {
+    let units = Units::load(root, &Scope::System, stop)?;
+    let starts = Starts::of(&units, root);
+    let is_named = |unit: &Unit| {
+        let words = NEEDS.iter().flat_map(|key| unit.words("Unit", key));
+        let named = |word: String| units.resolve(&word).map_or(word == name, |unit| unit.name == name || word == name);
+        words.map(|word| unit.expand(&word)).any(named)
+    };
+    let by = units.iter().filter(|unit| starts.boots(&unit.name) && unit.name != name && is_named(unit));
+    let by = by.map(|unit| unit.name.clone()).collect();
+    let own = units.iter().find(|unit| unit.name == name);
+    Ok(Pulling { by, shadowed: own.map(|unit| unit.shadowed.clone()).unwrap_or_default() })
+}
+
 /// The processes of a unit, by their control groups.
 ///
 /// # Errors
