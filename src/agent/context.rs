@@ -141,6 +141,8 @@ pub struct Context {
     /// Where those ask who want the bytes of this command's file.
     pub desk: mpsc::Receiver<ReadRequest>,
     events: mpsc::Sender<AgentEvent>,
+    /// What goes with the next event: nobody waits for it.
+    held: Vec<AgentEvent>,
     rows: Vec<u8>,
     row_count: usize,
     rows_since: Option<Instant>,
@@ -168,6 +170,7 @@ impl Context {
             delivery,
             desk,
             events,
+            held: Vec::new(),
             rows: Vec::new(),
             row_count: 0,
             rows_since: None,
@@ -287,12 +290,22 @@ impl Context {
         self.tell(&Body::Progress(Progress { done, total, unit, text: text.to_owned() }))
     }
 
-    /// Tells what the analyst has now seen, for `remediate` to compare.
+    /// Tells what the analyst has now seen, for `remediate` to compare. It goes with the next event.
     ///
     /// # Errors
     /// [`VerbError::Stopped`] when nobody listens any more.
     pub fn seen(&mut self, entity: &str, items: Vec<SeenItem>) -> VerbResult {
-        if items.is_empty() { Ok(()) } else { self.tell(&Body::Seen(Seen { entity: entity.to_owned(), items })) }
+        if !items.is_empty() {
+            self.flush()?;
+            self.held.push(AgentEvent::Read(Box::new(Body::Seen(Seen { entity: entity.to_owned(), items }))));
+        }
+        Ok(())
+    }
+
+    /// Whether anybody listens.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        !self.events.is_closed()
     }
 
     /// Tells a change made on the device.
@@ -331,12 +344,15 @@ impl Context {
         std::mem::take(&mut self.problems)
     }
 
-    fn send(&self, event: AgentEvent) -> VerbResult {
-        if let AgentEvent::Pass { json, .. } = &event {
-            self.meter.sent_bytes.fetch_add(json.len() as u64, Ordering::Relaxed);
+    fn send(&mut self, event: AgentEvent) -> VerbResult {
+        for event in self.held.drain(..).chain([event]) {
+            if let AgentEvent::Pass { json, .. } = &event {
+                self.meter.sent_bytes.fetch_add(json.len() as u64, Ordering::Relaxed);
+            }
+            // Verbs run on threads of their own, where blocking is right: it is how a slow reader slows the device.
+            self.events.blocking_send(event).map_err(|_| VerbError::stopped())?;
         }
-        // Verbs run on threads of their own, where blocking is right: it is how a slow reader slows the device.
-        self.events.blocking_send(event).map_err(|_| VerbError::stopped())
+        Ok(())
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::context::{Context, Stop, VerbError, VerbResult};
 use super::effects::Effects;
@@ -19,7 +19,7 @@ use super::walk::WalkPool;
 use super::working::Working;
 use crate::grammar;
 use crate::protocol::link::{AgentLink, Delivery, DeviceCommand, FileRefusal, FileRequest, FileStream, Running, StopReason};
-use crate::protocol::{Body, CommandId, Completed, Cost, Effect, Hello, Problem, Receipt, Status, TIME_LIMIT};
+use crate::protocol::{AgentEvent, Body, CommandId, Completed, Cost, Effect, Hello, Problem, Receipt, Status, TIME_LIMIT};
 
 /// How many events may wait for the service before a verb has to.
 const EVENTS: usize = 64;
@@ -64,12 +64,15 @@ pub struct Shared {
 pub struct Agent {
     shared: Arc<Shared>,
     running: Arc<Mutex<HashMap<CommandId, Entry>>>,
+    /// Told of a command whose limit comes before all others.
+    limits: Arc<Notify>,
     runtime: Handle,
 }
 
 struct Entry {
     stop: Stop,
     desk: mpsc::Sender<ReadRequest>,
+    limit: tokio::time::Instant,
 }
 
 /// Somebody asks for the bytes of a command's file.
@@ -116,7 +119,36 @@ impl Agent {
             program: options.program,
             working,
         });
-        Self { shared, running: Arc::default(), runtime }
+        let (running, limits) = (Arc::default(), Arc::new(Notify::new()));
+        runtime.spawn(end_at_limits(Arc::downgrade(&running), Arc::clone(&limits)));
+        Self { shared, running, limits, runtime }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Who watches the limits finds that there is nothing left.
+        self.limits.notify_one();
+    }
+}
+
+/// Ends commands at their limits, for as long as the agent is there: the service does it too, and the device does not rely on
+/// that. One task for all, so that a command which ends long before need not be waited for.
+async fn end_at_limits(running: Weak<Mutex<HashMap<CommandId, Entry>>>, earlier: Arc<Notify>) {
+    loop {
+        let Some(running) = running.upgrade() else { return };
+        let next = {
+            let now = tokio::time::Instant::now();
+            let running = locked(&running);
+            let (over, left): (Vec<&Entry>, Vec<&Entry>) = running.values().partition(|entry| entry.limit <= now);
+            over.iter().for_each(|entry| entry.stop.ask(StopReason::Expired));
+            left.iter().map(|entry| entry.limit).min()
+        };
+        drop(running);
+        match next {
+            Some(limit) => _ = tokio::time::timeout_at(limit, earlier.notified()).await,
+            None => earlier.notified().await,
+        }
     }
 }
 
@@ -137,23 +169,26 @@ impl AgentLink for Agent {
         let (desk, requests) = mpsc::channel(1);
         let stop = Stop::default();
         let id = command.command_id;
-        let limit = Duration::from_millis(command.time_limit_ms);
-        locked(&self.running).insert(id, Entry { stop: stop.clone(), desk });
+        let limit = tokio::time::Instant::now() + Duration::from_millis(command.time_limit_ms);
+        let is_earliest = {
+            let mut running = locked(&self.running);
+            let is_earliest = running.values().all(|entry| limit < entry.limit);
+            running.insert(id, Entry { stop: stop.clone(), desk, limit });
+            is_earliest
+        };
+        if is_earliest {
+            self.limits.notify_one();
+        }
+        // There are more threads than commands may run at once: from here on it runs. There is room for the first event.
+        let _ = sender.try_send(AgentEvent::Read(Box::new(Body::Started)));
 
         let shared = Arc::clone(&self.shared);
         let running = Arc::clone(&self.running);
-        let verb_stop = stop.clone();
-        let work = self.runtime.spawn_blocking(move || {
-            let ctx = Context::new(command, shared, verb_stop, sender, delivery, requests);
+        self.runtime.spawn_blocking(move || {
+            let ctx = Context::new(command, shared, stop, sender, delivery, requests);
             carry_out(ctx, || {
                 locked(&running).remove(&id);
             });
-        });
-        // The service ends a command at its limit too; the device does not rely on it.
-        self.runtime.spawn(async move {
-            if tokio::time::timeout(limit, work).await.is_err() {
-                stop.ask(StopReason::Expired);
-            }
         });
         Running { events }
     }
@@ -196,10 +231,8 @@ impl AgentLink for Agent {
 fn carry_out(mut ctx: Context, ended: impl FnOnce()) {
     let begun = Instant::now();
     let cpu = thread_cpu_time();
-    let result = match ctx.tell(&Body::Started) {
-        Ok(()) => guarded(&mut ctx),
-        Err(error) => Err(error),
-    };
+    // What nobody listens to any more does not begin.
+    let result = if ctx.is_heard() { guarded(&mut ctx) } else { Err(VerbError::stopped()) };
     let result = result.and_then(|()| ctx.flush());
     let reason = ctx.stop.reason();
 

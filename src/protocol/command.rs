@@ -146,3 +146,42 @@ pub struct CommandRecord {
     /// The number of the last event in its stream.
     pub last_event: u64,
 }
+
+/// The little of a command that a list of thousands shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CommandBrief {
+    /// Its number within the session: `connect` is 1.
+    pub number: u64,
+    /// Its identifier.
+    #[schema(value_type = String, format = Uuid)]
+    pub command_id: CommandId,
+    /// The session it belongs to.
+    pub session_id: String,
+    /// What was typed.
+    pub raw_command_line: String,
+    /// When the service accepted it.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+    /// When the device started it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started: Option<Timestamp>,
+    /// From start to end, in milliseconds; of a running one, so far.
+    pub duration_ms: Option<u64>,
+    /// How it stands.
+    pub status: Status,
+}
+
+impl From<CommandRecord> for CommandBrief {
+    fn from(record: CommandRecord) -> Self {
+        Self {
+            number: record.number,
+            command_id: record.command_id,
+            session_id: record.session_id,
+            raw_command_line: record.raw_command_line,
+            created: record.created,
+            started: record.started,
+            duration_ms: record.duration_ms,
+            status: record.status,
+        }
+    }
+}

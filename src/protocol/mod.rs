@@ -16,7 +16,7 @@ mod settings;
 pub mod signature;
 pub mod text;
 
-pub use command::{CommandRecord, NewCommand, Param, Status};
+pub use command::{CommandBrief, CommandRecord, NewCommand, Param, Status};
 pub use device::{Device, DeviceState, Hello, PlatformName};
 pub use event::{
     AgentEvent, Body, Completed, Cost, Effect, Event, EventError, FileFacts, Progress, ProgressUnit, Receipt, Seen, SeenItem,

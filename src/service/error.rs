@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use super::store::Trouble;
 use crate::protocol::Problem;
 
 /// A call that is not answered as asked.
@@ -74,10 +75,11 @@ impl Refusal {
 impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
         tracing::error!(%error, "the store failed");
-        let message = match &error {
-            sqlx::Error::Database(inner) if inner.message().contains("disk is full") => "the disk of the service is full",
-            sqlx::Error::Database(inner) if inner.message().contains("readonly") => "the home of the service cannot be written",
-            _ => "the store of the service failed; its log says more",
+        let message = match Trouble::of(&error) {
+            Trouble::Full => "the disk of the service is full",
+            Trouble::ReadOnly => "the home of the service cannot be written",
+            Trouble::Damaged => "the store of the service is damaged; the next start of the service says what can be done",
+            Trouble::Newer | Trouble::Other => "the store of the service failed; its log says more",
         };
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store", message).about("store")
     }

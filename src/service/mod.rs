@@ -25,3 +25,4 @@ pub use policy::{Analyst, Limits, Policy};
 pub use routes::{openapi, router};
 pub use serve::{Activity, Who, serve};
 pub use state::{Service, ServiceOptions, StartError};
+pub use store::Trouble;

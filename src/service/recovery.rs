@@ -21,6 +21,10 @@ impl Service {
         for mut record in self.inner.store.unfinished().await? {
             let stream = self.inner.spools.resume(&record);
             record.started = record.started.or_else(|| began(&stream));
+            if stream.count() == 0 {
+                // It was written down, and nobody told of it yet: its readers begin with its number too.
+                push(&stream, &Body::Created { number: record.number });
+            }
             record.last_event = stream.count();
             if let Some(completed) = stream.completed() {
                 end(&mut record, &completed, Timestamp::now());

@@ -28,15 +28,22 @@ struct GoingOn {
 impl Activity {
     /// One more thing goes on; `false` when [`Self::quiet`] has returned: nothing may begin any more.
     pub fn begin(&self) -> bool {
+        let mut begun = false;
         self.0.send_if_modified(|now| {
-            now.count += usize::from(!now.is_over);
-            !now.is_over
-        })
+            begun = !now.is_over;
+            now.count += usize::from(begun);
+            // Only the first and the last of what goes on is waited for.
+            begun && now.count == 1
+        });
+        begun
     }
 
     /// One thing less.
     pub fn end(&self) {
-        self.0.send_modify(|now| now.count = now.count.saturating_sub(1));
+        self.0.send_if_modified(|now| {
+            now.count = now.count.saturating_sub(1);
+            now.count == 0
+        });
     }
 
     /// Returns once nothing has gone on for so long. From then on nothing begins: who comes in this very moment is sent

@@ -39,6 +39,10 @@ pub(super) struct Spool {
     places: Vec<Place>,
     /// Where the next frame goes.
     end: u64,
+    /// The last frames, as far as they are not written yet.
+    waiting: Vec<u8>,
+    /// How many they are.
+    unwritten: usize,
     /// Bytes were found that are no whole frame.
     damaged: bool,
 }
@@ -112,26 +116,62 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Writes an event behind the others, making the file with the first; `false` when the file would grow beyond `room`.
-    /// What was not written whole leaves nothing.
+    /// Adds an event behind the others, to be written with those that follow; `false` when the file would grow beyond `room`.
     ///
     /// # Errors
-    /// When the event is too large, or as the system says; the next may succeed.
-    pub(super) fn append(&mut self, path: &Path, n: u64, json: &[u8], room: u64) -> io::Result<bool> {
+    /// When the event is too large; the next may succeed.
+    pub(super) fn add(&mut self, n: u64, json: &[u8], room: u64) -> io::Result<bool> {
         let frame = framed(n, json)?;
         if self.end + frame.len() as u64 > room {
             return Ok(false);
         }
-        let file = self.writable(path)?;
-        if let Err(error) = file.write_all_at(&frame, self.end) {
+        let length = u32::try_from(frame.len() - HEAD).unwrap_or(u32::MAX);
+        self.places.push(Place { n, at: self.end, length });
+        self.end += frame.len() as u64;
+        self.waiting.extend_from_slice(&frame);
+        self.unwritten += 1;
+        Ok(true)
+    }
+
+    /// Writes what was added, making the file with the first. What is not written whole leaves nothing.
+    ///
+    /// # Errors
+    /// As the system says, with the number of the first event that is not kept; the next may succeed.
+    pub(super) fn write(&mut self, path: &Path) -> Result<(), (u64, io::Error)> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let places = self.places.split_off(self.places.len() - std::mem::take(&mut self.unwritten));
+        let Some(first) = places.first().copied() else { return Ok(()) };
+        self.end = first.at;
+        let file = self.writable(path).map_err(|error| (first.n, error))?;
+        let whole = self.write_at_end(&file, &waiting);
+        if whole.is_ok() {
+            self.places.extend(places);
+            self.waiting = waiting;
+            self.waiting.clear();
+            return Ok(());
+        }
+        // A full disk may yet have room for some.
+        let mut lost = None;
+        for place in places {
+            let from = usize::try_from(place.at - first.at).unwrap_or(usize::MAX);
+            let frame = waiting.get(from..).and_then(|rest| rest.get(..HEAD + place.length as usize)).unwrap_or_default();
+            let at = self.end;
+            match self.write_at_end(&file, frame) {
+                Ok(()) => self.places.push(Place { at, ..place }),
+                Err(error) => lost = lost.or(Some((place.n, error))),
+            }
+        }
+        lost.map_or(Ok(()), Err)
+    }
+
+    fn write_at_end(&mut self, file: &File, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = file.write_all_at(bytes, self.end) {
             // Half a frame would read as damage. Cutting needs no room, also on a full disk.
             let _ = file.set_len(self.end);
             return Err(error);
         }
-        let length = u32::try_from(frame.len() - HEAD).unwrap_or(u32::MAX);
-        self.places.push(Place { n, at: self.end, length });
-        self.end += frame.len() as u64;
-        Ok(true)
+        self.end += bytes.len() as u64;
+        Ok(())
     }
 
     fn writable(&mut self, path: &Path) -> io::Result<Arc<File>> {
@@ -154,9 +194,10 @@ impl Spool {
         Ok(file)
     }
 
-    /// The frame of event `n`, or of the first behind it that is there.
+    /// The frame of event `n`, or of the first behind it that is written.
     pub(super) fn at_or_behind(&self, n: u64) -> Option<Frame> {
-        let place = self.places.get(self.places.partition_point(|place| place.n < n))?;
+        let written = self.places.get(..self.places.len() - self.unwritten)?;
+        let place = written.get(written.partition_point(|place| place.n < n))?;
         let file = Arc::clone(self.file.as_ref()?);
         Some(Frame { n: place.n, file, at: place.at, length: place.length })
     }
@@ -166,7 +207,7 @@ impl Spool {
         self.places.last().map_or(0, |place| place.n)
     }
 
-    /// How long the file is.
+    /// How long the file is, once all is written.
     pub(super) fn bytes(&self) -> u64 {
         self.end
     }
@@ -296,10 +337,15 @@ mod tests {
         format!(r#"{{"n":{n},"kind":"rows","rows":["{}"]}}"#, "abc".repeat(usize::try_from(n).unwrap() % 50))
     }
 
+    fn append(spool: &mut Spool, path: &Path, n: u64, json: &[u8]) {
+        assert!(spool.add(n, json, u64::MAX).unwrap());
+        spool.write(path).unwrap();
+    }
+
     fn write(path: &Path, count: u64) {
         let mut spool = Spool::default();
         for n in 1..=count {
-            spool.append(path, n, event(n).as_bytes(), u64::MAX).unwrap();
+            append(&mut spool, path, n, event(n).as_bytes());
         }
     }
 
@@ -322,9 +368,40 @@ mod tests {
         write(&path, 20);
         assert_eq!(read(&path), ((1..=20).collect(), false));
         let mut spool = Spool::resume(&path).unwrap();
-        spool.append(&path, 30, event(30).as_bytes(), u64::MAX).unwrap();
+        append(&mut spool, &path, 30, event(30).as_bytes());
         assert_eq!(read(&path), ((1..=20).chain([30]).collect(), false));
         assert!(Spool::read(&folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn what_is_added_is_written_together_and_read_only_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("7");
+        let mut spool = Spool::default();
+        for n in 1..=3 {
+            assert!(spool.add(n, event(n).as_bytes(), u64::MAX).unwrap());
+        }
+        assert!(spool.at_or_behind(1).is_none() && !path.exists());
+        assert!(!spool.add(4, event(4).as_bytes(), spool.bytes()).unwrap());
+        spool.write(&path).unwrap();
+        assert_eq!(spool.at_or_behind(2).unwrap().json().unwrap(), event(2).into_bytes());
+        assert_eq!(read(&path), (vec![1, 2, 3], false));
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("7");
+        std::fs::create_dir(&path).unwrap();
+        let mut spool = Spool::default();
+        for n in 1..=2 {
+            assert!(spool.add(n, event(n).as_bytes(), u64::MAX).unwrap());
+        }
+        assert_eq!(spool.write(&path).unwrap_err().0, 1);
+        assert_eq!((spool.bytes(), spool.newest()), (0, 0));
+        std::fs::remove_dir(&path).unwrap();
+        append(&mut spool, &path, 3, event(3).as_bytes());
+        assert_eq!(read(&path), (vec![3], false));
     }
 
     #[test]
@@ -332,7 +409,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("7");
         let mut spool = Spool::default();
-        assert!(spool.append(&path, 1, &vec![b'x'; MAX_EVENT + 1], u64::MAX).is_err());
+        assert!(spool.add(1, &vec![b'x'; MAX_EVENT + 1], u64::MAX).is_err());
         // The largest that is allowed, of bytes that do not shrink.
         let mut state = 1u64;
         let words = std::iter::repeat_with(|| {
@@ -340,7 +417,7 @@ mod tests {
             (state ^ (state >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9).to_le_bytes()
         });
         let noise: Vec<u8> = words.flatten().take(MAX_EVENT).collect();
-        spool.append(&path, 2, &noise, u64::MAX).unwrap();
+        append(&mut spool, &path, 2, &noise);
         let spool = Spool::read(&path).unwrap();
         assert!(!spool.is_damaged());
         assert_eq!(spool.at_or_behind(1).unwrap().json().unwrap(), noise);

@@ -1,7 +1,7 @@
 //! What the service holds: devices, open sessions, commands that are under way or were asked for, settings.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use super::queue::Queue;
 use super::retention::Spools;
 use super::serve::Activity;
 use super::sessions::OpenSession;
-use super::store::Store;
+use super::store::{Store, Trouble};
 use super::stream::{Stream, Weight};
 use crate::protocol::link::AgentLink;
 use crate::protocol::{AgentEvent, Body, CommandId, CommandRecord, Completed, Device, DeviceState, SessionId, Settings};
@@ -33,12 +33,14 @@ pub struct ServiceOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store cannot be opened.
-    #[error("the store {file} cannot be opened: {error}", file = .file.display())]
+    #[error("the store {file} cannot be opened: {error}; {remedy}", file = .file.display(), remedy = remedy(.file, *.why))]
     Store {
         /// The database.
         file: PathBuf,
         /// What it said.
         error: String,
+        /// What that means.
+        why: Trouble,
     },
     /// The folder cannot be made.
     #[error("the folder {folder} cannot be made: {error}", folder = .folder.display())]
@@ -48,6 +50,21 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
+}
+
+/// What an analyst can do about a store that fails.
+fn remedy(file: &Path, why: Trouble) -> String {
+    let file = file.display();
+    match why {
+        Trouble::Damaged => format!(
+            "it is damaged: `sqlite3 {file} .recover` may yet read what was in it; with {file}, {file}-wal and {file}-shm moved \
+             away, lrsh begins with an empty log and library"
+        ),
+        Trouble::Newer => "a newer lrsh has written it: use that one, or another LRSH_HOME".to_owned(),
+        Trouble::Full => "the disk is full: make room on it".to_owned(),
+        Trouble::ReadOnly => format!("{file} and its folder have to be writable for this user"),
+        Trouble::Other => "LRSH_HOME names another place".to_owned(),
+    }
 }
 
 /// A running service; clones are the same.
@@ -97,7 +114,8 @@ impl Service {
         let folder = options.folder;
         crate::host::private_folder(&folder).map_err(|error| StartError::Folder { folder: folder.clone(), error })?;
         let file = folder.join("store.db");
-        let failed = |error: sqlx::Error| StartError::Store { file: file.clone(), error: error.to_string() };
+        let failed =
+            |error: sqlx::Error| StartError::Store { file: file.clone(), error: error.to_string(), why: Trouble::of(&error) };
         let store = Store::open(&file).await.map_err(failed)?;
         let settings = store.settings().await.map_err(failed)?;
         let library = folder.join("library");

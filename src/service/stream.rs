@@ -1,19 +1,22 @@
 //! The events of one command: numbered, spooled, and read by any number of readers at their own pace.
 //!
-//! Each event is written to the command's spool before any reader gets it. The newest are kept in memory; a reader who is
+//! Each event is written to the command's spool before any reader gets it; what comes within a moment is written and told
+//! together, so that all of a small command is written once and sent once. The newest are kept in memory; a reader who is
 //! further behind reads from the spool, so that a slow one costs no memory, loses nothing, and holds nobody up.
 //!
 //! What the spool does not hold — it reached its cap, the disk was full, it was damaged or pruned — is said in the errors of
 //! `completed`, with a code that begins with `spool_`: an event is missing, but never in silence.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::retention::Spools;
 use super::spool::{MAX_EVENT, Spool};
@@ -23,6 +26,10 @@ use crate::protocol::{Body, CommandRecord, Completed, Cost, Event, Problem};
 const IN_MEMORY: usize = 1 << 20;
 /// Behind the cap so much room is left for what says what was done: effects, receipts.
 const RESERVE: u64 = 4 << 20;
+/// An event waits so long for others to be told with it: no person sees it, and a small command ends within it.
+const MOMENT: Duration = Duration::from_millis(2);
+/// More than this does not wait, in bytes.
+const TOGETHER: usize = 64 << 10;
 
 /// What an event is to the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +62,10 @@ impl Weight {
 #[derive(Debug)]
 pub(super) struct Stream {
     state: Mutex<State>,
-    /// The number of the newest event, and whether it was the last.
+    /// The number of the newest event that was told, and whether it was the last.
     newest: watch::Sender<(u64, bool)>,
+    /// Told when an event waits to be told.
+    waiting: Notify,
     path: PathBuf,
     spools: Arc<Spools>,
 }
@@ -67,6 +76,10 @@ struct State {
     recent: VecDeque<Bytes>,
     recent_bytes: usize,
     count: u64,
+    /// What is not told yet, in bytes.
+    untold: usize,
+    /// The end is among them.
+    is_over: bool,
     /// The first event that the cap cut.
     capped: Option<u64>,
     /// The first event that could not be written, and why.
@@ -80,7 +93,7 @@ struct State {
 impl Stream {
     /// An empty stream that spools to a file, which is made with the first event.
     pub(super) fn new(path: PathBuf, spools: Arc<Spools>) -> Self {
-        Self { state: Mutex::default(), newest: watch::channel((0, false)).0, path, spools }
+        Self::with(State::default(), path, spools)
     }
 
     /// What the spool tells of a command whose service has ended before it, to be gone on with.
@@ -108,9 +121,14 @@ impl Stream {
                 state.gone = Some(Problem::new("spool_unread", format!("the events of this command cannot be read: {error}")));
             }
         }
-        let stream = Self { state: Mutex::new(state), newest: watch::channel((0, false)).0, path, spools };
+        let stream = Self::with(state, path, spools);
         stream.newest.send_replace((stream.count(), stream.completed().is_some()));
         stream
+    }
+
+    fn with(state: State, path: PathBuf, spools: Arc<Spools>) -> Self {
+        let newest = watch::channel((0, false)).0;
+        Self { state: Mutex::new(state), newest, waiting: Notify::new(), path, spools }
     }
 
     /// Ends the stream of a command that has ended by what the log says of it, where its own end is not there.
@@ -137,11 +155,13 @@ impl Stream {
         self.newest.send_replace((n, true));
     }
 
-    /// Adds an event, whose JSON lacks `n` and `t`, and returns its number.
+    /// Adds an event, whose JSON lacks `n` and `t`, and returns its number. It is told with those that follow in a moment,
+    /// see [`Stream::pace`]; the end, and what is large, at once.
     pub(super) fn push(&self, body: &[u8], weight: Weight) -> u64 {
         let mut state = self.locked();
         let n = state.count + 1;
         state.count = n;
+        state.is_over = weight == Weight::Last;
         if body.len() >= MAX_EVENT - 128 {
             // No reader takes it either.
             tracing::error!(bytes = body.len(), spool = %self.path.display(), "an event is too large");
@@ -150,17 +170,52 @@ impl Stream {
             state.recent_bytes = 0;
         } else {
             let json = numbered(n, Timestamp::now(), body);
-            state.write(self, n, &json, weight);
+            state.add(self, n, &json, weight);
             state.keep(json);
         }
-        let bytes = state.spool.bytes();
+        state.untold += body.len();
+        let due = state.is_over || state.untold > TOGETHER;
         drop(state);
-        let last = weight == Weight::Last;
-        if last {
+        if due {
+            self.publish();
+        } else {
+            self.waiting.notify_one();
+        }
+        n
+    }
+
+    /// Tells what was added, a moment after the first of it; for as long as it is waited for.
+    pub(super) async fn pace(&self) -> Infallible {
+        loop {
+            self.waiting.notified().await;
+            tokio::time::sleep(MOMENT).await;
+            self.publish();
+        }
+    }
+
+    /// Writes what was added.
+    pub(super) fn write(&self) {
+        self.locked().write(self);
+    }
+
+    /// Writes what was added, and tells it.
+    fn publish(&self) {
+        let (newest, bytes) = {
+            let mut state = self.locked();
+            state.write(self);
+            state.untold = 0;
+            ((state.count, state.is_over), state.spool.bytes())
+        };
+        if newest.1 {
             self.spools.ended(&self.path, bytes);
         }
-        self.newest.send_replace((n, last));
-        n
+        self.newest.send_if_modified(|told| {
+            let is_new = newest.0 > told.0;
+            if is_new {
+                *told = newest;
+            }
+            is_new
+        });
     }
 
     /// Nothing more is added: the spool may go when its time has come.
@@ -168,12 +223,12 @@ impl Stream {
         self.spools.ended(&self.path, self.locked().spool.bytes());
     }
 
-    /// The number of the newest event.
+    /// The number of the newest event, told or not.
     pub(super) fn count(&self) -> u64 {
         self.locked().count
     }
 
-    /// Tells of every new event.
+    /// Tells of new events, as they are told.
     pub(super) fn watch(&self) -> watch::Receiver<(u64, bool)> {
         self.newest.subscribe()
     }
@@ -276,7 +331,7 @@ impl Stream {
 }
 
 impl State {
-    fn write(&mut self, stream: &Stream, n: u64, json: &[u8], weight: Weight) {
+    fn add(&mut self, stream: &Stream, n: u64, json: &[u8], weight: Weight) {
         if weight == Weight::Bulk && self.capped.is_some() {
             return;
         }
@@ -285,15 +340,24 @@ impl State {
             Weight::Fact => stream.spools.cap().saturating_add(RESERVE),
             Weight::Last => u64::MAX,
         };
-        match self.spool.append(&stream.path, n, json, room) {
-            Ok(false) => {
-                self.capped.get_or_insert(n);
-            }
-            Err(error) if self.unwritten.is_none() => {
-                tracing::error!(%error, spool = %stream.path.display(), "events are not kept");
-                self.unwritten = Some((n, error.to_string()));
-            }
-            Ok(true) | Err(_) => {}
+        match self.spool.add(n, json, room) {
+            Ok(true) => {}
+            Ok(false) => _ = self.capped.get_or_insert(n),
+            Err(error) => self.lack(stream, n, &error),
+        }
+    }
+
+    fn write(&mut self, stream: &Stream) {
+        if let Err((n, error)) = self.spool.write(&stream.path) {
+            self.lack(stream, n, &error);
+        }
+    }
+
+    /// Notes that events are not kept.
+    fn lack(&mut self, stream: &Stream, n: u64, error: &std::io::Error) {
+        if self.unwritten.is_none() {
+            tracing::error!(%error, spool = %stream.path.display(), "events are not kept");
+            self.unwritten = Some((n, error.to_string()));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::kit::fleet::{ALL, Fleet};
 const LOOKING: &[Role] = &[Role::Basic, Role::Advanced];
 
 /// Every route, and the roles of which its caller needs one; none: whoever is known.
-const ROUTES: [(&str, &str, &[Role]); 24] = [
+const ROUTES: [(&str, &str, &[Role]); 25] = [
     ("GET", "/analyst", &[]),
     ("GET", "/devices", LOOKING),
     ("GET", "/devices/{id}", LOOKING),
@@ -28,6 +28,7 @@ const ROUTES: [(&str, &str, &[Role]); 24] = [
     ("POST", "/sessions/{sid}/commands/{cid}/cancel", LOOKING),
     ("GET", "/sessions/{sid}/commands/{cid}/file", LOOKING),
     ("GET", "/commands", LOOKING),
+    ("GET", "/commands/brief", LOOKING),
     ("GET", "/commands/{cid}", LOOKING),
     ("GET", "/library", &[Role::Advanced]),
     ("GET", "/library/{name}", &[Role::Advanced]),

@@ -1,5 +1,7 @@
 //! Event streams: readers at their own pace, signs of life, and streams that end and are gone on with.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +10,11 @@ use lrsh::protocol::Status;
 use lrsh::service::Limits;
 use serde_json::{Value, json};
 
+use crate::kit::home::Home;
 use crate::kit::puppet::{Puppet, Served, rows};
+use crate::kit::scripted::{Scripted, answer, events};
+use crate::kit::standin::StandIn;
+use crate::kit::talking::Talking;
 use crate::kit::wire;
 
 #[test]
@@ -109,4 +115,57 @@ fn a_reader_of_a_session_that_is_too_far_behind_is_told_what_it_missed() {
     let told = after(1 << 40);
     assert_eq!((&told[0]["kind"], &told[0]["last"]), (&json!("missed"), &Value::Null));
     assert!(told.len() > 4000, "and hears all that is known");
+}
+
+#[test]
+fn what_happens_in_a_session_and_is_not_known_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let served =
+        Served::start(folder.path(), Limits::default(), vec![Puppet::new("puppet", |_, _| Status::Completed)]).unwrap();
+    let id = served.session();
+    let session = served.get(&format!("/sessions/{id}")).to_string();
+    let service = Scripted::answering(move |asked| match asked {
+        asked if asked.starts_with("POST /sessions{") => {
+            answer("200 OK", "content-type: application/json\r\n", session.as_bytes(), session.len())
+        }
+        asked if asked.ends_with("/events") => events(&[(1, r#""kind":"moved","to":"a later\u001b version""#)], false),
+        _ => Vec::new(),
+    });
+    let home = Home::new();
+    let _there = StandIn::take(&home.home(), &service.socket());
+    let mut command = home.lrsh(&["--stream"]);
+    command.stderr(Stdio::piped());
+    let mut shell = Talking::start(command);
+    shell.say("connect");
+    let mut told = BufReader::new(shell.stderr()).lines().map_while(Result::ok);
+    let line = told.find(|line| line.contains("moved")).expect("it is not shown");
+    assert!(line.contains(r#""to":"a later\u001b version""#), "{line}");
+    shell.kill();
+}
+
+#[test]
+fn a_small_command_is_one_answer_and_a_long_one_begins_before_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = Arc::new(AtomicBool::new(false));
+    let told = go.clone();
+    let puppet = Puppet::new("puppet", move |command, to| {
+        while command.command_definition_id == "processes" && !told.load(Ordering::Relaxed) && !to.is_closed() {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        let _ = to.blocking_send(rows(&[json!({"pid": 1})]));
+        Status::Completed
+    });
+    let service = Served::start(folder.path(), Limits::default(), vec![puppet]).unwrap();
+    let session = service.session();
+    // What is there already is one piece of known length, also when it is asked for again.
+    service.post(&session, "services").events();
+    let again = wire::json(&service.socket, "GET", &format!("/sessions/{session}/commands/2/events"), None);
+    assert!(again.headers.iter().any(|(name, _)| name == "content-length"), "{:?}", again.headers);
+    let kinds: Vec<Value> = again.events().into_iter().map(|mut event| event["kind"].take()).collect();
+    assert_eq!(kinds, ["created", "started", "rows", "completed"]);
+    let mut long = service.post(&session, "processes");
+    let first = String::from_utf8(long.piece().unwrap()).unwrap();
+    assert!(first.contains("\"created\"") && !first.contains("\"completed\""), "{first}");
+    go.store(true, Ordering::Relaxed);
+    assert_eq!(long.events().last().unwrap()["status"], "completed");
 }

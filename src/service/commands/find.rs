@@ -75,17 +75,22 @@ impl Service {
 
     /// The record as it is now, when the command is or was just under way.
     pub(in crate::service) fn fresh(&self, live: &HashMap<CommandId, Arc<Command>>, record: CommandRecord) -> CommandRecord {
-        match live.get(&record.command_id).cloned().or_else(|| self.live_command(record.command_id)) {
-            Some(live) => {
-                let mut record = live.record().clone();
-                record.last_event = live.stream.count();
-                if record.duration_ms.is_none() {
-                    record.duration_ms = record.started.map(|started| millis_between(started, Timestamp::now()));
-                }
-                record
-            }
-            None => record,
+        self.record_now(live, record.command_id).unwrap_or(record)
+    }
+
+    /// The record of a command that is or was just under way, as it is now.
+    pub(in crate::service) fn record_now(
+        &self,
+        live: &HashMap<CommandId, Arc<Command>>,
+        id: CommandId,
+    ) -> Option<CommandRecord> {
+        let live = live.get(&id).cloned().or_else(|| self.live_command(id))?;
+        let mut record = live.record().clone();
+        record.last_event = live.stream.count();
+        if record.duration_ms.is_none() {
+            record.duration_ms = record.started.map(|started| millis_between(started, Timestamp::now()));
         }
+        Some(record)
     }
 }
 

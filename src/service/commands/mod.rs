@@ -186,7 +186,11 @@ impl Service {
     fn begin(&self, session: &Arc<OpenSession>, analyst: &Analyst, command: &Arc<Command>, invocation: Invocation) {
         let (service, session, analyst, command) = (self.clone(), Arc::clone(session), analyst.clone(), Arc::clone(command));
         tokio::spawn(async move {
-            let completed = service.carry_out(&session, &analyst, &command, &invocation).await;
+            let completed = tokio::select! {
+                biased;
+                completed = service.carry_out(&session, &analyst, &command, &invocation) => completed,
+                never = command.stream.pace() => match never {},
+            };
             service.finish(&session, &command, completed).await;
         });
     }
@@ -210,6 +214,8 @@ impl Service {
 
     /// Tells the end, which its spool keeps, and writes it into the store.
     async fn finish(&self, session: &Arc<OpenSession>, command: &Arc<Command>, mut completed: Completed) {
+        // Whether all is kept is known once it is written.
+        command.stream.write();
         completed.errors.extend(command.stream.unkept());
         let record = {
             let mut record = command.record();

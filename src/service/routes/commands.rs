@@ -14,10 +14,11 @@ use super::document::EventMessage;
 use super::events::sse;
 use super::{BasicCaller, Given, Posted, first_byte, session_id};
 use crate::protocol::link::{FileRefusal, FileRequest};
-use crate::protocol::{CommandId, CommandRecord, NewCommand};
+use crate::protocol::{CommandBrief, CommandId, CommandRecord, NewCommand};
 use crate::service::commands::pick;
 use crate::service::error::{Answer, Refusal};
 use crate::service::state::Service;
+use crate::service::store::LogOf;
 
 /// The log over every session tells so many commands at most.
 const EVERYWHERE: u32 = 10_000;
@@ -50,13 +51,13 @@ pub(super) async fn create(
         Err(refusal) => match service.find_command(new.command_id).await? {
             Some(known) if known.record().session_id == sid => {
                 crate::service::commands::again(&known.record(), &id, &new)?;
-                return Ok(sse(&service, &known, 0));
+                return Ok(sse(&service, &known, 0).await);
             }
             _ => return Err(refusal),
         },
     };
     let command = service.accept(&session, &caller.analyst, caller.shell, new).await?;
-    Ok(sse(&service, &command, 0))
+    Ok(sse(&service, &command, 0).await)
 }
 
 /// The log of a session, open or ended.
@@ -67,18 +68,12 @@ pub(super) async fn create(
         (status = 400, description = "The path is not UTF-8."),
         (status = 404, description = "There is no such session."),
     ))]
-pub(super) async fn list(
-    State(service): State<Service>,
-    _caller: BasicCaller,
-    Path(sid): Path<String>,
-) -> Answer<Json<Vec<CommandRecord>>> {
+pub(super) async fn list(State(service): State<Service>, _caller: BasicCaller, Path(sid): Path<String>) -> Answer<Response> {
     let id = session_id(&sid)?;
     if service.inner.store.session(&id).await?.is_none() {
         return Err(Refusal::not_found(format!("there is no session {sid}")).about("session"));
     }
-    let live = service.live_commands();
-    let records = service.inner.store.commands(&id).await?;
-    Ok(Json(records.into_iter().map(|record| service.fresh(&live, record)).collect()))
+    log(&service, LogOf::Session(id), false).await
 }
 
 /// One command of a session's log.
@@ -119,10 +114,47 @@ pub(super) async fn everywhere(
     State(service): State<Service>,
     _caller: BasicCaller,
     Query(which): Query<Which>,
-) -> Answer<Json<Vec<CommandRecord>>> {
-    let live = service.live_commands();
-    let records = service.inner.store.commands_everywhere(which.device.as_deref(), EVERYWHERE).await?;
-    Ok(Json(records.into_iter().map(|record| service.fresh(&live, record)).collect()))
+) -> Answer<Response> {
+    log(&service, which.newest(), false).await
+}
+
+/// The same in brief: enough for a list of thousands.
+#[utoipa::path(get, path = "/commands/brief", operation_id = "list_all_commands_briefly", tag = "commands",
+    params(Which),
+    responses(
+        (status = 200, description = "The commands.", body = Vec<CommandBrief>),
+        (status = 400, description = "The query is not understood."),
+    ))]
+pub(super) async fn everywhere_briefly(
+    State(service): State<Service>,
+    _caller: BasicCaller,
+    Query(which): Query<Which>,
+) -> Answer<Response> {
+    log(&service, which.newest(), true).await
+}
+
+impl Which {
+    fn newest(self) -> LogOf {
+        LogOf::Device { id: self.device, newest: EVERYWHERE }
+    }
+}
+
+/// A log as one JSON array, page by page as it is read: what is long is under way before the last of it is looked up.
+async fn log(service: &Service, of: LogOf, brief: bool) -> Answer<Response> {
+    let (service, live) = (service.clone(), service.live_commands());
+    let mut log = service.inner.store.log(of, brief).await?;
+    let now = move |id| service.record_now(&live, id);
+    let first = log.page(&now).await?.unwrap_or_default();
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    if log.is_over() {
+        return Ok((json, format!("[{first}]")).into_response());
+    }
+    let rest = futures_util::stream::try_unfold((log, now), |(mut log, now)| async move {
+        let page = log.page(&now).await.inspect_err(|error| tracing::error!(%error, "a log broke off"))?;
+        Ok::<_, sqlx::Error>(page.map(|page| (format!(",\n{page}"), (log, now))))
+    });
+    let pieces = tokio_stream::once(Ok(format!("[{first}"))).chain(rest).chain(tokio_stream::once(Ok("]".to_owned())));
+    Ok((json, Body::from_stream(pieces)).into_response())
 }
 
 /// The command of any session by id, or a unique start of the id.

@@ -1,6 +1,5 @@
 //! Event streams, as server-sent events: the id is the event's number.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +25,9 @@ const KEEP_ALIVE: Bytes = Bytes::from_static(b":\n\n");
 const PIECE: usize = 64 * 1024;
 /// Events that wait for a reader's connection; the rest waits in the spool.
 const AHEAD: usize = 4;
+/// What happens in a session waits so long for more of it: a batch of small commands would else be told of one by one, to every
+/// shell.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Where a reader goes on.
 #[derive(Debug, Default, Deserialize)]
@@ -64,15 +66,32 @@ pub(super) async fn of_command(
         Err(_) => super::commands::find(&service, &sid, &cid).await?.command_id,
     };
     match service.find_command(id).await? {
-        Some(command) if command.record().session_id == sid => Ok(sse(&service, &command, after.place(&headers).unwrap_or(0))),
+        Some(command) if command.record().session_id == sid => {
+            Ok(sse(&service, &command, after.place(&headers).unwrap_or(0)).await)
+        }
         _ => Err(Refusal::not_found(format!("there is no command {cid} in this session")).about("command")),
     }
 }
 
-/// The events of a command behind `after`, until its last.
-pub(super) fn sse(service: &Service, command: &Arc<Command>, after: u64) -> Response {
+/// The events of a command behind `after`, until its last. The answer begins with the first that are told; those of a small
+/// command are all told by then, and are one answer that is whole.
+pub(super) async fn sse(service: &Service, command: &Arc<Command>, after: u64) -> Response {
+    let mut reader = Reader { command: Arc::clone(command), next: after.saturating_add(1), missed: None };
+    let mut newest = command.stream.watch();
+    // One who waits for events to come is answered before they do.
+    let told = if after < command.stream.count() {
+        newest.wait_for(|(count, _)| *count > after).await.map_or((0, false), |told| *told)
+    } else {
+        *newest.borrow()
+    };
+    if let (count, true) = told {
+        let all = reader.piece(count, true);
+        if reader.next > count {
+            return event_stream(Body::from(all));
+        }
+        reader = Reader { next: after.saturating_add(1), missed: None, ..reader };
+    }
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let reader = Reader { command: Arc::clone(command), next: after.saturating_add(1), missed: None };
     let limits = &service.inner.policy.limits;
     let keep_alive = Duration::from_secs(limits.keep_alive_seconds.max(1));
     let end = Duration::from_secs(limits.stream_seconds.max(1));
@@ -80,11 +99,11 @@ pub(super) fn sse(service: &Service, command: &Arc<Command>, after: u64) -> Resp
         // One who stops reading is not waited for longer than any stream lasts.
         let _ = tokio::time::timeout(end, reader.send(keep_alive, sender)).await;
     });
-    stream_of(receiver)
+    event_stream(Body::from_stream(ReceiverStream::new(receiver)))
 }
 
-fn stream_of(receiver: mpsc::Receiver<std::io::Result<Bytes>>) -> Response {
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
+fn event_stream(events: Body) -> Response {
+    let mut response = Response::new(events);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
@@ -210,7 +229,7 @@ pub(super) async fn of_session(
         let _attached = attachment;
         let _ = tokio::time::timeout(end, tell_session(session, after, keep_alive, sender)).await;
     });
-    Ok(stream_of(receiver))
+    Ok(event_stream(Body::from_stream(ReceiverStream::new(receiver))))
 }
 
 async fn tell_session(
@@ -219,19 +238,30 @@ async fn tell_session(
     keep_alive: Duration,
     sender: mpsc::Sender<std::io::Result<Bytes>>,
 ) {
-    let (old, mut events) = session.listen(after);
-    let mut waiting = VecDeque::from(old);
-    let mut told = 0;
+    let (mut waiting, mut events) = session.listen(after);
+    let (mut told, mut is_over) = (0, false);
     loop {
-        while let Some(event) = waiting.pop_front() {
+        let mut piece = BytesMut::new();
+        for event in waiting.drain(..) {
             told = event.n;
-            if sender.send(Ok(session_event(&event))).await.is_err() || event.what.is_end() {
-                return;
-            }
+            put_session_event(&event, &mut piece);
+            is_over |= event.what.is_end();
+        }
+        if !piece.is_empty() && sender.send(Ok(piece.freeze())).await.is_err() || is_over {
+            return;
         }
         tokio::select! {
             event = events.recv() => match event {
-                Ok(event) => waiting.push_back(event),
+                Ok(event) => {
+                    let is_end = event.what.is_end();
+                    waiting.push(event);
+                    if !is_end {
+                        tokio::time::sleep(MOMENT).await;
+                    }
+                    while let Ok(event) = events.try_recv() {
+                        waiting.push(event);
+                    }
+                }
                 // A reader who fell behind reads on from what is still known.
                 Err(RecvError::Lagged(_)) => {
                     let (missed, from_now) = session.listen(Some(told));
@@ -250,7 +280,7 @@ async fn tell_session(
     }
 }
 
-fn session_event(event: &crate::protocol::SessionEvent) -> Bytes {
+fn put_session_event(event: &crate::protocol::SessionEvent, piece: &mut BytesMut) {
     let json = serde_json::to_string(event).unwrap_or_default();
-    format!("id: {}\ndata: {json}\n\n", event.n).into()
+    piece.put_slice(format!("id: {}\ndata: {json}\n\n", event.n).as_bytes());
 }

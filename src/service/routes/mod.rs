@@ -56,6 +56,7 @@ fn described() -> OpenApiRouter<Service> {
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::file))
         .routes(routes!(commands::everywhere))
+        .routes(routes!(commands::everywhere_briefly))
         .routes(routes!(commands::anywhere))
         .routes(routes!(library::list))
         .routes(routes!(library::content, library::put, library::delete));

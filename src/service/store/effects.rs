@@ -10,14 +10,13 @@ use crate::protocol::{CommandId, CommandRecord, Effect};
 impl Store {
     /// Keeps what a command changed; what is there already stays.
     pub(in crate::service) async fn add_effect(&self, command: CommandId, effect: &Effect) -> Result<()> {
-        sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO effects (command_id, effect_id, effect) VALUES ($1, $2, $3) ON CONFLICT (command_id, effect_id) DO NOTHING",
         )
         .bind(command.to_string())
         .bind(int(effect.effect_id))
-        .bind(json(effect))
-        .execute(&self.writer)
-        .await?;
+        .bind(json(effect));
+        self.writer.run(query).await?;
         Ok(())
     }
 

@@ -55,17 +55,14 @@ impl Store {
             None => query,
             Some(replaces) => query.bind(replaces.as_microsecond()),
         };
-        Ok(query.execute(&self.writer).await?.rows_affected() == 1)
+        Ok(self.writer.run(query).await? == 1)
     }
 
     /// Removes a file that was last changed then; `false` when that is not what is there now.
     pub(in crate::service) async fn delete_library_file(&self, name: &str, updated: Timestamp) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM library WHERE file_name = $1 AND updated = $2")
-            .bind(name)
-            .bind(updated.as_microsecond())
-            .execute(&self.writer)
-            .await?;
-        Ok(done.rows_affected() == 1)
+        let query =
+            sqlx::query("DELETE FROM library WHERE file_name = $1 AND updated = $2").bind(name).bind(updated.as_microsecond());
+        Ok(self.writer.run(query).await? == 1)
     }
 
     /// Whether any name stands for this content.

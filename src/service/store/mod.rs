@@ -4,6 +4,9 @@
 
 mod effects;
 mod library;
+mod log;
+mod trouble;
+mod writer;
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,11 +14,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, SqlSafeStr, SqlitePool};
+use sqlx::{Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool};
 
+use self::writer::Writer;
 use crate::protocol::{CommandId, CommandRecord, Device, Problem, SessionId, Settings, Status};
 
 pub(super) use library::StoredFile;
+pub(super) use log::LogOf;
+pub use trouble::Trouble;
 
 /// A session as it is stored.
 #[derive(Debug, Clone)]
@@ -34,8 +40,7 @@ pub(super) struct StoredSession {
 /// The database.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
-    /// One connection does all the writing: what it has read of the database stays true.
-    writer: SqlitePool,
+    writer: Writer,
     pool: SqlitePool,
 }
 
@@ -53,20 +58,21 @@ impl Store {
             .foreign_keys(true);
         // A file's connections neither age nor idle away. That also keeps sqlx from looking after them: its task counts idle
         // ones without a lock, and a count that a race takes below zero has it turn round for ever.
-        let one = || SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        let writer = one().connect_with(options.clone()).await?;
+        let one = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+        let mut writer = SqliteConnection::connect_with(&options).await?;
         let migrations = vec![
             migration(1, "begin", include_str!("migrations/1_begin.sql")),
             migration(2, "library", include_str!("migrations/2_library.sql")),
             migration(3, "log", include_str!("migrations/3_log.sql")),
             migration(4, "effects", include_str!("migrations/4_effects.sql")),
+            migration(5, "log order", include_str!("migrations/5_log_order.sql")),
         ];
-        Migrator::with_migrations(migrations).run(&writer).await?;
-        Ok(Self { writer, pool: one().connect_lazy_with(options) })
+        Migrator::with_migrations(migrations).run(&mut writer).await?;
+        Ok(Self { writer: Writer::new(writer), pool: one.connect_lazy_with(options) })
     }
 
     pub(super) async fn add_session(&self, session: &StoredSession) -> Result<()> {
-        sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO sessions (session_id, device, device_id, analyst, comment, started) VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(session.session_id.as_str())
@@ -74,19 +80,17 @@ impl Store {
         .bind(&session.device.id)
         .bind(&session.analyst)
         .bind(&session.comment)
-        .bind(session.started.as_microsecond())
-        .execute(&self.writer)
-        .await?;
+        .bind(session.started.as_microsecond());
+        self.writer.run(query).await?;
         Ok(())
     }
 
     pub(super) async fn end_session(&self, session: &SessionId, at: Timestamp, by: &str) -> Result<()> {
-        sqlx::query("UPDATE sessions SET ended = $1, closed_by = $2 WHERE session_id = $3 AND ended IS NULL")
+        let query = sqlx::query("UPDATE sessions SET ended = $1, closed_by = $2 WHERE session_id = $3 AND ended IS NULL")
             .bind(at.as_microsecond())
             .bind(by)
-            .bind(session.as_str())
-            .execute(&self.writer)
-            .await?;
+            .bind(session.as_str());
+        self.writer.run(query).await?;
         Ok(())
     }
 
@@ -106,7 +110,7 @@ impl Store {
 
     /// Adds a command; `false` when its id is there.
     pub(super) async fn add_command(&self, command: &CommandRecord) -> Result<bool> {
-        let done = sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO commands (command_id, session_id, number, definition, line, params, flags, current_directory, background, \
              analyst, shell, created, status, errors, last_event) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0) \
@@ -125,15 +129,13 @@ impl Store {
         .bind(&command.shell)
         .bind(command.created.as_microsecond())
         .bind(command.status.as_str())
-        .bind(json(&command.errors))
-        .execute(&self.writer)
-        .await?;
-        Ok(done.rows_affected() == 1)
+        .bind(json(&command.errors));
+        Ok(self.writer.run(query).await? == 1)
     }
 
     /// Writes how a command stands.
     pub(super) async fn update_command(&self, command: &CommandRecord) -> Result<()> {
-        sqlx::query(
+        let query = sqlx::query(
             "UPDATE commands SET started = $1, completed = $2, duration_ms = $3, status = $4, errors = $5, cancelled_by = $6, \
              last_event = $7 WHERE command_id = $8",
         )
@@ -144,34 +146,9 @@ impl Store {
         .bind(json(&command.errors))
         .bind(&command.cancelled_by)
         .bind(int(command.last_event))
-        .bind(command.command_id.to_string())
-        .execute(&self.writer)
-        .await?;
+        .bind(command.command_id.to_string());
+        self.writer.run(query).await?;
         Ok(())
-    }
-
-    /// The commands of a session, oldest first.
-    pub(super) async fn commands(&self, session: &SessionId) -> Result<Vec<CommandRecord>> {
-        let rows = sqlx::query("SELECT * FROM commands WHERE session_id = $1 ORDER BY number")
-            .bind(session.as_str())
-            .fetch_all(&self.pool)
-            .await?;
-        self.all_of(&rows).await
-    }
-
-    /// The newest commands of every session, oldest first; of one device, or of all.
-    pub(super) async fn commands_everywhere(&self, device: Option<&str>, limit: u32) -> Result<Vec<CommandRecord>> {
-        let rows = sqlx::query(
-            "SELECT commands.* FROM commands JOIN sessions ON sessions.session_id = commands.session_id \
-             WHERE $1 IS NULL OR sessions.device_id = $1 ORDER BY commands.created DESC, commands.number DESC LIMIT $2",
-        )
-        .bind(device)
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        let mut records = self.all_of(&rows).await?;
-        records.reverse();
-        Ok(records)
     }
 
     /// The commands whose id starts so: two at most, which is one too many.
@@ -249,13 +226,12 @@ impl Store {
     }
 
     pub(super) async fn set(&self, name: &str, value: bool) -> Result<()> {
-        sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
         .bind(name)
-        .bind(i64::from(value))
-        .execute(&self.writer)
-        .await?;
+        .bind(i64::from(value));
+        self.writer.run(query).await?;
         Ok(())
     }
 

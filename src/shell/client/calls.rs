@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fetch::hex;
-use super::{Client, root_cause};
+use super::{Client, List, root_cause};
 use crate::error::{Exit, Failure, Outcome};
 use crate::protocol::{
     Analyst, CommandId, CommandRecord, Device, LibraryFile, NewSession, Peek, PeekAt, Problem, Session, SessionId, Settings,
@@ -108,13 +108,15 @@ impl Client {
         self.list(&format!("/sessions/{session}/commands"), "commands").await
     }
 
-    /// The commands of every session, ended ones too, oldest first; of one device, or of all.
+    /// The newest commands of every session, ended ones too, oldest first; of one device, or of all. In brief or whole.
     ///
     /// # Errors
     /// As every call.
-    pub async fn commands_everywhere(&self, device: Option<&str>) -> Outcome<Vec<CommandRecord>> {
+    pub async fn log(&self, device: Option<&str>, brief: bool) -> Outcome<List> {
         let only = device.map(|id| format!("?device={}", utf8_percent_encode(id, NON_ALPHANUMERIC))).unwrap_or_default();
-        self.list(&format!("/commands{only}"), "commands").await
+        let path = format!("/commands{}{only}", if brief { "/brief" } else { "" });
+        let response = self.send(Method::GET, &path, |request| request).await?;
+        Ok(List::new(response, &path))
     }
 
     /// One command of any session by its id, or a unique start of that.

@@ -6,6 +6,7 @@ mod calls;
 pub mod content;
 mod decode;
 pub mod fetch;
+mod list;
 pub mod send;
 mod stream;
 mod trace;
@@ -19,6 +20,7 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 
 pub use calls::FilePart;
+pub use list::List;
 pub use stream::{CommandEvents, SessionEvents};
 pub use trace::Trace;
 

@@ -56,6 +56,18 @@ impl RenderSpec {
         }
     }
 
+    /// Whether nothing but these fields of a row is shown, looked through or sorted by.
+    #[must_use]
+    pub fn is_within(&self, fields: &[&str]) -> bool {
+        let within = |key: &str| fields.contains(&key);
+        let shown = match (&self.options.columns, self.format) {
+            (Some(columns), _) => columns.iter().all(|key| within(key)),
+            (None, OutputFormat::Table) => self.table_columns().iter().all(|column| within(&column.key)),
+            (None, _) => false,
+        };
+        shown && self.options.pattern.is_none() && self.sort.as_ref().is_none_or(|sort| within(&sort.key))
+    }
+
     /// Whether the answer is written for programs: nothing but data may be in it.
     #[must_use]
     pub fn is_data(&self) -> bool {
@@ -93,5 +105,6 @@ pub(super) fn named(key: &str) -> Column {
         priority: 0,
         align: crate::grammar::Alignment::Left,
         unit: Unit::Plain,
+        fields: Vec::new(),
     }
 }
