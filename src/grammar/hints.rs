@@ -236,13 +236,19 @@ pub(super) fn bad_value(
 
 /// The values near to what was typed, of those that there are.
 fn likely<'t>(row: &'t Row, form: Option<&'t Form>, parameter: &'t Parameter, typed: &str) -> Vec<&'t str> {
-    let fields = || values::columns(row, form).iter().map(|column| column.key.as_str());
+    let columns = values::columns(row, form);
+    let near = |wrong: &str| match wrong.split_once('.') {
+        Some((head, within)) if let Some(object) = columns.iter().find(|column| column.key == head) => {
+            nearest(within, object.fields.iter().map(String::as_str))
+        }
+        _ => nearest(wrong, columns.iter().map(|column| column.key.as_str())),
+    };
     match parameter.kind {
         Kind::Command => without_aliases_beside(&nearest(typed, table().names())),
-        Kind::Sort => nearest(typed.trim_start_matches('-'), fields()),
+        Kind::Sort => near(typed.trim_start_matches('-')),
         Kind::Fields => {
-            let wrong = typed.split(',').map(str::trim).find(|field| !fields().any(|known| known == *field));
-            nearest(wrong.unwrap_or(typed), fields())
+            let wrong = typed.split(',').map(str::trim).find(|field| !columns.iter().any(|column| column.holds(field)));
+            wrong.map(near).unwrap_or_default()
         }
         _ => nearest(typed, parameter.choices.iter().map(String::as_str)),
     }

@@ -336,6 +336,11 @@ impl<'a> Binder<'a> {
                     let closed = values::Expected("parameters whose quotes are closed".into());
                     self.complain(hints::bad_value(self.row, self.form, parameter, &text, &closed, value.span, false));
                 }
+                Ok(text) if values::has_nul(path_kind(parameter, kind), &text, value.quoted) => {
+                    let whole = values::Expected("a name without NUL: nothing is called so".into());
+                    let shown = text.replace('\0', "\\0");
+                    self.complain(hints::bad_value(self.row, self.form, parameter, &shown, &whole, value.span, false));
+                }
                 Ok(text) => {
                     if parameter.name == "output" {
                         invocation.output = values::output_format(&text);
@@ -374,9 +379,14 @@ impl<'a> Binder<'a> {
     }
 }
 
-/// Whether a value may be a path on the device: of `id` that depends on the type, and a process is a number.
+/// Whether a value may be a path on the device.
 fn names_a_path(parameter: &Parameter, kind: Kind) -> bool {
-    kind == Kind::Path || kind == Kind::Text && parameter.name == "id"
+    path_kind(parameter, kind) == Kind::Path
+}
+
+/// The kind of a value that may be a path on the device: of `id` that depends on the type, and a process is a number.
+fn path_kind(parameter: &Parameter, kind: Kind) -> Kind {
+    if kind == Kind::Text && parameter.name == "id" { Kind::Path } else { kind }
 }
 
 /// The name that a dash word gives, where it stands, and how many further words it takes: `-auto`, or `-` and `auto` with a gap.

@@ -342,6 +342,27 @@ pub struct Column {
     /// What its values are.
     #[serde(default)]
     pub unit: Unit,
+    /// The fields within it, where its values are objects; `*` stands for any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+impl Column {
+    /// Whether a name is this field's, or that of one within it: `a.b`.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        match name.strip_prefix(self.key.as_str()) {
+            Some("") => true,
+            Some(rest) => rest.strip_prefix('.').is_some_and(|within| self.has(within)),
+            None => false,
+        }
+    }
+
+    /// Whether its objects have a field; what is within that is known to nobody.
+    fn has(&self, within: &str) -> bool {
+        let first = within.split('.').next().unwrap_or(within);
+        !first.is_empty() && self.fields.iter().any(|field| field == "*" || field == first)
+    }
 }
 
 /// Where a text stands in its column.

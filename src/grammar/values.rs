@@ -58,8 +58,10 @@ pub(super) fn canonical<'v>(
         Kind::Age => is_duration(value.strip_prefix(['+', '-']).unwrap_or(value)) || is_time(value),
         Kind::Duration => is_duration(value),
         Kind::Sha256 => value.len() == 64 && value.bytes().all(|c| c.is_ascii_hexdigit()),
-        Kind::Sort => is_field(value.strip_prefix('-').unwrap_or(value), row, form),
-        Kind::Fields => value.split(',').all(|field| is_field(field.trim(), row, form)),
+        Kind::Sort => {
+            return check_field(value.strip_prefix('-').unwrap_or(value), row, form).map(|()| Cow::Borrowed(value));
+        }
+        Kind::Fields => return check_fields(value, row, form).map(|()| Cow::Borrowed(value)),
         Kind::Addresses => value.split(',').all(|address| is_address(address.trim())),
         Kind::Path | Kind::Name | Kind::Device | Kind::LocalPath | Kind::Text | Kind::Choice => true,
     };
@@ -152,14 +154,38 @@ fn is_time(value: &str) -> bool {
     matches!(value.as_bytes().get(10), Some(b'T' | b't')) && value.parse::<jiff::Timestamp>().is_ok()
 }
 
+/// Fields of the answer, each once: it is a key of the rows that are written.
+fn check_fields(value: &str, row: &Row, form: Option<&Form>) -> Result<(), Expected> {
+    let mut known = Vec::new();
+    for field in value.split(',').map(str::trim) {
+        check_field(field, row, form)?;
+        if known.contains(&field) {
+            return Err(Expected(format!("each field once, and `{field}` is there twice").into()));
+        }
+        known.push(field);
+    }
+    Ok(())
+}
+
 /// A field of the answer, or one within an object (`task.registrationInfo`). Where the row lists none, any name.
-fn is_field(name: &str, row: &Row, form: Option<&Form>) -> bool {
+fn check_field(name: &str, row: &Row, form: Option<&Form>) -> Result<(), Expected> {
     let columns = columns(row, form);
-    let listed = |column: &Column| {
-        let rest = name.strip_prefix(column.key.as_str());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    !name.is_empty() && (columns.is_empty() || columns.iter().any(listed))
+    if !name.is_empty() && (columns.is_empty() || columns.iter().any(|column| column.holds(name))) {
+        return Ok(());
+    }
+    let object = name.split_once('.').and_then(|(head, _)| columns.iter().find(|column| column.key == head));
+    Err(Expected(match object {
+        Some(object) if object.fields.is_empty() => format!("`{0}` alone: there are no fields within {0}", object.key).into(),
+        Some(object) => format!("fields of {}: {}", object.key, object.fields.join(", ")).into(),
+        None => expected(Kind::Fields, row, form),
+    }))
+}
+
+/// Whether a path has a NUL in it, also as `file:///` writes it: no file is called so.
+pub(super) fn has_nul(kind: Kind, value: &str, quoted: bool) -> bool {
+    let is_path = matches!(kind, Kind::Path | Kind::LocalPath);
+    let is_uri = kind == Kind::Path && !quoted && value.starts_with("file:///");
+    is_path && value.contains('\0') || is_uri && value.contains("%00")
 }
 
 fn is_address(value: &str) -> bool {

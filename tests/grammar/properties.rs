@@ -100,7 +100,8 @@ proptest! {
 
     #[test]
     fn a_quoted_value_reads_as_itself(value in any::<String>(), odd in lines()) {
-        for value in [value, odd] {
+        // No path has a NUL in it.
+        for value in [value, odd].map(|value| value.replace('\0', "")) {
             let line = format!("cd {}", grammar::quoted(&value));
             let reading = grammar::read(&line, None);
             prop_assert!(reading.diagnostics.is_empty(), "{line:?}: {:?}", reading.diagnostics);

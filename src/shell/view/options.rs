@@ -53,9 +53,7 @@ impl ViewOptions {
 
 /// A field's key, when a row may have it.
 fn known(field: &str, columns: &[Column]) -> Result<String, Problem> {
-    let listed =
-        |column: &Column| field.strip_prefix(column.key.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    if !field.is_empty() && (columns.is_empty() || columns.iter().any(listed)) {
+    if !field.is_empty() && (columns.is_empty() || columns.iter().any(|column| column.holds(field))) {
         return Ok(field.to_owned());
     }
     let names: Vec<&str> = columns.iter().map(|column| column.key.as_str()).collect();
@@ -151,15 +149,20 @@ mod tests {
     #[test]
     fn unknown_fields_are_bad_values() {
         let column = |key: &str| toml::from_str::<Column>(&format!("key = \"{key}\"")).unwrap();
-        let columns = [column("name"), column("task")];
+        let columns = [column("name"), Column { fields: vec!["*".to_owned()], ..column("task") }];
         let read = |key: &str, value: &str| ViewOptions::read(&BTreeMap::from([(key.to_owned(), value.to_owned())]), &columns);
         assert_eq!(read("columns", "name, task.exec").unwrap().columns.unwrap(), ["name", "task.exec"]);
         let sort = read("sort", "-name").unwrap().sort.unwrap();
         assert_eq!((sort.key.as_str(), sort.descending), ("name", true));
         assert_eq!(read("first", "12").unwrap().first, Some(12));
-        for (key, value) in
-            [("columns", "name,nothing"), ("columns", ""), ("sort", "taskx"), ("sort", "--name"), ("first", "x")]
-        {
+        for (key, value) in [
+            ("columns", "name,nothing"),
+            ("columns", ""),
+            ("sort", "taskx"),
+            ("sort", "name.x"),
+            ("sort", "--name"),
+            ("first", "x"),
+        ] {
             assert_eq!(read(key, value).unwrap_err().code, "bad_value", "{key} {value}");
         }
     }
