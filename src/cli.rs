@@ -277,7 +277,15 @@ pub fn paths(home: &Home, what: Option<&str>, start: bool) -> u8 {
         complain(&error.to_string());
         return 4;
     }
-    let socket = start::running(home).ok().flatten().map(|running| running.socket);
+    let socket = match start::running(home) {
+        Ok(running) => running.map(|running| running.socket),
+        Err(error) if what == Some("socket") => {
+            complain(&error.to_string());
+            return 4;
+        }
+        // The other paths are told all the same.
+        Err(_) => None,
+    };
     let all = [
         ("home", Some(home.data().to_owned())),
         ("config", Some(home.config_file())),

@@ -63,7 +63,7 @@ pub fn ensure(home: &Home) -> io::Result<PathBuf> {
     ensure_by(home, program)
 }
 
-fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
+fn ensure_by(home: &Home, program: Command) -> io::Result<PathBuf> {
     let folder = home.service();
     private_folder(&folder).map_err(|error| about(&folder, &error))?;
     let start = open_lock(&folder.join("start"))?;
@@ -74,17 +74,26 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
         return fits(home, running);
     }
     // Who was killed could not clear up behind itself.
-    if let Ok(killed) = read_lock(&mut lock) {
+    if let Ok(killed) = read_lock(&mut lock, &path) {
         remove_socket(&killed.socket);
     }
     let socket = socket_path(home)?;
-    match std::fs::remove_file(&socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(about(&socket, &error)),
+    let started = start_at(&socket, home, program, lock);
+    if started.is_err() {
+        remove_socket(&socket);
+    }
+    started.map(|()| socket)
+}
+
+/// Starts the service at a socket of its own; returns once it takes connections.
+fn start_at(socket: &Path, home: &Home, mut program: Command, mut lock: File) -> io::Result<()> {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(about(socket, &error)),
         _ => {}
     }
-    let listener = UnixListener::bind(&socket).map_err(|error| about(&socket, &error))?;
+    let listener = UnixListener::bind(socket).map_err(|error| about(socket, &error))?;
     let writable = home.root().is_some_and(|root| root.writable);
-    let running = Running { socket: socket.clone(), pid: std::process::id(), protocol: PROTOCOL_VERSION, writable };
+    let running = Running { socket: socket.to_owned(), pid: std::process::id(), protocol: PROTOCOL_VERSION, writable };
     write_lock(&mut lock, &running)?;
     let mut copy = lock.try_clone()?;
     let mut child = program
@@ -110,7 +119,7 @@ fn ensure_by(home: &Home, mut program: Command) -> io::Result<PathBuf> {
     }
     // Whoever started it also has to take note of its end, or it would stay as a zombie.
     std::thread::spawn(move || child.wait());
-    Ok(socket)
+    Ok(())
 }
 
 /// The service that holds the lock, once it takes a connection; `None` when the lock is this process's now.
@@ -123,7 +132,7 @@ fn reached(lock: &mut File, path: &Path) -> io::Result<Option<Running>> {
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        let running = read_lock(lock)?;
+        let running = read_lock(lock, path)?;
         match UnixStream::connect(&running.socket) {
             Ok(_) => return Ok(Some(running)),
             // It is on its way out, its listener gone and its lock not yet: then its process ends. Or somebody has removed its
@@ -168,7 +177,7 @@ fn fits(home: &Home, running: Running) -> io::Result<PathBuf> {
 /// # Errors
 /// As for a start.
 pub fn bind_again(home: &Home, lock: &mut File) -> io::Result<UnixListener> {
-    let before = read_lock(lock)?;
+    let before = read_lock(lock, &home.service().join("lock"))?;
     let socket = socket_path(home)?;
     let listener = UnixListener::bind(&socket).map_err(|error| about(&socket, &error))?;
     write_lock(lock, &Running { socket, ..before })?;
@@ -182,13 +191,14 @@ pub fn bind_again(home: &Home, lock: &mut File) -> io::Result<UnixListener> {
 /// When the lock file cannot be read.
 pub fn running(home: &Home) -> io::Result<Option<Running>> {
     let folder = home.service();
-    let (Some(start), Some(mut lock)) = (open_existing(&folder.join("start"))?, open_existing(&folder.join("lock"))?) else {
+    let path = folder.join("lock");
+    let (Some(start), Some(mut lock)) = (open_existing(&folder.join("start"))?, open_existing(&path)?) else {
         return Ok(None);
     };
     start.lock()?;
     match lock.try_lock_shared() {
         Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => read_lock(&mut lock).map(Some),
+        Err(TryLockError::WouldBlock) => read_lock(&mut lock, &path).map(Some),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
@@ -258,11 +268,18 @@ fn open_existing(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn read_lock(lock: &mut File) -> io::Result<Running> {
-    let mut text = String::new();
+fn read_lock(lock: &mut File, path: &Path) -> io::Result<Running> {
+    let mut text = Vec::new();
     lock.rewind()?;
-    lock.take(64 * 1024).read_to_string(&mut text)?;
-    Ok(serde_json::from_str(&text)?)
+    lock.take(64 * 1024).read_to_end(&mut text)?;
+    serde_json::from_slice(&text).map_err(|_| {
+        let path = path.display();
+        let what = if text.trim_ascii().is_empty() { "is empty" } else { "is not what a service has written" };
+        io::Error::other(format!(
+            "{path} {what}, so nothing tells where the service of this home listens; somebody has changed the file. The service \
+             ends by itself when no shell is left, or by `fuser -k {path}`; then lrsh starts another"
+        ))
+    })
 }
 
 fn write_lock(lock: &mut File, running: &Running) -> io::Result<()> {

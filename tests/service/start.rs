@@ -27,7 +27,7 @@ fn start(home: &Path) -> Result<String, String> {
 
 #[test]
 fn a_damaged_store_or_policy_is_said_and_it_starts_again_afterwards() {
-    for (file, says) in [("store.db", "the store"), ("service.toml", "service.toml")] {
+    for (file, says) in [("store.db", "lrsh begins with an empty log"), ("service.toml", "service.toml")] {
         let home = tempfile::tempdir().unwrap();
         let service = home.path().join("service");
         std::fs::create_dir(&service).unwrap();
@@ -39,6 +39,36 @@ fn a_damaged_store_or_policy_is_said_and_it_starts_again_afterwards() {
         let socket = start(home.path()).unwrap();
         assert!(std::os::unix::net::UnixStream::connect(socket).is_ok());
     }
+}
+
+#[test]
+fn a_lock_that_somebody_emptied_is_said_with_what_to_do() {
+    let home = Home::new();
+    let (_, keep) = home.hold();
+    let path = home.home().service().join("lock");
+    for content in ["", "no service wrote this"] {
+        std::fs::write(&path, content).unwrap();
+        for arguments in [&["-c", "session"][..], &["paths", "socket"]] {
+            let output = home.lrsh(arguments).output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success(), "{arguments:?}");
+            assert!(error.contains(path.to_str().unwrap()) && error.contains("fuser -k"), "{error}");
+        }
+    }
+    drop(keep);
+    until("the service ends by itself", || home.service_pid().is_none());
+    assert!(home.lrsh(&["-c", "session"]).status().unwrap().success());
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_socket_behind() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.home().service()).unwrap();
+    std::fs::write(home.home().service().join("service.toml"), "= [").unwrap();
+    assert!(!home.lrsh(&["-c", "session"]).status().unwrap().success());
+    let left = std::fs::read_dir(home.path()).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    let left: Vec<String> = left.filter(|name| name.starts_with("lrsh-")).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
