@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::context::{Context, VerbError};
 use super::path::{lossy, problem};
 use super::pattern::{Pattern, is_pattern};
@@ -39,6 +41,12 @@ impl Targets {
     /// When a pattern matches nothing, or more than anybody wants, or the command was asked to stop.
     pub fn of(ctx: &Context, typed: &str) -> Result<Self, VerbError> {
         let whole = ctx.path(typed);
+        // Only a folder is called so. What is not there is for the command to say.
+        let is_folder = typed.ends_with('/');
+        let is_other = |path: &Path| is_folder && ctx.agent.root.facts(path).is_ok_and(|facts| !facts.is_folder());
+        if is_other(&whole) {
+            return Err(problem(&whole, &Errno::NOTDIR.into()).into());
+        }
         if from_file_uri(typed).is_some() || !is_pattern(typed) || ctx.agent.root.link_facts(&whole).is_ok() {
             return Ok(Self::One(whole));
         }
@@ -59,7 +67,7 @@ impl Targets {
             }
         }
         let Some(base) = base else { return Ok(Self::One(whole)) };
-        paths.retain(|path| ctx.agent.root.link_facts(path).is_ok());
+        paths.retain(|path| ctx.agent.root.link_facts(path).is_ok() && !is_other(path));
         if paths.is_empty() {
             let path = lossy(&whole);
             return Err(Problem::new("not_found", format!("nothing matches {path}")).at(path).into());

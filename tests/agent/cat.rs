@@ -25,6 +25,32 @@ fn text(answer: &Answer, wanted: StreamName) -> Vec<u8> {
 }
 
 #[test]
+fn what_is_called_as_a_folder_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "text").unwrap();
+    std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for (name, code, says) in [
+        ("file/", "not_a_folder", "it is not a folder"),
+        ("link/", "not_a_folder", "it is not a folder"),
+        ("f*e/", "not_found", "nothing matches"),
+    ] {
+        let path = format!("{folder}/{name}");
+        for command in ["cat", "dir", "getfile"] {
+            let end = Device::live().run(command, &[("path", &path)], &[]).completed;
+            let codes: Vec<&str> = end.errors.iter().map(|error| error.code.as_str()).collect();
+            assert_eq!((end.status, codes), (Status::Failed, vec![code]), "{command} {path}");
+        }
+        let info = Device::live().run("fileinfo", &[("path", &path)], &[]).object();
+        assert!(info.to_string().contains(says), "{info}");
+    }
+    let end = Device::live().run("dir", &[("path", &format!("{folder}/"))], &[]).completed;
+    assert_eq!(end.status, Status::Completed, "{end:?}");
+    let end = Device::live().run("cat", &[("path", &format!("{folder}/none/"))], &[]).completed;
+    assert_eq!(end.errors[0].code, "not_found", "{end:?}");
+}
+
+#[test]
 fn parts_are_those_that_head_and_tail_show() {
     let folder = tempfile::tempdir().unwrap();
     let long = (0..50_000).map(|n| format!("line {n} \u{e9}")).collect::<Vec<_>>().join("\n") + "\n";
