@@ -31,13 +31,14 @@ use self::editor::{Line, LineOutcome, LineSource, PromptFacts};
 use self::jobs::{Attention, Jobs, Sight};
 use self::session::{Attached, Now};
 use self::surroundings::Around;
-use self::view::{Screen, ScreenOptions};
+use self::view::{Screen, ScreenOptions, clean};
 use crate::config::{Clock, Config};
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Role;
 use crate::host::signals::{Asked, Signals};
 use crate::host::terminal::Quiet;
 use crate::host::{Home, terminal};
+use crate::protocol::text::from_file_uri;
 
 /// How a shell is started.
 #[derive(Debug, Clone)]
@@ -121,7 +122,7 @@ fn start(options: Options, starter: Arc<dyn Starter>, screen: &Screen, interacti
         device: options.device,
         keep_going: options.keep_going,
         interactive,
-        warned: false,
+        warned: None,
         finished: false,
         leaving: None,
     };
@@ -171,8 +172,8 @@ pub struct Shell {
     device: Option<String>,
     keep_going: bool,
     interactive: bool,
-    /// The analyst was told what leaving would end; the next time it is done.
-    warned: bool,
+    /// The command by whose answer the analyst was told what leaving would end; given once more it is done.
+    warned: Option<&'static str>,
     /// `exit` was read: a batch takes no further line, and ends as one whose input has ended.
     finished: bool,
     /// The shell is to end.
@@ -203,7 +204,7 @@ impl Shell {
         PromptFacts {
             analyst: session.map_or_else(local_user, |session| session.facts.analyst.clone()),
             device: session.map(|session| session.facts.device.title()),
-            directory: self.directory(),
+            directory: shown(&self.directory()),
             jobs: self.jobs.running().len(),
             role: session.and_then(|session| partial_role(&session.facts.roles)),
             last,
@@ -211,6 +212,14 @@ impl Shell {
             isolation_left,
             width: self.screen.width().unwrap_or(0),
         }
+    }
+}
+
+/// A directory as tables show names: one that has an exact form stands in it only on a line.
+fn shown(directory: &str) -> String {
+    match from_file_uri(directory) {
+        Some(path) => clean::line(&String::from_utf8_lossy(&path)).into_owned(),
+        None => directory.to_owned(),
     }
 }
 
@@ -315,5 +324,16 @@ impl EndAtThePrompt {
             terminal::restore();
             std::process::exit(i32::from(exit.code()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn the_prompt_shows_an_odd_folder_as_tables_do() {
+        assert_eq!(shown("/etc"), "/etc");
+        assert_eq!(shown("file:///tmp/odd%0Aname%FF/%1Bx"), "/tmp/odd␊name\u{fffd}/\\x1bx");
     }
 }

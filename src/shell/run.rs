@@ -11,6 +11,7 @@ use super::client::fetch::{Destination, Fetch};
 use super::client::send::Upload;
 use super::jobs::{Job, Seen, Start};
 use super::pattern::Pattern;
+use super::session::Sure;
 use super::view::{Origin, RedirectFile, RenderSpec, Rendering, Screen, Target};
 use super::{Shell, jobs, local};
 use crate::error::{Exit, Failure, Outcome};
@@ -18,6 +19,8 @@ use crate::grammar::{Invocation, Reading, read};
 use crate::host::signals::{Asked, Signals};
 use crate::protocol::{CommandId, MAX_LINE, NewCommand, Param, Problem, Session};
 
+/// What ends a session that is in use.
+const FORCED: &str = "disconnect -force";
 /// How long the service is waited for once an end was asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -72,8 +75,8 @@ impl Shell {
         if reading.is_empty() {
             return (Exit::Done, None);
         }
-        // Whatever else is typed than to leave once more says no to that.
-        self.warned &= reading.invocation.as_ref().is_some_and(leaves);
+        // Whatever else is typed than the same once more says no to that.
+        self.warned = self.warned.filter(|name| reading.invocation.as_ref().is_some_and(|typed| typed.row.name == *name));
         if !reading.diagnostics.is_empty() {
             self.screen.diagnostics(text, origin, &reading.told());
             let kind = reading.diagnostics.first().map(|found| found.kind.as_str().to_owned());
@@ -118,6 +121,13 @@ impl Shell {
         }
         if invocation.row.name == "disconnect" {
             self.attached().await?;
+            if self.interactive && !invocation.flags.contains("force") {
+                match self.sure_to_disconnect().await? {
+                    Sure::Idle => {}
+                    Sure::No => return Ok(Exit::Done),
+                    Sure::Yes => return Ok(Box::pin(self.line(FORCED, None)).await.0),
+                }
+            }
             self.set_disconnecting(true);
         }
         let Posted { job, pattern } = match self.post(&invocation, text).await {
@@ -304,11 +314,6 @@ impl Outbox {
         let directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone();
         start.post(command(invocation, text, directory)).await
     }
-}
-
-/// Whether a line is about leaving.
-fn leaves(invocation: &Invocation) -> bool {
-    matches!(invocation.row.name.as_str(), "exit" | "disconnect")
 }
 
 fn command(invocation: &Invocation, text: &str, current_directory: String) -> NewCommand {

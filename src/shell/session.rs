@@ -92,6 +92,16 @@ fn last_activity(session: &Session) -> Instant {
     Instant::now().checked_sub(idle).unwrap_or_else(Instant::now)
 }
 
+/// Whether a session is to be ended.
+pub(super) enum Sure {
+    /// Nothing uses it but this shell: there is nothing to ask.
+    Idle,
+    /// Not yet: the analyst was told what uses it.
+    No,
+    /// Yes, whatever uses it.
+    Yes,
+}
+
 /// A session that this shell is attached to.
 pub(super) struct Attached {
     /// What the service said when it was opened.
@@ -220,6 +230,34 @@ impl Shell {
         if let Some(session) = &self.session {
             session.disconnecting.store(disconnecting, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the analyst means to end the session for all that uses it, too. Tells once what that is.
+    ///
+    /// # Errors
+    /// When the service cannot be asked.
+    pub(super) async fn sure_to_disconnect(&mut self) -> Outcome<Sure> {
+        let session = self.attached().await?.session_id;
+        let others = self.client.session(&session).await?.shells.saturating_sub(1);
+        let mut running = self.client.commands(&session).await?;
+        running.retain(|record| !record.status.is_final());
+        if others == 0 && running.is_empty() {
+            return Ok(Sure::Idle);
+        }
+        if self.warned.is_some() {
+            return Ok(Sure::Yes);
+        }
+        self.warned = Some("disconnect");
+        for record in &running {
+            self.screen.message(&format!("[{}]   ({})   {}", record.number, record.status, record.raw_command_line));
+        }
+        match others {
+            0 => {}
+            1 => self.screen.message("and another shell is attached"),
+            _ => self.screen.message(&format!("and {others} other shells are attached")),
+        }
+        self.screen.message("the session ends for these too: disconnect again ends it");
+        Ok(Sure::No)
     }
 
     /// Forgets a session that was ended by this shell's own word.

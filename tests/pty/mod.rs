@@ -1,5 +1,6 @@
 //! The interactive loop, typed at through a terminal.
 
+mod answers;
 mod completion;
 mod first_minute;
 mod jobs;

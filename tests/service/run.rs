@@ -56,6 +56,25 @@ fn parameters_arrive_exactly_both_ways() {
 }
 
 #[test]
+fn what_a_line_leaves_out_of_answers_is_left_out_beside_a_script_too() {
+    let home = Home::new();
+    add(&home, "three.sh", "echo said\nexit 3\n");
+    let check = |options: &str, shown: &[&str], left_out: &[&str]| {
+        let ran = home.line(&format!("run three.sh {options}")).code(0);
+        let beside = ran.err();
+        assert_eq!(ran.out(), "said\n", "{options}");
+        assert!(shown.iter().all(|field| beside.contains(field)), "{options}: {beside}");
+        assert!(!left_out.iter().any(|field| beside.contains(field)), "{options}: {beside}");
+    };
+    check("", &["script_name", "exit_code", "started"], &[]);
+    check("-columns exit_code,ended", &["exit_code", "ended"], &["script_name", "started"]);
+    check("-match three", &["script_name", "exit_code"], &[]);
+    check("-match four", &[], &["script_name", "exit_code"]);
+    check("-sort exit_code -first 1", &["exit_code"], &[]);
+    check("-first 0", &[], &["exit_code"]);
+}
+
+#[test]
 fn what_a_script_says_is_exact_in_a_pipe_and_whole_as_json() {
     let home = Home::new();
     add(&home, "a.sh", "printf '\\033[31mred\\nno line end'; echo wrong >&2; exit 3\n");

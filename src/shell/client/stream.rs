@@ -12,8 +12,10 @@ use super::decode::Decoder;
 use super::{Client, root_cause};
 use crate::error::{Exit, Failure, Outcome};
 use crate::protocol::{
-    Body, CommandId, Completed, Cost, Event, NewCommand, Receipt, SessionEvent, SessionId, Status, StreamName, Text, TextData,
+    Body, CommandId, Completed, Cost, Event, NewCommand, Receipt, SessionEvent, SessionEventKind, SessionId, Status,
+    StreamName, Text, TextData,
 };
+use crate::shell::view::harmless;
 
 /// A stream that breaks this often without an event between is given up.
 const BREAKS: u32 = 5;
@@ -224,6 +226,10 @@ impl SessionEvents {
                     let event = serde_json::from_slice(&data)
                         .map_err(|error| Failure::internal(format!("the service sent no session event: {error}")))?;
                     let event: SessionEvent = event;
+                    if matches!(event.what, SessionEventKind::Unknown) {
+                        // Of a later version: what it says is shown as it is.
+                        self.client.shared.screen.announce(&harmless(&String::from_utf8_lossy(&data)));
+                    }
                     self.last = self.last.max(event.n);
                     self.breaks = 0;
                     return Ok(event);

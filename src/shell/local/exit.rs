@@ -8,8 +8,8 @@ use crate::shell::jobs;
 pub(super) async fn run(shell: &mut Shell, _invocation: &Invocation) -> Outcome<Exit> {
     if shell.is_interactive() {
         let running = shell.jobs.running();
-        if !running.is_empty() && !shell.warned {
-            shell.warned = true;
+        if !running.is_empty() && shell.warned.is_none() {
+            shell.warned = Some("exit");
             for job in &running {
                 shell.screen.message(&jobs::line_of(job, &jobs::state_of(job)));
             }

@@ -78,7 +78,7 @@ impl Records {
             return self.nested(&title, &nested, false, out);
         }
         let unit = column.map_or(Unit::Plain, |column| column.unit);
-        let (shown, _) = value::with_uri(value::cell(raw, unit, &self.zone), uri);
+        let shown = value::with_uri(value::cell(raw, unit, &self.zone), uri);
         out.push((title, Shown::Line(shown.into_owned())));
     }
 

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::grammar::OutputFormat;
@@ -316,9 +316,12 @@ impl Rendering {
             self.end_line();
             self.flush()?;
             let object: Map<String, Value> = object.into_iter().filter(|(_, value)| !value.is_null()).collect();
-            let mut records = Records::new(self.spec.columns.clone(), None, self.spec.zone.clone(), false);
+            let only = self.spec.options.columns.clone();
+            let mut records = Records::new(self.spec.columns.clone(), only, self.spec.zone.clone(), false);
             let mut said = Vec::new();
-            records.row(&Value::Object(object).to_string(), &mut said);
+            // The one row that there is: what the line leaves out of rows, it leaves out of this too.
+            self.rows.take(&to_raw_value(&object)?, |row| records.row(row, &mut said));
+            self.rows.end(|row| records.row(row, &mut said));
             self.screen.aside(String::from_utf8_lossy(&said).trim_end());
         }
         Ok(())
@@ -335,7 +338,7 @@ impl Rendering {
         let Some(transcript) = self.transcript.take() else { return Ok(()) };
         self.notes.extend(transcript.note());
         let whole = Value::Object(transcript.fill(object, &self.spec.columns));
-        let raw = serde_json::value::to_raw_value(&whole)?;
+        let raw = to_raw_value(&whole)?;
         self.object(&raw)
     }
 
@@ -395,6 +398,10 @@ impl Rendering {
             // What goes wrong is said on the screen also where the answer goes into a file.
             StreamName::Stderr if self.screen.err_is_terminal() => {
                 let piece = err.piece(bytes);
+                // A script's own words stand where it says them; a note of the device's begins a line.
+                if self.transcript.is_none() {
+                    self.make_way()?;
+                }
                 return self.screen.write_error(piece.as_bytes());
             }
             StreamName::Stderr => return self.screen.write_error(bytes),

@@ -60,8 +60,7 @@ enum State {
 /// A row as it is shown.
 #[derive(Debug, Default)]
 struct Row<'r> {
-    /// Each with whether it carries a `file:///` form and may not be cut.
-    cells: Vec<(Cow<'r, str>, bool)>,
+    cells: Vec<Cow<'r, str>>,
     /// The `file:///` forms of cells that may be cut, and whose they are: on lines of their own, whole.
     below: Vec<(usize, String)>,
 }
@@ -104,12 +103,12 @@ impl Table {
         let cells = self.columns.iter().zip(values).zip(uris).enumerate().map(|(at, ((column, raw), uri))| {
             let shown = value::cell(raw.unwrap_or("null"), column.unit, &self.zone);
             if column.unit != Unit::Path {
-                return (shown, false);
+                return shown;
             }
-            // On a terminal the columns stay where they are.
+            // Where cells are cut, that form may not be: it stands below.
             if self.width.is_some() {
                 below.extend(value::uri(*uri).map(|uri| (at, uri)));
-                return (shown, false);
+                return shown;
             }
             value::with_uri(shown, *uri)
         });
@@ -139,11 +138,11 @@ impl Table {
         let shown = |column: usize| places.iter().any(|place| place.column == column);
         let left_out = (0..self.columns.len()).filter(|column| !shown(*column) && !empty.contains(column));
         self.left_out = left_out.map(|column| self.title(column).to_owned()).collect();
-        let overflows = rows.iter().any(|row| !row.below.is_empty() || row.cells.iter().any(|(_, exact)| *exact));
+        let overflows = rows.iter().any(|row| !row.below.is_empty());
         if whole && !overflows {
             self.draw(&places, &rows, out);
         } else {
-            let titles = (0..self.columns.len()).map(|column| (clean::line(self.title(column)), false)).collect();
+            let titles = (0..self.columns.len()).map(|column| clean::line(self.title(column))).collect();
             let mut heading = String::new();
             line(&places, &Row { cells: titles, below: Vec::new() }, self.width.is_some(), &mut heading);
             out.extend_from_slice(theme::paint(theme::heading(), &heading, self.color).as_bytes());
@@ -162,7 +161,7 @@ impl Table {
         table.set_header(places.iter().map(|place| clean::line(self.title(place.column)).into_owned()));
         for row in rows {
             let cells = places.iter().map(|place| {
-                let cell = row.cells.get(place.column).map_or("", |(cell, _)| cell.as_ref());
+                let cell = row.cells.get(place.column).map_or("", |cell| cell.as_ref());
                 place.cut(cell).filter(|_| self.width.is_some()).map_or_else(
                     || cell.to_owned(),
                     |cut| {
@@ -194,7 +193,7 @@ impl Table {
 
     /// The columns that hold nothing. On a terminal only: in a file a table has the columns that it always has.
     fn empty(&self, rows: &[Row<'_>]) -> Vec<usize> {
-        let is_empty = |at: &usize| rows.iter().all(|row| row.cells.get(*at).is_none_or(|(cell, _)| cell.is_empty()));
+        let is_empty = |at: &usize| rows.iter().all(|row| row.cells.get(*at).is_none_or(|cell| cell.is_empty()));
         let all = if self.width.is_some() { self.columns.len() } else { 0 };
         let empty: Vec<usize> = (0..all).filter(is_empty).collect();
         // Rows that say nothing are rows all the same.
@@ -206,8 +205,7 @@ impl Table {
         let mut places: Vec<(Place, usize, usize)> = Vec::with_capacity(self.columns.len());
         for (at, column) in self.columns.iter().enumerate().filter(|(at, _)| !empty.contains(at)) {
             let title = width::of(&clean::line(self.title(at)));
-            let cells =
-                rows.iter().filter_map(|row| row.cells.get(at)).filter(|(_, exact)| !exact).map(|(cell, _)| width::of(cell));
+            let cells = rows.iter().filter_map(|row| row.cells.get(at)).map(|cell| width::of(cell));
             let natural = cells.max().unwrap_or(0).max(title);
             // Numbers and times are worth nothing when cut.
             let firm = column.align == Alignment::Right || matches!(column.unit, Unit::Time | Unit::Bytes | Unit::Millis);
@@ -269,7 +267,7 @@ impl Shape for Table {
             State::Sampling { .. } => {}
         }
         let Row { cells, below } = self.read(row);
-        let cells = cells.into_iter().map(|(cell, exact)| (Cow::Owned(cell.into_owned()), exact)).collect();
+        let cells = cells.into_iter().map(|cell| Cow::Owned(cell.into_owned())).collect();
         let State::Sampling { rows, kept, since } = &mut self.state else { return };
         since.get_or_insert_with(Instant::now);
         rows.push(Row { cells, below });
@@ -333,19 +331,18 @@ fn write_line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut Vec<u8>)
     cut
 }
 
-/// Writes a line of cells to their places; how many were cut. A cell that carries an exact form is never cut: its row is
-/// longer instead.
+/// Writes a line of cells to their places; how many were cut.
 fn line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut String) -> u64 {
     let mut cut_cells = 0;
     let mut places = places.iter();
     let mut place = places.next();
-    for (column, (cell, exact)) in row.cells.iter().enumerate() {
+    for (column, cell) in row.cells.iter().enumerate() {
         let Some(here) = place.filter(|place| place.column == column) else { continue };
         place = places.next();
         let last = place.is_none();
         let mut shown = Cow::Borrowed(cell.as_ref());
         let mut wide = width::of(cell);
-        if wide > here.width && bounded && !exact {
+        if wide > here.width && bounded {
             shown = here.cut(cell).map_or(shown, Cow::Owned);
             wide = width::of(&shown);
             cut_cells += 1;
@@ -361,4 +358,31 @@ fn line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut String) -> u64
     }
     out.truncate(out.trim_end().len());
     cut_cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(rows: &[&str], width: Option<usize>) -> String {
+        let column = |toml: &str| toml::from_str(toml).unwrap();
+        let columns = vec![column("key = \"path\"\nunit = \"path\""), column("key = \"size\"\nalign = \"right\"")];
+        let (mut table, mut out) = (Table::new(columns, width, TimeZone::UTC, false), Vec::new());
+        rows.iter().for_each(|row| table.row(row, &mut out));
+        table.end(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_stand_below_each_other_whatever_the_names_are() {
+        let plain = r#"{"path":"/a","size":1}"#;
+        let odd = r#"{"path":"/tmp/odd\u001b","path_uri":"file:///tmp/odd%1B","size":22}"#;
+        for width in [None, Some(80)] {
+            let text = shown(&[plain, odd, plain], width);
+            let rows = text.lines().filter(|line| !line.starts_with("  file:"));
+            let widths: Vec<usize> = rows.map(str::len).collect();
+            assert!(widths.len() == 4 && widths.iter().all(|wide| *wide == widths[0]), "{text}");
+            assert!(text.contains("file:///tmp/odd%1B"), "{text}");
+        }
+    }
 }

@@ -41,10 +41,10 @@ fn list(raw: &str) -> Option<String> {
 }
 
 /// A path's cell with its exact form beside it, when the row has one.
-pub(super) fn with_uri<'r>(shown: Cow<'r, str>, uri: Option<&str>) -> (Cow<'r, str>, bool) {
+pub(super) fn with_uri<'r>(shown: Cow<'r, str>, uri: Option<&str>) -> Cow<'r, str> {
     match self::uri(uri) {
-        Some(uri) => (Cow::Owned(format!("{shown}  {uri}")), true),
-        None => (shown, false),
+        Some(uri) => Cow::Owned(format!("{shown}  {uri}")),
+        None => shown,
     }
 }
 
