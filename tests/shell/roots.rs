@@ -1,5 +1,6 @@
 //! `--root DIR`: a device that is switched off, through the real program.
 
+use std::collections::HashMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -171,14 +172,10 @@ fn a_windows_disk_is_a_windows_device() {
 }
 
 /// The places that openat2 led to, and those that openat led to from an open folder, as strace tells them of every process.
-fn opened(trace: &str) -> Vec<&str> {
-    let relative = |line: &&str| line.contains("openat2") || line.contains("openat(") && !line.contains("openat(AT_FDCWD");
-    trace
-        .lines()
-        .filter(relative)
-        .filter_map(|line| line.rsplit_once(" = ")?.1.split_once('<')?.1.rsplit_once('>'))
-        .map(|(path, _)| path)
-        .collect()
+fn opened(trace: &str) -> Vec<String> {
+    let relative = |line: &String| line.contains("openat2") || line.contains("openat(") && !line.contains("openat(AT_FDCWD");
+    let path = |line: &String| Some(line.rsplit_once(" = ")?.1.split_once('<')?.1.rsplit_once('>')?.0.to_owned());
+    calls(trace).iter().filter(|line| relative(line)).filter_map(path).collect()
 }
 
 /// Runs lines at a root below strace; everything that shell and service opened.
@@ -246,12 +243,81 @@ fn stays_inside(home: &Home, tree: &Path, outside: &Path, lines: &[String]) {
     let trace = traced(home, tree, &lines);
     let opened = opened(&trace);
     assert!(opened.len() > 50, "{trace}");
-    let inside = |path: &&&str| Path::new(path).starts_with(tree);
-    let home_of_service = |path: &&&str| Path::new(path).starts_with(home.path().join("roots"));
-    let strayed: Vec<_> = opened.iter().filter(|path| !inside(path) && !home_of_service(path)).collect();
+    let own = home.path().join("roots");
+    let strayed: Vec<_> =
+        opened.iter().filter(|path| !Path::new(path).starts_with(tree) && !Path::new(path).starts_with(&own)).collect();
     assert!(strayed.is_empty(), "{strayed:?}");
     let hidden = format!("<{}", outside.canonicalize().unwrap().display());
     assert!(!trace.contains(&hidden), "{}", trace.lines().find(|line| line.contains(&hidden)).unwrap());
+}
+
+/// The calls of a trace: what strace tells in two lines, since another process came between them, is one.
+fn calls(trace: &str) -> Vec<String> {
+    let mut begun: HashMap<&str, &str> = HashMap::new();
+    let mut calls = Vec::new();
+    for line in trace.lines() {
+        let pid = line.split(' ').next().unwrap_or_default();
+        match (line.split_once(" <unfinished ..."), line.split_once(" resumed>")) {
+            (Some((front, _)), _) => drop(begun.insert(pid, front)),
+            (_, Some((_, back))) => calls.push(format!("{}{back}", begun.remove(pid).unwrap_or_default())),
+            _ => calls.push(line.to_owned()),
+        }
+    }
+    calls
+}
+
+/// Where FIFOs are put, each where a verb reads: to open one wakes who waits at it, and a device in its place may do anything.
+const FIFOS: [&str; 16] = [
+    "etc/crontab",
+    "etc/cron.d/fifo",
+    "etc/ld.so.preload",
+    "etc/profile.d/fifo.sh",
+    "etc/rc.local",
+    "etc/sudoers.d/fifo",
+    "etc/hosts",
+    "etc/systemd/system/fifo.service",
+    "etc/xdg/autostart/fifo.desktop",
+    "home/max/.bash_history",
+    "home/max/.bashrc",
+    "opt/fifo",
+    "usr/bin/fifo",
+    "usr/lib/modules/1/fifo.ko",
+    "var/log/auth.log",
+    "var/spool/cron/crontabs/max",
+];
+
+#[test]
+fn what_is_no_file_is_looked_at_and_never_opened() {
+    if !need(&["strace", "mkfifo"]) {
+        return;
+    }
+    let home = Home::new();
+    let tree = tree(&home).canonicalize().unwrap();
+    let fifos: Vec<PathBuf> = FIFOS.iter().map(|place| tree.join(place)).collect();
+    for fifo in &fifos {
+        std::fs::create_dir_all(fifo.parent().unwrap()).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+    }
+    let info = tree.join("var/lib/dpkg/info");
+    std::fs::create_dir_all(&info).unwrap();
+    let sum = "d41d8cd98f00b204e9800998ecf8427e";
+    std::fs::write(info.join("fifo.md5sums"), format!("{sum}  usr/bin/fifo\n{sum}  opt/fifo\n")).unwrap();
+    std::fs::write(info.join("fifo.list"), "/.\n/usr/bin/fifo\n/opt/fifo\n").unwrap();
+    std::fs::write(tree.join("var/lib/dpkg/status"), "Package: fifo\nStatus: install ok installed\n").unwrap();
+    std::fs::write(tree.join("etc/systemd/system/x.service"), "[Service]\nExecStart=/opt/fifo\n").unwrap();
+    let mut lines = vec!["findfile fifo".to_owned(), format!("findfile * -sha256 {}", "0".repeat(64)), "dir /opt".to_owned()];
+    for verb in ["cat", "fileinfo", "getfile", "dir", "cd", "analyze file", "scan"] {
+        lines.push(format!("{verb} /opt/fifo"));
+    }
+    lines.extend(["services", "drivers", "scheduledtasks", "startupfolders", "persistence"].map(ToOwned::to_owned));
+    lines.extend(["scan", "scan /", "scan -full", "collect"].map(ToOwned::to_owned));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let trace = traced(&home, &tree, &lines);
+    let of_fifo = |line: &&str| fifos.iter().any(|fifo| line.ends_with(&format!("<{}>", fifo.display())));
+    let calls = calls(&trace);
+    let of_fifos: Vec<&str> = calls.iter().map(String::as_str).filter(of_fifo).collect();
+    let opened: Vec<&&str> = of_fifos.iter().filter(|line| !line.contains("O_PATH")).collect();
+    assert!(!of_fifos.is_empty() && opened.is_empty(), "{opened:#?}");
 }
 
 /// Where a Debian's links are planted that lead out, each where a verb reads or walks.

@@ -306,6 +306,10 @@ pub fn hex(sum: &Checksum) -> String {
 
 /// The MD5 sum of a regular file of at most `max` bytes; `None` when it cannot be read.
 pub fn md5_of(root: &Root, path: &Path, max: u64, stop: &Stop) -> Option<Checksum> {
+    // Looked at before it is opened: a list may name a device, which opening alone can do something to.
+    if !root.facts(path).is_ok_and(|facts| facts.is_file()) {
+        return None;
+    }
     let mut file = root.open_file(path).ok()?;
     let facts = file.metadata().ok()?;
     if !facts.is_file() || facts.len() > max {
