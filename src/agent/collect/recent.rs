@@ -37,8 +37,8 @@ pub fn recent_files(to: &mut Gatherer) -> Gathered {
     let walk = Walk::new(base, &top, Box::new(Looking(Arc::clone(&newest))), stop.clone(), Arc::clone(&to.meter));
     let walk = agent.walkers.start(to.command.session_id.clone(), walk);
     while !walk.take(PATIENCE).1 && !stop.asked() {}
+    // The walk is given up at the end only: that waits for its threads, and one may hang in a file system that does not answer.
     let tally = walk.tally();
-    drop(walk);
     let listing = Listing::new(agent.accounts.names(&agent.root), Path::new("/"), false);
     to.rows("recent_files", |rows| {
         for Changed { found, .. } in newest.take() {
