@@ -24,7 +24,7 @@ sudoers/sudoers: file line text
 services/services: service_name display_name current_state start_type service_type service_start_name binary_path path args process_id dependencies unit_file enabled unit_modified active_state load_state alias_of instances triggered_by runlevels drop_ins sha256 reg_path? service_dll? unit_file_uri? error?
 tasks/tasks: id is_enabled task schedule user command source next_run last_run kind environment modified source_uri? error?
 startup/startup: filePath executablePath category user enabled command only_show_in modified sha256 path_uri? error?
-persistence/persistence: category location runs modified shipped package technique user enabled path_uri? error? filePath? executablePath? reg_path? display_name? value_name? value_type? value? id? is_enabled? task?
+persistence/persistence: category location runs modified shipped package technique user enabled made_by? path_uri? error? filePath? executablePath? reg_path? display_name? value_name? value_type? value? id? is_enabled? task?
 shell_history/shell_history: time user_name command file line
 logs/logins: time event failed user_name terminal host address pid source
 logs/last_logins: time user_name terminal host
