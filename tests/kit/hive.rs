@@ -242,3 +242,44 @@ fn name(text: &str) -> (Vec<u8>, bool) {
     let wide = || text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     narrow.map_or_else(|| (wide(), false), |narrow| (narrow, true))
 }
+
+/// What of a key is spoiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The key itself.
+    Itself,
+    /// The list of its subkeys.
+    Keys,
+    /// The list of its values.
+    Values,
+    /// The first of its values.
+    Value,
+}
+
+/// Overwrites that part of every key of that name in the bytes of a hive.
+pub fn spoil(hive: &mut [u8], name: &str, part: Part) {
+    let number = |hive: &[u8], at: usize| u32::from_le_bytes(hive[at..at + 4].try_into().unwrap()) as usize;
+    let is_key = |at: &usize| {
+        hive[*at..].starts_with(b"nk")
+            && hive[at + 76..].starts_with(name.as_bytes())
+            && usize::from(u16::from_le_bytes([hive[at + 72], hive[at + 73]])) == name.len()
+    };
+    let keys: Vec<usize> = (4096..hive.len() - 76).step_by(4).filter(is_key).collect();
+    assert!(!keys.is_empty(), "{name}");
+    for key in keys {
+        let list = 4096 + number(hive, key + 40) + 4;
+        match part {
+            Part::Itself => hive[key..key + 2].copy_from_slice(b"xx"),
+            Part::Keys => {
+                let list = 4096 + number(hive, key + 28) + 4;
+                hive[list..list + 2].copy_from_slice(b"xx");
+            }
+            // A cell that is not negative in size is free.
+            Part::Values => hive[list - 4..list].copy_from_slice(&64_u32.to_le_bytes()),
+            Part::Value => {
+                let value = 4096 + number(hive, list) + 4;
+                hive[value..value + 2].copy_from_slice(b"xx");
+            }
+        }
+    }
+}

@@ -57,6 +57,88 @@ pub fn shortcut(target: &str, arguments: &str) -> Vec<u8> {
     link
 }
 
+/// A shortcut that names its program by a list of ids alone, each name short and long, and whatever stands behind its strings.
+pub fn shortcut_of_ids(names: &[&str], arguments: &str, blocks: &[u8]) -> Vec<u8> {
+    let mut link = Vec::new();
+    link.extend(0x4c_u32.to_le_bytes());
+    link.extend([1, 0x14, 2, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46]);
+    // HasLinkTargetIDList, HasArguments, IsUnicode, HasExpString where there are blocks.
+    let flags = 1_u32 | 1 << 5 | 1 << 7 | if blocks.is_empty() { 0 } else { 1 << 9 };
+    link.extend(flags.to_le_bytes());
+    link.resize(0x4c, 0);
+    let ids = ids(names);
+    link.extend(u16::try_from(ids.len()).unwrap().to_le_bytes());
+    link.extend(ids);
+    link.extend(u16::try_from(arguments.encode_utf16().count()).unwrap().to_le_bytes());
+    link.extend(arguments.encode_utf16().flat_map(u16::to_le_bytes));
+    link.extend(blocks);
+    link.extend([0; 4]);
+    link
+}
+
+/// A list of ids as Explorer writes it: this computer, the drive, and an entry a name.
+fn ids(names: &[&str]) -> Vec<u8> {
+    let computer = [0x1f, 0x50, 0xe0, 0x4f, 0xd0, 0x20, 0xea, 0x3a, 0x69, 0x10, 0xa2, 0xd8, 0x08, 0, 0x2b, 0x30, 0x30, 0x9d];
+    let mut drive = vec![0x2f];
+    drive.extend(br"C:\");
+    drive.resize(23, 0);
+    let mut ids: Vec<Vec<u8>> = vec![computer.to_vec(), drive];
+    for (place, name) in names.iter().enumerate() {
+        let mut id = vec![if place + 1 == names.len() { 0x32 } else { 0x31 }, 0];
+        // Size, date and attributes; then the short name.
+        id.resize(12, 0);
+        id.extend(b"SHORT~1\0");
+        let mut extension = vec![0, 0];
+        extension.extend(9_u16.to_le_bytes());
+        extension.extend(0xbeef_0004_u32.to_le_bytes());
+        // Times, the record of NTFS, and lengths.
+        extension.resize(46, 0);
+        extension.extend(name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+        let size = u16::try_from(extension.len() + 2).unwrap();
+        extension[..2].copy_from_slice(&size.to_le_bytes());
+        let at = u16::try_from(id.len() + 2).unwrap();
+        extension.extend(at.to_le_bytes());
+        id.extend(extension);
+        ids.push(id);
+    }
+    let sized = |id: Vec<u8>| [u16::try_from(id.len() + 2).unwrap().to_le_bytes().to_vec(), id].concat();
+    ids.into_iter().flat_map(sized).chain([0, 0]).collect()
+}
+
+/// The block of a shortcut that holds its target with variables.
+pub fn variables(target: &str) -> Vec<u8> {
+    let mut block = 0x314_u32.to_le_bytes().to_vec();
+    block.extend(0xa000_0001_u32.to_le_bytes());
+    block.resize(8 + 260, 0);
+    block.extend(target.encode_utf16().flat_map(u16::to_le_bytes));
+    block.resize(0x314, 0);
+    block
+}
+
+/// A task as Windows kept it before Vista: FIXDLEN_DATA of MS-TSCH, texts, and one trigger.
+pub fn job(program: &str, arguments: &str, author: &str, disabled: bool) -> Vec<u8> {
+    let mut job = vec![0; 68];
+    job[..4].copy_from_slice(&[0, 6, 1, 0]);
+    job[20..22].copy_from_slice(&70_u16.to_le_bytes());
+    job[48..52].copy_from_slice(&(if disabled { 4_u32 } else { 0 }).to_le_bytes());
+    job.extend([0, 0]);
+    for text in [program, arguments, r"C:\Windows", author, "keeps things tidy"] {
+        let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
+        job.extend(u16::try_from(units.len()).unwrap().to_le_bytes());
+        job.extend(units.into_iter().flat_map(u16::to_le_bytes));
+    }
+    job.extend([0, 0, 0, 0]);
+    let at = u16::try_from(job.len()).unwrap();
+    job[22..24].copy_from_slice(&at.to_le_bytes());
+    job.extend(1_u16.to_le_bytes());
+    let mut trigger = vec![0; 48];
+    for (place, number) in [(0, 48_u16), (4, 2026), (6, 1), (8, 2), (16, 3), (18, 30), (32, 1), (36, 1)] {
+        trigger[place..place + 2].copy_from_slice(&number.to_le_bytes());
+    }
+    job.extend(trigger);
+    job
+}
+
 /// The disk: a server with a service, a driver, tasks, start-up items and implants.
 pub fn disk(folder: &Path) -> PathBuf {
     let disk = folder.join("disk");

@@ -24,7 +24,7 @@ pub fn remediate(ctx: &mut Context) -> VerbResult {
     let _one = agent.effects.one_at_a_time();
     let identity: ItemIdentity = seen(ctx, ENTITY, &target)?;
     let items = agent.platform.startup_items(&ctx.stop)?;
-    let item = items.iter().find(|item| item.file == path).ok_or_else(|| {
+    let item = items.all.iter().find(|item| item.file == path).ok_or_else(|| {
         Problem::new("not_found", format!("{target} starts nothing (any more): `startupfolders` lists what does"))
             .at(target.clone())
     })?;

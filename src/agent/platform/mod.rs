@@ -32,9 +32,9 @@ pub use connection::{Connections, Protocol, Socket, SocketState};
 pub use driver::{Driver, ModuleInfo};
 pub use process::{Image, Process, ProcessStatus, base_name};
 pub use registry::RegistryItem;
-pub use service::{Service, Services, StartType};
+pub use service::{Service, StartType};
 pub use startup_item::{Persistent, StartupItem, StartupKind};
-pub use task::{Task, Tasks};
+pub use task::Task;
 pub use trace::{Trace, TraceSource};
 
 use self::isolation::{Isolating, Isolation};
@@ -49,6 +49,21 @@ pub fn platform_of(root: &Arc<Root>) -> Box<dyn Platform> {
         Box::new(windows_root::WindowsRoot::new(Arc::clone(root)))
     } else {
         Box::new(Linux::new(Arc::clone(root)))
+    }
+}
+
+/// All that a device has of one kind.
+#[derive(Debug)]
+pub struct Told<T> {
+    /// Every one.
+    pub all: Vec<T>,
+    /// What must be known of them: what could not be read or asked, so that some may be missing or not as they are told.
+    pub doubts: Vec<Problem>,
+}
+
+impl<T> From<Vec<T>> for Told<T> {
+    fn from(all: Vec<T>) -> Self {
+        Self { all, doubts: Vec::new() }
     }
 }
 
@@ -106,7 +121,7 @@ pub trait Platform: Send + Sync {
     ///
     /// # Errors
     /// When they cannot be told, or the command was asked to stop.
-    fn drivers(&self, _stop: &Stop) -> Result<Vec<Driver>, VerbError> {
+    fn drivers(&self, _stop: &Stop) -> Result<Told<Driver>, VerbError> {
         Err(not_on_platform(self.name(), "drivers"))
     }
 
@@ -114,7 +129,7 @@ pub trait Platform: Send + Sync {
     ///
     /// # Errors
     /// When they cannot be told, or the command was asked to stop.
-    fn services(&self, _stop: &Stop) -> Result<Services, VerbError> {
+    fn services(&self, _stop: &Stop) -> Result<Told<Service>, VerbError> {
         Err(not_on_platform(self.name(), "services"))
     }
 
@@ -122,7 +137,7 @@ pub trait Platform: Send + Sync {
     ///
     /// # Errors
     /// When they cannot be told, or the command was asked to stop.
-    fn startup_items(&self, _stop: &Stop) -> Result<Vec<StartupItem>, VerbError> {
+    fn startup_items(&self, _stop: &Stop) -> Result<Told<StartupItem>, VerbError> {
         Err(not_on_platform(self.name(), "start-up items"))
     }
 
@@ -130,12 +145,11 @@ pub trait Platform: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be told, or the command was asked to stop.
-    fn persistent(&self, _stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
+    fn persistent(&self, _stop: &Stop) -> Result<Told<Persistent>, VerbError> {
         Err(not_on_platform(self.name(), "persistence"))
     }
 
-    /// What must be known of the files that the device's set-up is read from: those that were not written to their end, or cannot be
-    /// read.
+    /// What must be known of the files that the device's set-up is read from: those that cannot be read.
     fn doubts(&self) -> Vec<Problem> {
         Vec::new()
     }
@@ -144,7 +158,7 @@ pub trait Platform: Send + Sync {
     ///
     /// # Errors
     /// When they cannot be told, or the command was asked to stop.
-    fn tasks(&self, _stop: &Stop) -> Result<Tasks, VerbError> {
+    fn tasks(&self, _stop: &Stop) -> Result<Told<Task>, VerbError> {
         Err(not_on_platform(self.name(), "scheduled tasks"))
     }
 

@@ -79,12 +79,3 @@ pub enum StartType {
     /// Never: it is masked.
     Disabled,
 }
-
-/// The services of a device.
-#[derive(Debug, Default)]
-pub struct Services {
-    /// Every one.
-    pub all: Vec<Service>,
-    /// Why states are not as sure as they could be.
-    pub doubt: Option<String>,
-}

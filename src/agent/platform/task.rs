@@ -53,12 +53,3 @@ pub struct Task {
     /// What is wrong with it.
     pub error: Option<String>,
 }
-
-/// The scheduled tasks of a device.
-#[derive(Debug, Default)]
-pub struct Tasks {
-    /// Every one.
-    pub all: Vec<Task>,
-    /// Why times are not as sure as they could be.
-    pub doubt: Option<String>,
-}

@@ -64,10 +64,10 @@ struct Row<'a> {
 pub(super) fn run(ctx: &mut Context) -> VerbResult {
     let found = ctx.agent.platform.drivers(&ctx.stop)?;
     ctx.table(KEYS)?;
-    for driver in &found {
+    for driver in &found.all {
         ctx.row(&row(driver))?;
     }
-    for doubt in ctx.agent.platform.doubts() {
+    for doubt in found.doubts.into_iter().chain(ctx.agent.platform.doubts()) {
         ctx.problem(doubt);
     }
     Ok(())

@@ -91,10 +91,10 @@ enum Own<'a> {
 pub(super) fn run(ctx: &mut Context) -> VerbResult {
     let found = ctx.agent.platform.persistent(&ctx.stop)?;
     let mut autoruns: IndexMap<&'static str, Vec<Entry<'_>>> = LISTS.into_iter().map(|list| (list, Vec::new())).collect();
-    for one in &found {
+    for one in &found.all {
         autoruns.entry(one.category).or_default().push(entry(one));
     }
-    for doubt in ctx.agent.platform.doubts() {
+    for doubt in found.doubts.iter().cloned().chain(ctx.agent.platform.doubts()) {
         ctx.problem(doubt);
     }
     ctx.object(&Answer { autoruns })

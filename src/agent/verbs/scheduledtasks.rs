@@ -125,9 +125,7 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     for task in &found.all {
         ctx.row(&row(task))?;
     }
-    if let Some(doubt) = found.doubt {
-        ctx.problem(Problem::new("no_manager", doubt));
-    }
+    found.doubts.into_iter().for_each(|doubt| ctx.problem(doubt));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::agent::context::{Context, VerbResult};
 use crate::agent::identity::ServiceIdentity;
 use crate::agent::path::{lossy, uri};
 use crate::agent::platform::{Service, StartType, Time};
-use crate::protocol::{Problem, SeenItem};
+use crate::protocol::SeenItem;
 
 /// Every field of a row, in order. The last are there only where they are needed.
 const KEYS: &[&str] = &[
@@ -86,9 +86,7 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     for service in &found.all {
         ctx.row(&row(service))?;
     }
-    if let Some(doubt) = found.doubt {
-        ctx.problem(Problem::new("no_manager", doubt));
-    }
+    found.doubts.into_iter().for_each(|doubt| ctx.problem(doubt));
     Ok(())
 }
 

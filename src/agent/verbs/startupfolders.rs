@@ -49,13 +49,13 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
     let found = ctx.agent.platform.startup_items(&ctx.stop)?;
     ctx.table(KEYS)?;
     // First what was seen, so that a view that has enough rows cannot cut it off.
-    for some in found.chunks(SEEN) {
+    for some in found.all.chunks(SEEN) {
         ctx.seen("startupfolder", some.iter().map(seen).collect())?;
     }
-    for item in &found {
+    for item in &found.all {
         ctx.row(&row(item))?;
     }
-    for doubt in ctx.agent.platform.doubts() {
+    for doubt in found.doubts.into_iter().chain(ctx.agent.platform.doubts()) {
         ctx.problem(doubt);
     }
     Ok(())

@@ -52,7 +52,9 @@ use dpkg::Packages;
 use processes::ProcessReader;
 
 use super::isolation::{Isolating, Isolation};
-use super::{Connections, Driver, Origin, PackageOwner, Persistent, Platform, Process, Services, StartupItem, Tasks, Trace};
+use super::{
+    Connections, Driver, Origin, PackageOwner, Persistent, Platform, Process, Service, StartupItem, Task, Told, Trace,
+};
 use crate::agent::collect::Part;
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::problem;
@@ -201,20 +203,20 @@ impl Platform for Linux {
         users.map(Some).map_err(|error| if stop.asked() { VerbError::stopped() } else { unreadable(&error) })
     }
 
-    fn drivers(&self, stop: &Stop) -> Result<Vec<Driver>, VerbError> {
-        modules::drivers(&self.root, stop)
+    fn drivers(&self, stop: &Stop) -> Result<Told<Driver>, VerbError> {
+        Ok(modules::drivers(&self.root, stop)?.into())
     }
 
-    fn services(&self, stop: &Stop) -> Result<Services, VerbError> {
+    fn services(&self, stop: &Stop) -> Result<Told<Service>, VerbError> {
         services::services(&self.root, stop)
     }
 
-    fn startup_items(&self, stop: &Stop) -> Result<Vec<StartupItem>, VerbError> {
-        startup::startup_items(&self.root, stop)
+    fn startup_items(&self, stop: &Stop) -> Result<Told<StartupItem>, VerbError> {
+        Ok(startup::startup_items(&self.root, stop)?.into())
     }
 
-    fn persistent(&self, stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
-        persistence::persistent(&self.root, &self.packages, stop)
+    fn persistent(&self, stop: &Stop) -> Result<Told<Persistent>, VerbError> {
+        Ok(persistence::persistent(&self.root, &self.packages, stop)?.into())
     }
 
     fn doubts(&self) -> Vec<Problem> {
@@ -223,7 +225,7 @@ impl Platform for Linux {
         unread.map(|what| Problem::new("package_database", format!("what packages own is not known for all: {what}"))).collect()
     }
 
-    fn tasks(&self, stop: &Stop) -> Result<Tasks, VerbError> {
+    fn tasks(&self, stop: &Stop) -> Result<Told<Task>, VerbError> {
         tasks::tasks(&self.root, stop)
     }
 

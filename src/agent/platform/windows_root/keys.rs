@@ -2,8 +2,9 @@
 
 use serde_json::Value as Json;
 
+use super::found::Found;
 use super::hive::{Data, Key, MAX_DATA, Value};
-use super::registry::{Found, Place, Registry, broken};
+use super::registry::{Place, Registry};
 use crate::agent::context::{Stop, VerbResult};
 use crate::agent::digest::hex;
 use crate::agent::platform::RegistryItem;
@@ -39,15 +40,20 @@ pub fn tell(registry: &Registry<'_>, typed: &str, stop: &Stop, tell: &mut dyn Fn
         })?;
         return tell(item(&found, &value));
     }
-    let damaged = |error| broken(&found.file, &error);
-    for value in found.hive.values(&found.key).map_err(damaged)? {
+    let damaged = |error| found.broken(&error);
+    let (keys_claimed, values_claimed) = found.key.counts();
+    let values = found.hive.values(&found.key).map_err(damaged)?;
+    found.compare(values.len(), values_claimed, "values");
+    for value in values {
         stop.check()?;
         tell(match value {
             Ok(value) => item(&found, &value),
             Err(error) => RegistryItem { error: Some(error.to_string()), ..bare(&found) },
         })?;
     }
-    for key in found.hive.subkeys(&found.key).map_err(damaged)? {
+    let keys = found.hive.subkeys(&found.key).map_err(damaged)?;
+    found.compare(keys.len(), keys_claimed, "subkeys");
+    for key in keys {
         stop.check()?;
         tell(match key {
             Ok(key) => subkey(&found, &key),
@@ -59,7 +65,7 @@ pub fn tell(registry: &Registry<'_>, typed: &str, stop: &Stop, tell: &mut dyn Fn
 
 /// The value of that name; that which has none also by what rows call it.
 fn value(found: &Found, name: &str) -> Result<Option<Value>, Problem> {
-    let of = |name: &str| found.hive.value(&found.key, name).map_err(|error| broken(&found.file, &error));
+    let of = |name: &str| found.hive.value(&found.key, name).map_err(|error| found.broken(&error));
     match of(name)? {
         None if name.eq_ignore_ascii_case(DEFAULT) => of(""),
         known => Ok(known),
@@ -68,16 +74,17 @@ fn value(found: &Found, name: &str) -> Result<Option<Value>, Problem> {
 
 /// A value as it is told.
 pub fn item(found: &Found, value: &Value) -> RegistryItem {
-    let told = found.hive.data(value);
+    let told = found.hive.told(value);
     let cut = value.size as usize > MAX_DATA;
+    let cut = cut.then(|| format!("only the first {MAX_DATA} of its {} bytes are told", value.size));
     RegistryItem {
         name: Some(if value.name.is_empty() { DEFAULT.to_owned() } else { value.name.clone() }),
         kind: Some(value.kind_name()),
         error: match &told {
             Err(error) => Some(error.to_string()),
-            Ok(_) => cut.then(|| format!("only the first {MAX_DATA} of its {} bytes are told", value.size)),
+            Ok((_, hidden)) => cut.or_else(|| hidden.clone()),
         },
-        value: told.map_or(Json::Null, |data| match data {
+        value: told.map_or(Json::Null, |(data, _)| match data {
             Data::Text(text) => text.into(),
             Data::List(texts) => texts.into(),
             Data::Number(number) => number.into(),

@@ -1,13 +1,18 @@
 //! A Windows that is switched off: its disk, mounted below `--root`. All is read from files: hives of the registry, task
 //! definitions, shortcuts.
 
+mod bytes;
+mod doubts;
+mod found;
 pub mod hive;
+mod job_file;
 mod keys;
 mod parts;
 mod persistence;
 mod places;
 pub mod registry;
 mod services;
+mod shell_item;
 pub mod shortcut;
 mod startup;
 pub mod task_file;
@@ -19,11 +24,12 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Connections, Driver, Persistent, Platform, Process, RegistryItem, Root, Services, StartupItem, Tasks};
+use super::{Connections, Driver, Persistent, Platform, Process, RegistryItem, Root, Service, StartupItem, Task, Told};
 use crate::agent::collect::Part;
 use crate::agent::context::{Stop, VerbError, VerbResult};
 use crate::agent::digest::hex;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName, Problem};
+pub use places::expand;
 use registry::Registry;
 
 /// Where it says which Windows it is, and how it is called.
@@ -59,7 +65,7 @@ impl Platform for WindowsRoot {
         let registry = Registry::new(&self.root);
         let text = |path: &str, name: &str| {
             let found = registry.machine(path)?;
-            found.hive.text_of(&found.key, name).filter(|text| !text.trim().is_empty())
+            found.text(name)
         };
         let folder = self.root.folder().map(|folder| folder.display().to_string());
         // The machine's own identifier never leaves it: only a hash that is this program's own.
@@ -94,39 +100,28 @@ impl Platform for WindowsRoot {
         Err(self.live("connections"))
     }
 
-    fn services(&self, stop: &Stop) -> Result<Services, VerbError> {
+    fn services(&self, stop: &Stop) -> Result<Told<Service>, VerbError> {
         services::services(&Registry::new(&self.root), stop)
     }
 
-    fn drivers(&self, stop: &Stop) -> Result<Vec<Driver>, VerbError> {
+    fn drivers(&self, stop: &Stop) -> Result<Told<Driver>, VerbError> {
         services::drivers(&Registry::new(&self.root), stop)
     }
 
-    fn tasks(&self, stop: &Stop) -> Result<Tasks, VerbError> {
+    fn tasks(&self, stop: &Stop) -> Result<Told<Task>, VerbError> {
         tasks::tasks(&Registry::new(&self.root), stop)
     }
 
-    fn startup_items(&self, stop: &Stop) -> Result<Vec<StartupItem>, VerbError> {
+    fn startup_items(&self, stop: &Stop) -> Result<Told<StartupItem>, VerbError> {
         startup::startup_items(&Registry::new(&self.root), stop)
     }
 
-    fn persistent(&self, stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
+    fn persistent(&self, stop: &Stop) -> Result<Told<Persistent>, VerbError> {
         persistence::persistent(&Registry::new(&self.root), stop)
     }
 
     fn parts(&self) -> Vec<Part> {
         parts::PARTS.to_vec()
-    }
-
-    fn doubts(&self) -> Vec<Problem> {
-        let registry = Registry::new(&self.root);
-        let users =
-            registry.profiles().into_iter().map(|profile| format!(r"HKEY_USERS\{}", profile.sid.unwrap_or(profile.name)));
-        // Whether they can be read is said by what reads them.
-        for path in [r"HKLM\SYSTEM", r"HKLM\SOFTWARE"].map(ToOwned::to_owned).into_iter().chain(users) {
-            let _ = registry.find(&path);
-        }
-        registry.doubts()
     }
 
     fn registry(

@@ -1,19 +1,24 @@
 //! Everything that starts by itself: start-up folders, values of the registry, tasks and services; each with the technique of
 //! MITRE ATT&CK. The places of the registry are a table. Of a disk nothing tells what was shipped: that stays open.
 
+use std::collections::HashSet;
+
 use serde_json::Value as Json;
 
+use super::hive::Value;
 use super::keys::item;
 use super::registry::{Found, Profile, Registry};
-use super::services::{drivers, services};
-use super::startup::{approved, startup_items};
+use super::services::{SERVICES, drivers, services};
+use super::startup::{startup_items, switched_off};
 use super::tasks::tasks;
 use crate::agent::context::{Stop, VerbError, VerbResult};
 use crate::agent::platform::startup_item::About;
-use crate::agent::platform::{Persistent, StartType};
+use crate::agent::platform::{Persistent, StartType, Told};
 
-/// The most entries that one place may have.
-const MAX_ENTRIES: usize = 20_000;
+/// The most entries of one place that are told; and once there are very many in all, of each place that is left.
+const MAX_PLACE: usize = 20_000;
+const MAX_ALL: usize = 200_000;
+const MAX_LATE: usize = 200;
 /// Where Task Manager keeps which `Run` entries it switched off.
 const APPROVED: &str = r"Microsoft\Windows\CurrentVersion\Explorer\StartupApproved\Run";
 
@@ -49,6 +54,7 @@ const SOFTWARE: &[Place] = &[
     (r"Microsoft\Windows NT\CurrentVersion\AppCompatFlags\InstalledSDB\*", &["DatabasePath"], "T1546.011"),
     (r"Microsoft\Active Setup\Installed Components\*", &["StubPath"], "T1547.014"),
     (r"Microsoft\Windows\CurrentVersion\ShellServiceObjectDelayLoad", &[], "T1547"),
+    (r"Microsoft\Windows\CurrentVersion\Explorer\User Shell Folders", &["Startup", "Common Startup"], "T1547.001"),
     (r"Microsoft\Windows\CurrentVersion\Explorer\SharedTaskScheduler", &[], "T1547"),
     (r"Microsoft\Windows\CurrentVersion\Authentication\Credential Providers\*", &[""], "T1556"),
     (r"Microsoft\Command Processor", &["AutoRun"], "T1546"),
@@ -91,9 +97,16 @@ const CLASSES: &[Place] = &[
 /// Everything that starts by itself, list by list.
 ///
 /// # Errors
-/// Only when told to stop: what cannot be read is said with the entry it is about.
-pub fn persistent(registry: &Registry<'_>, stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
-    let mut search = Search { registry, stop, found: Vec::new() };
+/// Only when told to stop: what cannot be read is an entry of the list that it belongs to.
+pub fn persistent(registry: &Registry<'_>, stop: &Stop) -> Result<Told<Persistent>, VerbError> {
+    let mut search = Search { registry, stop, found: Vec::new(), noted: 0, told: HashSet::new() };
+    for hive in ["SOFTWARE", "SYSTEM"] {
+        // Every Windows has them.
+        if let Err(why) = registry.find(&format!(r"HKEY_LOCAL_MACHINE\{hive}")) {
+            registry.note(&format!(r"HKEY_LOCAL_MACHINE\{hive}"), why);
+        }
+    }
+    search.doubts("registry", "T1547");
     search.startup()?;
     search.all(r"HKEY_LOCAL_MACHINE\SOFTWARE", SOFTWARE, None)?;
     search.all(r"HKEY_LOCAL_MACHINE\SOFTWARE\Wow6432Node", SOFTWARE, None)?;
@@ -106,18 +119,48 @@ pub fn persistent(registry: &Registry<'_>, stop: &Stop) -> Result<Vec<Persistent
     }
     search.tasks()?;
     search.services()?;
-    Ok(search.found)
+    Ok(Told { all: search.found, doubts: registry.doubts() })
 }
 
 struct Search<'a> {
     registry: &'a Registry<'a>,
     stop: &'a Stop,
     found: Vec<Persistent>,
+    /// How many of the registry's notes were looked at, and which of them stand in which list.
+    noted: usize,
+    told: HashSet<(&'static str, String)>,
+}
+
+/// A place that is being looked at.
+struct Looking<'a> {
+    names: &'a [&'a str],
+    technique: &'static str,
+    profile: Option<&'a Profile>,
+    /// How many more entries it may have, and how many values are left out.
+    room: usize,
+    left_out: usize,
 }
 
 impl Search<'_> {
+    /// Makes entries of what could not be read since the last time.
+    fn doubts(&mut self, category: &'static str, technique: &'static str) {
+        let noted = self.registry.noted_since(self.noted);
+        self.noted += noted.len();
+        for doubt in noted {
+            if self.told.insert((category, doubt.problem.message.clone())) {
+                self.found.push(Persistent {
+                    category,
+                    place: Some(doubt.place),
+                    technique,
+                    error: Some(doubt.problem.message),
+                    ..Persistent::default()
+                });
+            }
+        }
+    }
+
     fn startup(&mut self) -> VerbResult {
-        for item in startup_items(self.registry, self.stop)? {
+        for item in startup_items(self.registry, self.stop)?.all {
             self.found.push(Persistent {
                 category: "startup_folders",
                 file: item.file.clone(),
@@ -131,69 +174,72 @@ impl Search<'_> {
                 ..Persistent::default()
             });
         }
+        self.doubts("startup_folders", "T1547.001");
         Ok(())
     }
 
     /// The values at every place of a table.
     fn all(&mut self, below: &str, places: &[Place], profile: Option<&Profile>) -> VerbResult {
-        let Ok(Some(top)) = self.registry.key(below) else { return Ok(()) };
-        for (path, names, technique) in places {
-            self.stop.check()?;
-            for found in self.keys(top.clone(), path)? {
-                for value in found.hive.values(&found.key).unwrap_or_default().into_iter().filter_map(Result::ok) {
-                    let counts = names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(&value.name));
-                    if counts && self.found.len() < MAX_ENTRIES {
-                        self.found.extend(self.value(&found, &value, technique, profile));
-                    }
-                }
+        let top = self.registry.key(below);
+        self.doubts("registry", "T1547");
+        let Ok(Some(top)) = top else { return Ok(()) };
+        for &(path, names, technique) in places {
+            let room = if self.found.len() < MAX_ALL { MAX_PLACE } else { MAX_LATE };
+            let mut looking = Looking { names, technique, profile, room, left_out: 0 };
+            let path: Vec<&str> = path.split('\\').collect();
+            self.below(&top, &path, &mut looking)?;
+            if looking.left_out > 0 {
+                let error = format!("only the first {room} values are told: {} more are left out", looking.left_out);
+                self.found.push(Persistent {
+                    category: "registry",
+                    place: Some(format!(r"{}\{}", top.path, path.join(r"\"))),
+                    technique,
+                    user: profile.map(|profile| profile.name.clone()),
+                    error: Some(error),
+                    ..Persistent::default()
+                });
             }
+            self.doubts("registry", technique);
         }
         Ok(())
     }
 
-    /// The keys that a path with stars means.
-    fn keys(&self, top: Found, path: &str) -> Result<Vec<Found>, VerbError> {
-        let mut keys = vec![top];
-        for name in path.split('\\') {
-            self.stop.check()?;
-            keys = match name {
-                "*" => keys.iter().flat_map(|key| self.registry.below(key)).take(MAX_ENTRIES).collect(),
-                name => keys.iter().filter_map(|key| self.registry.down(key, name)).collect(),
-            };
+    /// The values of the keys that a path with stars means below a key.
+    fn below(&mut self, top: &Found, path: &[&str], looking: &mut Looking<'_>) -> VerbResult {
+        self.stop.check()?;
+        match path.split_first() {
+            None => self.values(top, looking),
+            Some((&"*", rest)) => {
+                // One at a time: there may be very many.
+                let keys = top.keys().unwrap_or_else(|why| {
+                    top.doubt(why);
+                    Vec::new()
+                });
+                keys.into_iter().try_for_each(|key| self.below(&top.with(key), rest, looking))
+            }
+            Some((name, rest)) => match self.registry.down(top, name) {
+                Some(found) => self.below(&found, rest, looking),
+                None => Ok(()),
+            },
         }
-        Ok(keys)
     }
 
-    fn value(
-        &self,
-        found: &Found,
-        value: &super::hive::Value,
-        technique: &'static str,
-        profile: Option<&Profile>,
-    ) -> Option<Persistent> {
-        let told = item(found, value);
-        let runs = match &told.value {
-            Json::String(text) => text.clone(),
-            Json::Array(texts) => texts.iter().filter_map(Json::as_str).collect::<Vec<_>>().join("; "),
-            _ => String::new(),
-        };
-        if runs.trim_matches(['"', ' ', ';']).is_empty() && told.error.is_none() {
-            return None;
-        }
-        let name = told.name.clone().unwrap_or_default();
+    fn values(&mut self, found: &Found, looking: &mut Looking<'_>) -> VerbResult {
         let is_run = found.path.to_lowercase().ends_with(r"\currentversion\run");
-        Some(Persistent {
-            category: "registry",
-            place: Some(format!(r"{}\\{name}", found.path)),
-            runs: Some(runs),
-            modified: told.modified,
-            technique,
-            user: profile.map(|profile| profile.name.clone()),
-            enabled: is_run.then(|| approved(self.registry, APPROVED, &name, profile)),
-            error: told.error.clone(),
-            about: About::Value(Box::new(told)),
-            ..Persistent::default()
-        })
+        let off = is_run.then(|| switched_off(self.registry, APPROVED, looking.profile));
+        for value in found.values() {
+            self.stop.check()?;
+            if !looking.names.is_empty() && !looking.names.iter().any(|name| name.eq_ignore_ascii_case(&value.name)) {
+                continue;
+            }
+            if looking.room == 0 {
+                looking.left_out += 1;
+            } else if let Some(entry) = entry(found, &value, off.as_ref(), looking) {
+                looking.room -= 1;
+                self.found.push(entry);
+            }
+        }
+        Ok(())
     }
 
     fn tasks(&mut self) -> VerbResult {
@@ -212,6 +258,7 @@ impl Search<'_> {
                 ..Persistent::default()
             });
         }
+        self.doubts("schedule_tasks", "T1053.005");
         Ok(())
     }
 
@@ -219,18 +266,10 @@ impl Search<'_> {
     fn services(&mut self) -> VerbResult {
         let by_itself = |start: StartType| !matches!(start, StartType::Manual | StartType::Disabled);
         // Without its hive there are none; other lists are told all the same.
-        let known = services(self.registry, self.stop);
-        let known = match known {
+        let known = match services(self.registry, self.stop) {
             Err(VerbError::Failed(why)) => {
-                let place = Some(r"HKEY_LOCAL_MACHINE\SYSTEM".to_owned());
-                let error = Some(why.message);
-                self.found.push(Persistent {
-                    category: "services",
-                    technique: "T1543.003",
-                    place,
-                    error,
-                    ..Persistent::default()
-                });
+                self.registry.note(SERVICES, why);
+                self.doubts("services", "T1543.003");
                 return Ok(());
             }
             known => known?,
@@ -252,7 +291,7 @@ impl Search<'_> {
                 ..Persistent::default()
             });
         }
-        for driver in drivers(self.registry, self.stop)?.into_iter().filter(|driver| driver.start.is_some_and(by_itself)) {
+        for driver in drivers(self.registry, self.stop)?.all.into_iter().filter(|driver| driver.start.is_some_and(by_itself)) {
             self.found.push(Persistent {
                 category: "services",
                 place: driver.reg_path,
@@ -263,6 +302,33 @@ impl Search<'_> {
                 ..Persistent::default()
             });
         }
+        self.doubts("services", "T1543.003");
         Ok(())
     }
+}
+
+/// A value as an entry; none where it runs nothing.
+fn entry(found: &Found, value: &Value, off: Option<&HashSet<String>>, looking: &Looking<'_>) -> Option<Persistent> {
+    let told = item(found, value);
+    let runs = match &told.value {
+        Json::String(text) => text.clone(),
+        Json::Array(texts) => texts.iter().filter_map(Json::as_str).collect::<Vec<_>>().join("; "),
+        _ => String::new(),
+    };
+    if runs.trim_matches(['"', ' ', ';']).is_empty() && told.error.is_none() {
+        return None;
+    }
+    let name = told.name.clone().unwrap_or_default();
+    Some(Persistent {
+        category: "registry",
+        place: Some(format!(r"{}\\{name}", found.path)),
+        runs: Some(runs),
+        modified: told.modified,
+        technique: looking.technique,
+        user: looking.profile.map(|profile| profile.name.clone()),
+        enabled: off.map(|off| !off.contains(&name.to_lowercase())),
+        error: told.error.clone(),
+        about: About::Value(Box::new(told)),
+        ..Persistent::default()
+    })
 }

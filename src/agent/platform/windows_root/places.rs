@@ -55,12 +55,7 @@ pub fn expand(text: &str, profile: Option<&str>) -> String {
 pub fn path(root: &Root, text: &str) -> PathBuf {
     let text = expand(text.trim().trim_matches('"'), None);
     let windows = |rest: &str| drive::below(drive::resolve(r"C:\", "Windows"), rest);
-    let below = text.get(..11).filter(|start| start.eq_ignore_ascii_case(r"\SystemRoot")).and_then(|_| text.get(11..));
-    let path = match below {
-        Some(rest) => windows(rest),
-        None => drive::of_text(&text).unwrap_or_else(|| windows(&text)),
-    };
-    root.spelled(&path)
+    root.spelled(&drive::of_text(&text).unwrap_or_else(|| windows(&text)))
 }
 
 /// The program of a command line and its arguments. Where blanks are not quoted, Windows tries each of them as the end of the

@@ -2,10 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::hive::{Hive, HiveError, Key};
+use super::doubts::{Doubt, Doubts};
+pub use super::found::Found;
+use super::found::broken;
+use super::hive::{Hive, HiveError};
 use super::places::expand;
 use crate::agent::path::{lossy, problem, shown};
 use crate::agent::platform::{Root, drive};
@@ -33,6 +38,7 @@ pub struct Registry<'a> {
     root: &'a Root,
     hives: RefCell<HashMap<PathBuf, Rc<Hive>>>,
     dirty: RefCell<BTreeSet<PathBuf>>,
+    noted: Rc<Doubts>,
 }
 
 /// Somebody with a profile on the disk.
@@ -59,19 +65,6 @@ pub enum Place {
     Key(Found),
 }
 
-/// A key that was found.
-#[derive(Clone)]
-pub struct Found {
-    /// As it is shown: whole, spelled as the hive spells it.
-    pub path: String,
-    /// The hive that holds it.
-    pub hive: Rc<Hive>,
-    /// The file of that.
-    pub file: PathBuf,
-    /// The key.
-    pub key: Key,
-}
-
 /// Where a part of the registry lies.
 struct Mount {
     path: String,
@@ -83,7 +76,7 @@ impl<'a> Registry<'a> {
     /// The registry of a disk.
     #[must_use]
     pub fn new(root: &'a Root) -> Self {
-        Self { root, hives: RefCell::default(), dirty: RefCell::default() }
+        Self { root, hives: RefCell::default(), dirty: RefCell::default(), noted: Rc::default() }
     }
 
     /// The disk.
@@ -92,7 +85,8 @@ impl<'a> Registry<'a> {
         self.root
     }
 
-    /// The hives read so far that were not written to their end, each as a sentence.
+    /// What must be known of all that was read so far, each as a sentence: hives that were not written to their end, and whatever
+    /// could not be read.
     #[must_use]
     pub fn doubts(&self) -> Vec<Problem> {
         let dirty = self.dirty.borrow();
@@ -102,7 +96,38 @@ impl<'a> Registry<'a> {
                        fit it: its last changes are missing";
             Problem::new("hive_dirty", format!("{shown}: {why}")).at(lossy(file))
         });
-        said.collect()
+        said.chain(self.noted.problems()).collect()
+    }
+
+    /// Notes what could not be read, or was left out, while something else was looked for.
+    pub fn note(&self, place: &str, problem: Problem) {
+        self.noted.note(place, problem);
+    }
+
+    /// What was noted after so many notes.
+    #[must_use]
+    pub fn noted_since(&self, count: usize) -> Vec<Doubt> {
+        self.noted.since(count)
+    }
+
+    /// The names in a folder of the disk, at most so many; none where there is no such folder. What is left out is noted.
+    #[must_use]
+    pub fn names(&self, folder: &Path, most: usize) -> Vec<OsString> {
+        match self.root.names(folder, most + 1) {
+            Ok(mut names) => {
+                if names.len() > most {
+                    names.truncate(most);
+                    let message = format!("{}: only the first {most} names in this folder are looked at", shown(folder));
+                    self.note(&lossy(folder), Problem::new("limit", message).at(lossy(folder)));
+                }
+                names
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                self.note(&lossy(folder), problem(folder, &error));
+                Vec::new()
+            }
+        }
     }
 
     /// The hive in a file.
@@ -141,7 +166,7 @@ impl<'a> Registry<'a> {
         files.filter_map(|log| self.root.open_file(&log).ok()).collect()
     }
 
-    /// A key of the machine: below `SOFTWARE` and the like; `None` where it is not there or cannot be read.
+    /// A key of the machine: below `SOFTWARE` and the like; `None` where it is not there, or cannot be read, which is noted.
     #[must_use]
     pub fn machine(&self, path: &str) -> Option<Found> {
         self.key(&format!(r"{HKLM}\{path}")).ok().flatten()
@@ -150,27 +175,36 @@ impl<'a> Registry<'a> {
     /// The key at a path; `None` where it is not there.
     ///
     /// # Errors
-    /// When its hive cannot be read, or it stands above all hives.
+    /// When its hive or a key on the way cannot be read; that is noted too.
     pub fn key(&self, path: &str) -> Result<Option<Found>, Problem> {
         match self.find(path) {
             Ok(Place::Key(found)) => Ok(Some(found)),
             Ok(Place::Above { .. }) => Ok(None),
             Err(why) if why.code == "not_found" => Ok(None),
-            Err(why) => Err(why),
+            Err(why) => {
+                self.note(path, why.clone());
+                Err(why)
+            }
         }
     }
 
-    /// The subkeys of a key that can be read, each with its whole path.
+    /// The subkeys of a key that can be read, each with its whole path; others are noted.
     #[must_use]
     pub fn below(&self, found: &Found) -> Vec<Found> {
-        let keys = found.hive.subkeys(&found.key).unwrap_or_default().into_iter().filter_map(Result::ok);
-        keys.map(|key| found.with(key)).collect()
+        let keys = found.keys().unwrap_or_else(|why| {
+            self.note(&found.path, why);
+            Vec::new()
+        });
+        keys.into_iter().map(|key| found.with(key)).collect()
     }
 
-    /// The subkey of that name, where it is there and can be read.
+    /// The subkey of that name; `None` where it is not there, or cannot be read, which is noted.
     #[must_use]
     pub fn down(&self, found: &Found, name: &str) -> Option<Found> {
-        found.hive.child(&found.key, name).ok()?.map(|key| found.with(key))
+        found.child(name).unwrap_or_else(|why| {
+            self.note(&found.path, why);
+            None
+        })
     }
 
     /// What a typed path means.
@@ -194,29 +228,32 @@ impl<'a> Registry<'a> {
 
     /// Goes down from where a hive is mounted; `Err` within is the path that a link leads to.
     fn walk(&self, mount: Mount, typed: &str) -> Result<Result<Found, String>, Problem> {
-        let Mount { mut path, file, rest } = mount;
+        let Mount { path, file, rest } = mount;
         let hive = self.hive(&file)?;
-        let damaged = |error: HiveError| broken(&file, &error);
-        let mut key = hive.root().map_err(damaged)?;
+        let key = hive.root().map_err(|error| broken(&file, &error))?;
+        let mut found = Found { path, hive, file, key, doubts: Rc::clone(&self.noted) };
         let mut rest = rest.into_iter();
         while let Some(name) = rest.next() {
-            let Some(child) = hive.child(&key, &name).map_err(damaged)? else {
-                let message = format!("{typed}: there is no such key; {path} is there, and has no {name}");
+            let Some(child) = found.child(&name)? else {
+                let message = format!("{typed}: there is no such key; {} is there, and has no {name}", found.path);
                 return Err(Problem::new("not_found", message).about("path"));
             };
-            let link = child.is_link.then(|| hive.text_of(&child, "SymbolicLinkValue")).flatten();
+            let link = child.key.is_link.then(|| child.text("SymbolicLinkValue")).flatten();
             if let Some(link) = link.filter(|link| !link.is_empty()) {
                 return Ok(Err(rest.fold(link, |link, name| format!(r"{link}\{name}"))));
             }
-            path = format!(r"{path}\{}", child.name);
-            key = child;
+            found = child;
         }
-        Ok(Ok(Found { path, hive, file, key }))
+        Ok(Ok(found))
     }
 
     /// The hive that a path lies in, and the way down from there; `Err` within is a place above all hives.
     fn mount(&self, typed: &str) -> Result<Result<Mount, Place>, Problem> {
         let mut names: Vec<&str> = typed.split('\\').filter(|name| !name.is_empty()).collect();
+        // Some type the other slash. Names may hold it, those of the first keys do not.
+        if let Some(first) = names.first().copied().filter(|first| first.contains('/')) {
+            names.splice(..1, first.split('/').filter(|name| !name.is_empty()));
+        }
         // As regedit copies it, and as links within hives write it.
         if names.first().is_some_and(|name| name.eq_ignore_ascii_case("Computer")) {
             names.remove(0);
@@ -268,10 +305,8 @@ impl<'a> Registry<'a> {
 
     /// The set that the device starts with: what `CurrentControlSet` leads to while it runs.
     fn control_set(&self) -> Result<String, Problem> {
-        let file = self.root.spelled(&drive::resolve(CONFIG, "SYSTEM"));
-        let hive = self.hive(&file)?;
-        let select = hive.open("Select").map_err(|error| broken(&file, &error))?;
-        let number = select.and_then(|select| hive.number_of(&select, "Current")).unwrap_or(1);
+        let select = self.key(&format!(r"{HKLM}\SYSTEM\Select"))?;
+        let number = select.and_then(|select| select.number("Current")).unwrap_or(1);
         Ok(format!("ControlSet{number:03}"))
     }
 
@@ -295,8 +330,11 @@ impl<'a> Registry<'a> {
         let by_sid = profiles.iter().find(|profile| profile.sid.as_deref().is_some_and(is));
         let Some(profile) = by_sid.or_else(|| profiles.iter().find(|profile| is(&profile.name))) else {
             let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
-            let message =
+            let mut message =
                 format!(r"{HKU}\{name}: nobody of that name or SID has a profile here: there are {}", names.join(", "));
+            if let Some(doubt) = self.noted_since(0).first() {
+                message.push_str(&format!("; not everybody may be known, since {}", doubt.problem.message));
+            }
             return Err(Problem::new("not_found", message).about("path"));
         };
         let shown = profile.sid.as_ref().unwrap_or(&profile.name);
@@ -341,14 +379,20 @@ impl<'a> Registry<'a> {
     pub fn profiles(&self) -> Vec<Profile> {
         let mut profiles: Vec<Profile> = Vec::new();
         let list = self.machine(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList");
-        for found in list.iter().flat_map(|list| self.below(list)).take(MAX_USERS) {
-            let Some(folder) = found.hive.text_of(&found.key, "ProfileImagePath") else { continue };
+        let mut listed = list.map(|list| self.below(&list)).unwrap_or_default();
+        if listed.len() > MAX_USERS {
+            listed.truncate(MAX_USERS);
+            let message = format!("only the first {MAX_USERS} profiles of ProfileList are looked at");
+            self.note("ProfileList", Problem::new("limit", message));
+        }
+        for found in listed {
+            let Some(folder) = found.text("ProfileImagePath") else { continue };
             let folder = self.root.spelled(&drive::resolve(r"C:\", &expand(&folder, None)));
             let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             profiles.push(Profile { sid: Some(found.key.name.clone()), name, folder });
         }
         let users = self.root.spelled(&drive::resolve(r"C:\", "Users"));
-        for name in self.root.names(&users, MAX_USERS).unwrap_or_default() {
+        for name in self.names(&users, MAX_USERS) {
             let folder = users.join(&name);
             let known = profiles.iter().any(|profile| profile.folder == folder);
             let own = self.root.facts(&folder.join("NTUSER.DAT")).is_ok_and(|facts| facts.is_file());
@@ -360,24 +404,7 @@ impl<'a> Registry<'a> {
     }
 }
 
-impl Found {
-    /// A subkey of it.
-    fn with(&self, key: Key) -> Self {
-        let path = format!(r"{}\{}", self.path, key.name);
-        Self { path, hive: Rc::clone(&self.hive), file: self.file.clone(), key }
-    }
-}
-
 fn no_root(typed: &str) -> Problem {
     let names: Vec<&str> = ROOTS.iter().map(|(long, _)| *long).collect();
     Problem::new("not_found", format!("{typed}: a path of the registry begins with one of {}", names.join(", "))).about("path")
-}
-
-/// What to say of a hive that cannot be read.
-pub fn broken(file: &Path, error: &HiveError) -> Problem {
-    match error {
-        HiveError::Unreadable(error) => problem(file, error),
-        HiveError::NoHive => Problem::new("not_a_hive", format!("{}: {error}", shown(file))).at(lossy(file)),
-        HiveError::Damaged { .. } => Problem::new("damaged", format!("{}: {error}", shown(file))).at(lossy(file)),
-    }
 }

@@ -1,14 +1,13 @@
 //! Services and drivers, as the hive SYSTEM describes them: one key each below `Services`.
 
-use super::hive::Data;
 use super::places;
 use super::registry::{Found, Place, Registry};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::path::lossy;
-use crate::agent::platform::{Driver, ModuleInfo, Root, Service, Services, StartType, drive};
+use crate::agent::platform::{Driver, ModuleInfo, Root, Service, StartType, Told, drive};
 
 /// Where they are described.
-const SERVICES: &str = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services";
+pub const SERVICES: &str = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services";
 /// The bits of `Type` that make a service, and those that make a driver (winnt.h, `SERVICE_WIN32` and `SERVICE_DRIVER`).
 const SERVICE: u64 = 0x30;
 const DRIVER: u64 = 0x0b;
@@ -18,7 +17,7 @@ const INTERACTIVE: u64 = 0x100;
 ///
 /// # Errors
 /// When the hive cannot be read, or the command was asked to stop.
-pub fn services(registry: &Registry<'_>, stop: &Stop) -> Result<Services, VerbError> {
+pub fn services(registry: &Registry<'_>, stop: &Stop) -> Result<Told<Service>, VerbError> {
     let mut all = Vec::new();
     for (found, kind) in described(registry)? {
         stop.check()?;
@@ -26,15 +25,14 @@ pub fn services(registry: &Registry<'_>, stop: &Stop) -> Result<Services, VerbEr
             all.push(service(registry, &found, kind));
         }
     }
-    let doubt = registry.doubts().into_iter().next().map(|doubt| doubt.message);
-    Ok(Services { all, doubt })
+    Ok(Told { all, doubts: registry.doubts() })
 }
 
 /// All drivers.
 ///
 /// # Errors
 /// As [`services`].
-pub fn drivers(registry: &Registry<'_>, stop: &Stop) -> Result<Vec<Driver>, VerbError> {
+pub fn drivers(registry: &Registry<'_>, stop: &Stop) -> Result<Told<Driver>, VerbError> {
     let mut all = Vec::new();
     for (found, kind) in described(registry)? {
         stop.check()?;
@@ -42,13 +40,13 @@ pub fn drivers(registry: &Registry<'_>, stop: &Stop) -> Result<Vec<Driver>, Verb
             all.push(driver(registry, &found, kind));
         }
     }
-    Ok(all)
+    Ok(Told { all, doubts: registry.doubts() })
 }
 
 /// The keys that say what type they are; others hold data of programs.
 fn described(registry: &Registry<'_>) -> Result<Vec<(Found, u64)>, VerbError> {
     let Place::Key(services) = registry.find(SERVICES)? else { return Ok(Vec::new()) };
-    let all = registry.below(&services).into_iter();
+    let all = services.keys()?.into_iter().map(|key| services.with(key));
     Ok(all.filter_map(|found| found.number("Type").map(|kind| (found, kind))).collect())
 }
 
@@ -60,7 +58,6 @@ fn service(registry: &Registry<'_>, found: &Found, kind: u64) -> Service {
     let parameters = registry.down(found, "Parameters");
     let dll = parameters.and_then(|parameters| parameters.text("ServiceDll")).or_else(|| found.text("ServiceDll"));
     let dll = dll.map(|dll| places::path(registry.root(), &dll));
-    let list = |name: &str| found.data(name).map(|data| data.texts().to_vec()).unwrap_or_default();
     let start = match start(found) {
         StartType::Manual if registry.down(found, "TriggerInfo").is_some() => StartType::Triggered,
         start => start,
@@ -74,7 +71,7 @@ fn service(registry: &Registry<'_>, found: &Found, kind: u64) -> Service {
         program: program.as_deref().map(lossy),
         arguments: split.and_then(|(_, arguments)| arguments),
         command,
-        dependencies: [list("DependOnService"), list("DependOnGroup")].concat(),
+        dependencies: [found.texts("DependOnService"), found.texts("DependOnGroup")].concat(),
         modified: Some(found.key.written),
         error: program.iter().chain(&dll).find_map(|file| missing(registry.root(), file)),
         reg_path: Some(found.path.clone()),
@@ -91,7 +88,7 @@ fn driver(registry: &Registry<'_>, found: &Found, kind: u64) -> Driver {
     Driver {
         name: name.clone(),
         size: facts.map(|facts| facts.size),
-        dependencies: found.data("DependOnService").map(|data| data.texts().to_vec()).unwrap_or_default(),
+        dependencies: found.texts("DependOnService"),
         info: ModuleInfo {
             description: found.text("Description").or_else(|| found.text("DisplayName")),
             ..ModuleInfo::default()
@@ -140,24 +137,4 @@ fn kind_name(kind: u64) -> String {
     };
     let interactive = if kind & INTERACTIVE == 0 { "" } else { "_interactive" };
     format!("{name}{interactive}")
-}
-
-impl Found {
-    /// What the value of that name holds.
-    #[must_use]
-    pub fn data(&self, name: &str) -> Option<Data> {
-        self.hive.data_of(&self.key, name)
-    }
-
-    /// The text of that name, where it is one and says something.
-    #[must_use]
-    pub fn text(&self, name: &str) -> Option<String> {
-        self.data(name)?.text().filter(|text| !text.trim().is_empty()).map(ToOwned::to_owned)
-    }
-
-    /// The number of that name.
-    #[must_use]
-    pub fn number(&self, name: &str) -> Option<u64> {
-        self.data(name)?.number()
-    }
 }

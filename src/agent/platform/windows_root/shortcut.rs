@@ -1,7 +1,9 @@
 //! Shortcuts (`.lnk`): where they lead, after Microsoft's [MS-SHLLINK]. Only the parts that tell what is started are read; every
 //! length is checked against what there is.
 
-use super::text::{utf16, utf16_exact};
+use super::bytes::{u16_at, u32_at};
+use super::shell_item;
+use super::text::{command_line, narrow, until_zero, utf16, utf16_exact};
 
 /// The first bytes of every shortcut: the size of its head, and its class.
 const HEAD: [u8; 20] = [0x4c, 0, 0, 0, 1, 0x14, 2, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46];
@@ -15,33 +17,84 @@ const FOLDER: u32 = 1 << 4;
 const ARGUMENTS: u32 = 1 << 5;
 const ICON: u32 = 1 << 6;
 const UNICODE: u32 = 1 << 7;
-/// The mark of the block that holds the target with variables.
+/// The marks of blocks: the target with variables, the icon with variables, and another list of ids.
 const VARIABLES: u32 = 0xa000_0001;
+const ICON_VARIABLES: u32 = 0xa000_0007;
+const OTHER_IDS: u32 = 0xa000_000c;
 /// The most blocks behind the strings.
 const MAX_BLOCKS: usize = 64;
 
 /// What a shortcut says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shortcut {
-    /// The file that it starts, with variables where it has them.
-    pub target: Option<String>,
+    /// The file that it starts with variables, where it has them: Windows takes it first.
+    pub variables: Option<String>,
+    /// The same by ids, which Windows takes next.
+    pub ids: Option<String>,
+    /// Whether every part of those was understood.
+    pub ids_are_whole: bool,
+    /// The same by ids of a second list, where it has one.
+    pub other_ids: Option<String>,
+    /// The same by volume or share, which Windows takes where the ids lead nowhere.
+    pub info: Option<String>,
     /// The same from the shortcut on.
     pub relative: Option<String>,
     /// The arguments.
     pub arguments: Option<String>,
     /// The folder that it is started in.
     pub folder: Option<String>,
+    /// Where its icon is.
+    pub icon: Option<String>,
 }
 
 impl Shortcut {
-    /// What is started, with its arguments.
+    /// All that it says is started, in the order in which Windows tries.
+    fn targets(&self) -> impl Iterator<Item = &str> {
+        [&self.variables, &self.other_ids, &self.ids, &self.info, &self.relative].into_iter().filter_map(Option::as_deref)
+    }
+
+    /// What is started.
+    #[must_use]
+    pub fn program(&self) -> Option<&str> {
+        self.targets().next()
+    }
+
+    /// What is started, with its arguments; of one that names nothing these alone.
     #[must_use]
     pub fn command(&self) -> Option<String> {
-        let target = self.target.as_ref().or(self.relative.as_ref())?;
-        Some(match &self.arguments {
-            Some(arguments) => format!("{target} {arguments}"),
-            None => target.clone(),
-        })
+        match self.program() {
+            Some(program) => Some(command_line(program, self.arguments.as_deref())),
+            None => self.arguments.clone(),
+        }
+    }
+
+    /// What must be known of it, as a clause: that it names several programs, or none, or fetches its icon from elsewhere.
+    /// Variables are replaced by `expanded`.
+    #[must_use]
+    pub fn doubt(&self, expanded: &dyn Fn(&str) -> String) -> Option<String> {
+        let mut doubts = Vec::new();
+        let plain = |target: &str| expanded(target).to_lowercase();
+        match self.program() {
+            None => doubts.push("it names no program that can be told".to_owned()),
+            Some(first) => {
+                let mut known = vec![plain(first)];
+                // Short names and paths from the shortcut on cannot be compared.
+                let comparable = |target: &&str| !target.contains('~') && self.relative.as_deref() != Some(*target);
+                for target in self.targets().filter(comparable) {
+                    if !known.contains(&plain(target)) {
+                        known.push(plain(target));
+                        doubts.push(format!("it names {target} too, which is started where {first} is not there"));
+                    }
+                }
+            }
+        }
+        if self.ids.is_some() && !self.ids_are_whole {
+            doubts.push("a part of its list of ids is of a kind that is not known".to_owned());
+        }
+        if let Some(icon) = self.icon.as_deref().filter(|icon| icon.starts_with(r"\\") || icon.starts_with("//")) {
+            doubts.push(format!("its icon is fetched from {icon}"));
+        }
+        (!doubts.is_empty()).then(|| doubts.join("; "))
     }
 }
 
@@ -55,11 +108,15 @@ pub fn parse(bytes: &[u8]) -> Option<Shortcut> {
     let mut rest = bytes.get(HEAD_SIZE..)?;
     let mut shortcut = Shortcut::default();
     if flags & HAS_IDS != 0 {
-        rest = rest.get(2 + usize::from(u16_at(rest, 0)?)..)?;
+        let size = 2 + usize::from(u16_at(rest, 0)?);
+        if let Some((path, whole)) = shell_item::path(rest.get(2..size)?) {
+            (shortcut.ids, shortcut.ids_are_whole) = (Some(path), whole);
+        }
+        rest = rest.get(size..)?;
     }
     if flags & HAS_INFO != 0 {
         let size = usize::try_from(u32_at(rest, 0)?).ok()?;
-        shortcut.target = rest.get(..size).and_then(local_path);
+        shortcut.info = rest.get(..size).and_then(local_path);
         // A size that counts less than itself would not end.
         rest = rest.get(size.max(4)..)?;
     }
@@ -77,20 +134,28 @@ pub fn parse(bytes: &[u8]) -> Option<Shortcut> {
             RELATIVE => shortcut.relative = text,
             FOLDER => shortcut.folder = text,
             ARGUMENTS => shortcut.arguments = text,
+            ICON => shortcut.icon = text,
             _ => {}
         }
     }
     for _ in 0..MAX_BLOCKS {
         let Some(size) = u32_at(rest, 0).and_then(|size| usize::try_from(size).ok()).filter(|&size| size >= 8) else { break };
         let Some(block) = rest.get(..size) else { break };
-        if u32_at(block, 4) == Some(VARIABLES) {
-            // 260 bytes of narrow text, then as many characters of wide text.
-            let wide = block.get(8 + 260..).map(utf16).filter(|text| !text.is_empty());
-            shortcut.target = wide.or(shortcut.target);
+        match u32_at(block, 4) {
+            Some(VARIABLES) => shortcut.variables = with_variables(block).or(shortcut.variables),
+            Some(ICON_VARIABLES) => shortcut.icon = with_variables(block).or(shortcut.icon),
+            Some(OTHER_IDS) => shortcut.other_ids = block.get(8..).and_then(shell_item::path).map(|(path, _)| path),
+            _ => {}
         }
         rest = rest.get(size..).unwrap_or_default();
     }
     Some(shortcut)
+}
+
+/// The text of a block with variables: 260 bytes of narrow text, then as many characters of wide text.
+fn with_variables(block: &[u8]) -> Option<String> {
+    let wide = block.get(8 + 260..).map(utf16).filter(|text| !text.is_empty());
+    wide.or_else(|| block.get(8..8 + 260).map(until_zero).map(narrow)).filter(|text| !text.is_empty())
 }
 
 /// The path in a `LinkInfo`: what stands on a disk of the machine, the wide form where there is one, or on a share.
@@ -109,23 +174,6 @@ fn local_path(info: &[u8]) -> Option<String> {
     let name = u32_at(network, 8).and_then(|offset| usize::try_from(offset).ok())?;
     let share = narrow(until_zero(network.get(name..)?));
     Some(format!(r"{share}\{suffix}"))
-}
-
-fn until_zero(bytes: &[u8]) -> &[u8] {
-    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
-}
-
-/// Text of a code page that is not known: ASCII as it is, other bytes as Windows-1252 nearly has them.
-fn narrow(bytes: &[u8]) -> String {
-    bytes.iter().map(|&byte| char::from(byte)).collect()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -154,11 +202,34 @@ mod tests {
         block.resize(0x314, 0);
         let bytes = shortcut(NAME | RELATIVE | FOLDER | ARGUMENTS, &["n", r"..\x.exe", r"C:\d", "-a ö"], &block);
         let read = parse(&bytes).unwrap();
-        assert_eq!(read.target.as_deref(), Some(r"%windir%\x.exe"));
+        assert_eq!(read.variables.as_deref(), Some(r"%windir%\x.exe"));
         assert_eq!((read.relative.as_deref(), read.folder.as_deref()), (Some(r"..\x.exe"), Some(r"C:\d")));
         assert_eq!(read.command().unwrap(), r"%windir%\x.exe -a ö");
         let bare = parse(&shortcut(RELATIVE, &[r"..\x.exe"], &[])).unwrap();
         assert_eq!(bare.command().unwrap(), r"..\x.exe");
+    }
+
+    #[test]
+    fn what_is_odd_of_a_shortcut_is_said() {
+        let doubt = |shortcut: &Shortcut| shortcut.doubt(&|text| text.replace("%windir%", r"C:\Windows")).unwrap_or_default();
+        let mut one = Shortcut { arguments: Some("/c x".into()), ..Shortcut::default() };
+        assert_eq!((one.command().as_deref(), doubt(&one).as_str()), (Some("/c x"), "it names no program that can be told"));
+        one.info = Some(r"C:\Windows\a.exe".into());
+        one.variables = Some(r"%windir%\A.exe".into());
+        one.relative = Some(r"..\b.exe".into());
+        assert_eq!(doubt(&one), "");
+        one.ids = Some(r"C:\b.exe".into());
+        one.icon = Some(r"\\198.51.100.7\x.ico".into());
+        let said = doubt(&one);
+        for part in [r"names C:\b.exe too", "not known", r"fetched from \\198.51.100.7\x.ico"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let mut block = vec![0x14, 3, 0, 0];
+        block.extend(ICON_VARIABLES.to_le_bytes());
+        block.extend(b"%windir%\\x.ico");
+        block.resize(0x314, 0);
+        let read = parse(&shortcut(ICON, &[r"C:\y.ico"], &block)).unwrap();
+        assert_eq!(read.icon.as_deref(), Some(r"%windir%\x.ico"));
     }
 
     #[test]

@@ -14,11 +14,37 @@ pub fn utf16_exact(bytes: &[u8]) -> String {
     char::decode_utf16(units(bytes)).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
-/// Texts in UTF-16, each ended by a zero, all of them by an empty one.
+/// Texts in UTF-16, each ended by a zero. Empty ones at the end of all say nothing; one among others does: the second half of a
+/// pair of `PendingFileRenameOperations`, or what hides those behind it from whoever stops there.
 #[must_use]
 pub fn utf16_list(bytes: &[u8]) -> Vec<String> {
     let units: Vec<u16> = units(bytes).collect();
-    units.split(|&unit| unit == 0).take_while(|text| !text.is_empty()).map(String::from_utf16_lossy).collect()
+    let mut texts: Vec<String> = units.split(|&unit| unit == 0).map(String::from_utf16_lossy).collect();
+    while texts.last().is_some_and(String::is_empty) {
+        texts.pop();
+    }
+    texts
+}
+
+/// Text of a code page that is not known: ASCII as it is, other bytes as Windows-1252 nearly has them.
+#[must_use]
+pub fn narrow(bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| char::from(byte)).collect()
+}
+
+/// The bytes before the first zero.
+#[must_use]
+pub fn until_zero(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// A command line: a program, and its arguments behind a blank.
+#[must_use]
+pub fn command_line(program: &str, arguments: Option<&str>) -> String {
+    match arguments {
+        Some(arguments) => format!("{program} {arguments}"),
+        None => program.to_owned(),
+    }
 }
 
 /// A file of text: UTF-16 with its mark, or UTF-8 with or without one.
@@ -61,7 +87,9 @@ mod tests {
     fn text_is_read_whatever_it_is() {
         assert_eq!(utf16(&bytes("aé😀\0b")), "aé😀");
         assert_eq!(utf16(&[0x00, 0xd8, b'a']), "\u{fffd}");
-        assert_eq!(utf16_list(&bytes("a\0bc\0\0d\0")), ["a", "bc"]);
+        assert_eq!(utf16_list(&bytes("a\0bc\0\0d\0")), ["a", "bc", "", "d"]);
+        assert_eq!(utf16_list(&bytes("a\0bc\0\0\0")), ["a", "bc"]);
+        assert_eq!(utf16_list(&bytes("a")), ["a"]);
         assert_eq!(utf16_list(&[]), [""; 0]);
         let marked = [vec![0xff, 0xfe], bytes("<a/>")].concat();
         for form in [marked, bytes("<a/>"), b"<a/>".to_vec(), b"\xef\xbb\xbf<a/>".to_vec()] {

@@ -79,7 +79,8 @@ fn autostart(scan: &mut Scan<'_, '_>) -> VerbResult {
         }
         Err(stopped) => return Err(stopped),
     };
-    for one in found {
+    found.doubts.into_iter().for_each(|doubt| scan.ctx.problem(doubt));
+    for one in found.all {
         let programs = programs(one.runs.as_deref().unwrap_or_default());
         // Its checksum was compared just now.
         let origin = one.shipped.map(|shipped| Origin { package: one.package.clone(), shipped: Some(shipped) });

@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use super::root::Root;
 use super::systemd::{Loaded, Scope, Unit, UnitKind, Units, command_line, kind_of, template_of};
 use crate::agent::context::{Stop, VerbError};
-use crate::agent::platform::service::{Service, Services, StartType};
+use crate::agent::platform::Told;
+use crate::agent::platform::service::{Service, StartType};
+use crate::protocol::Problem;
 use bus::Bus;
 use running::Running;
 
@@ -34,7 +36,7 @@ const NEEDS: [&str; 5] = ["Requires", "Requisite", "BindsTo", "Wants", "Upholds"
 ///
 /// # Errors
 /// Only when told to stop: what cannot be read is said with the service it is about.
-pub fn services(root: &Root, stop: &Stop) -> Result<Services, VerbError> {
+pub fn services(root: &Root, stop: &Stop) -> Result<Told<Service>, VerbError> {
     let units = Units::load(root, &Scope::System, stop)?;
     let starts = Starts::of(&units, root);
     let (manager, doubt) = manager(root, stop)?;
@@ -77,8 +79,8 @@ pub fn services(root: &Root, stop: &Stop) -> Result<Services, VerbError> {
     all.splice(at..at, scripts.collect::<Vec<_>>());
     let (of_users, silent) = users::services(root, live.as_ref(), stop)?;
     all.extend(of_users);
-    let doubts: Vec<String> = doubt.into_iter().chain(silent).collect();
-    Ok(Services { all, doubt: (!doubts.is_empty()).then(|| doubts.join("; ")) })
+    let doubts = doubt.into_iter().chain(silent).map(|why| Problem::new("no_manager", why)).collect();
+    Ok(Told { all, doubts })
 }
 
 /// The links that have a service start by itself: those that pull a unit in, its other names, a script's starts in runlevels.
@@ -139,18 +141,18 @@ pub fn processes_of(name: &str, stop: &Stop) -> Result<Vec<u32>, VerbError> {
 type States = HashMap<String, UnitState>;
 
 /// What systemd says, where it runs; and why it does not, where it should.
-type Told<T> = Result<(Option<T>, Option<String>), VerbError>;
+type Asked<T> = Result<(Option<T>, Option<String>), VerbError>;
 
-fn manager(root: &Root, stop: &Stop) -> Told<States> {
+fn manager(root: &Root, stop: &Stop) -> Asked<States> {
     ask(root, stop, bus::units, "systemd does not tell its units' state", "it is guessed from processes")
 }
 
 /// The timers that a running systemd has, by name.
-pub(super) fn timer_states(root: &Root, stop: &Stop) -> Told<HashMap<String, TimerState>> {
+pub(super) fn timer_states(root: &Root, stop: &Stop) -> Asked<HashMap<String, TimerState>> {
     ask(root, stop, bus::timers, "systemd does not tell its timers' state", "it is told from their files")
 }
 
-fn ask<T>(root: &Root, stop: &Stop, question: fn(Bus, &Stop) -> std::io::Result<T>, silent: &str, instead: &str) -> Told<T> {
+fn ask<T>(root: &Root, stop: &Stop, question: fn(Bus, &Stop) -> std::io::Result<T>, silent: &str, instead: &str) -> Asked<T> {
     // As sd_booted(3) decides it.
     let booted = root.is_live() && root.link_facts(Path::new("/run/systemd/system")).is_ok_and(|facts| facts.is_folder());
     if !booted {

@@ -29,7 +29,9 @@ use super::root::Root;
 use crate::agent::context::{Stop, VerbError, VerbResult};
 use crate::agent::digest::hex;
 use crate::agent::path::{key, reason};
-use crate::agent::platform::task::{Task, Tasks};
+use crate::agent::platform::Told;
+use crate::agent::platform::task::Task;
+use crate::protocol::Problem;
 use calendar::Calendar;
 use clock::Clock;
 use cron_time::Fields;
@@ -43,7 +45,7 @@ const MAX_NAMES: usize = 20_000;
 ///
 /// # Errors
 /// Only when told to stop: what cannot be read is said with the task it is about.
-pub fn tasks(root: &Root, stop: &Stop) -> Result<Tasks, VerbError> {
+pub fn tasks(root: &Root, stop: &Stop) -> Result<Told<Task>, VerbError> {
     let (clock, users, dialect) = (Clock::of(root), users(root), Dialect::of(root));
     let mut search = Search { root, stop, clock, users, dialect, found: Vec::new(), doubt: None };
     cron::crontabs(&mut search)?;
@@ -54,7 +56,8 @@ pub fn tasks(root: &Root, stop: &Stop) -> Result<Tasks, VerbError> {
     spool::at(&mut search)?;
     let order = |kind: &str| ["cron", "cron.", "anacron", "at", "timer"].iter().position(|known| kind.starts_with(known));
     search.found.sort_by_key(|found| order(found.task.kind));
-    Ok(Tasks { all: search.found.into_iter().map(|found| found.task).collect(), doubt: search.doubt })
+    let doubts = search.doubt.into_iter().map(|why| Problem::new("no_manager", why)).collect();
+    Ok(Told { all: search.found.into_iter().map(|found| found.task).collect(), doubts })
 }
 
 /// What is being looked for, and what was found.

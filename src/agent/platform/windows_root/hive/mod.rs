@@ -17,6 +17,7 @@ pub use value::{Data, Value};
 
 use value::Place;
 
+use super::bytes::bytes_at;
 use super::text;
 use crate::agent::pattern::same_in_any_case;
 use crate::agent::platform::Time;
@@ -110,6 +111,14 @@ pub struct Key {
     pub is_link: bool,
     subkeys: (u32, u32),
     values: (u32, u32),
+}
+
+impl Key {
+    /// How many subkeys and how many values it says that it has.
+    #[must_use]
+    pub fn counts(&self) -> (u32, u32) {
+        (self.subkeys.0, self.values.0)
+    }
 }
 
 impl Hive {
@@ -308,7 +317,7 @@ impl Hive {
     /// # Errors
     /// When it is damaged, or cannot be read.
     pub fn data(&self, value: &Value) -> Result<Data, HiveError> {
-        Ok(Data::of(value.kind, self.raw(value)?))
+        Ok(self.told(value)?.0)
     }
 
     /// The bytes of a value.
@@ -420,13 +429,13 @@ fn checksum(head: &[u8]) -> u32 {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..at + 2).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_le_bytes)
+    bytes_at(bytes, at).map_or(0, u16::from_le_bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes)
+    bytes_at(bytes, at).map_or(0, u32::from_le_bytes)
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+    bytes_at(bytes, at).map_or(0, u64::from_le_bytes)
 }

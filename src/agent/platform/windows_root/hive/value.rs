@@ -1,6 +1,11 @@
 //! Values of a hive: their types, and what they hold.
 
+use super::{Hive, HiveError};
+use crate::agent::digest::hex;
 use crate::agent::platform::windows_root::text;
+
+/// The most of what stands behind a text's end that is told.
+const MAX_HIDDEN: usize = 256;
 
 /// A value.
 #[derive(Debug, Clone)]
@@ -85,6 +90,36 @@ impl Value {
         let name = usize::try_from(self.kind).ok().and_then(|kind| NAMES.get(kind));
         name.map_or_else(|| format!("{:#x}", self.kind), |name| (*name).to_owned())
     }
+}
+
+impl Hive {
+    /// What a value holds; and of a text what stands behind the zero that ends it, as a clause: Windows' own tools do not show that.
+    ///
+    /// # Errors
+    /// As [`Hive::data`].
+    pub fn told(&self, value: &Value) -> Result<(Data, Option<String>), HiveError> {
+        let bytes = self.raw(value)?;
+        let hidden = if matches!(value.kind, 1 | 2 | 6) { behind(&bytes) } else { None };
+        Ok((Data::of(value.kind, bytes), hidden))
+    }
+}
+
+/// What stands behind the first zero of a text, where that is not nothing.
+fn behind(bytes: &[u8]) -> Option<String> {
+    let end = bytes.chunks(2).position(|unit| unit == [0, 0])?;
+    let hidden = bytes.get(2 * end..)?;
+    let first = hidden.chunks(2).position(|unit| unit.iter().any(|&byte| byte != 0))?;
+    let hidden = hidden.get(2 * first..)?;
+    let hidden = hidden.get(..hidden.len() - hidden.iter().rev().take_while(|&&byte| byte == 0).count())?;
+    // The last letter's upper byte may be one of those zeros.
+    let text = text::utf16_exact(&[hidden, &[0]].concat());
+    let plain = !text.is_empty() && text.chars().all(|letter| !letter.is_control() && letter != char::REPLACEMENT_CHARACTER);
+    let told = if plain {
+        format!("{:?}", text.chars().take(MAX_HIDDEN).collect::<String>())
+    } else {
+        hex(hidden.get(..MAX_HIDDEN).unwrap_or(hidden))
+    };
+    Some(format!("behind the zero that ends its text stand {} bytes more: {told}", hidden.len()))
 }
 
 impl Data {

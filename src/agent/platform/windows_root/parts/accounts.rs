@@ -6,9 +6,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::none;
+use super::{doubts, none};
 use crate::agent::collect::{Gathered, Gatherer};
 use crate::agent::path::lossy;
+use crate::agent::platform::windows_root::bytes::bytes_at;
 use crate::agent::platform::windows_root::hive::Data;
 use crate::agent::platform::windows_root::registry::{Found, Registry};
 use crate::agent::platform::windows_root::text::{filetime, utf16_exact};
@@ -37,16 +38,12 @@ pub(super) fn bytes_of(found: &Found, name: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
 fn u32_at(bytes: &[u8], place: usize) -> Option<usize> {
-    usize::try_from(u32::from_le_bytes(at(bytes, place)?)).ok()
+    usize::try_from(u32::from_le_bytes(bytes_at(bytes, place)?)).ok()
 }
 
 fn ticks_at(bytes: &[u8], place: usize) -> Option<Timestamp> {
-    moment(u64::from_le_bytes(at(bytes, place)?))
+    moment(u64::from_le_bytes(bytes_at(bytes, place)?))
 }
 
 /// One row of facts.
@@ -71,7 +68,7 @@ pub(super) fn system(to: &mut Gatherer) -> Gathered {
         "minutes_west": bias.map(u32::cast_signed),
     });
     to.rows("system", |rows| Ok(rows.row(&row)?))?;
-    registry.doubts().into_iter().try_for_each(|doubt| to.problem(doubt))?;
+    doubts(to, &registry)?;
     none(version.is_some(), "hive SOFTWARE that can be read")
 }
 
@@ -97,9 +94,9 @@ pub(super) fn users(to: &mut Gatherer) -> Gathered {
             let sid = own.as_ref().map(|own| format!("{own}-{number}"));
             let profile = profiles.iter().position(|profile| profile.sid.is_some() && profile.sid == sid);
             let home = profile.map(|place| lossy(&profiles.remove(place).folder));
-            let bits = at(&facts, 56).map(u16::from_le_bytes);
+            let bits = bytes_at(&facts, 56).map(u16::from_le_bytes);
             let has = |bit: u16| bits.map(|bits| bits & bit != 0);
-            let count = |place: usize| at(&facts, place).map(u16::from_le_bytes);
+            let count = |place: usize| bytes_at(&facts, place).map(u16::from_le_bytes);
             rows.row(&json!({
                 "user_name": name.key.name, "sid": sid, "rid": number, "full_name": text(&texts, 0x18),
                 "comment": text(&texts, 0x24), "home": home, "groups": sid.as_ref().and_then(|sid| groups.get(sid)),
@@ -120,7 +117,7 @@ pub(super) fn users(to: &mut Gatherer) -> Gathered {
         }
         Ok(())
     })?;
-    registry.doubts().into_iter().try_for_each(|doubt| to.problem(doubt))?;
+    doubts(to, &registry)?;
     none(!numbered.is_empty() || !profiles.is_empty(), "accounts that can be read")
 }
 
@@ -147,9 +144,10 @@ fn groups(registry: &Registry<'_>) -> HashMap<String, Vec<String>> {
 
 /// A SID and the bytes that it takes: MS-DTYP, 2.4.2.
 fn sid(bytes: &[u8]) -> Option<(String, usize)> {
-    let (&[revision, count], authority) = (bytes.first_chunk()?, at::<6>(bytes, 2)?);
+    let (&[revision, count], authority) = (bytes.first_chunk()?, bytes_at::<6>(bytes, 2)?);
     let authority = authority.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    let parts: Option<Vec<u32>> = (0..usize::from(count)).map(|part| at(bytes, 8 + 4 * part).map(u32::from_le_bytes)).collect();
+    let parts: Option<Vec<u32>> =
+        (0..usize::from(count)).map(|part| bytes_at(bytes, 8 + 4 * part).map(u32::from_le_bytes)).collect();
     let text = parts?.iter().fold(format!("S-{revision}-{authority}"), |sid, part| format!("{sid}-{part}"));
     (revision == 1 && count <= 15).then_some((text, 8 + 4 * usize::from(count)))
 }
@@ -157,7 +155,7 @@ fn sid(bytes: &[u8]) -> Option<(String, usize)> {
 /// The SID of this machine: the last three numbers of the domain's value `V`.
 fn machine_sid(bytes: &[u8]) -> Option<String> {
     let tail: [u8; 12] = bytes.last_chunk().copied()?;
-    let [a, b, c] = [0, 4, 8].map(|place| at(&tail, place).map_or(0, u32::from_le_bytes));
+    let [a, b, c] = [0, 4, 8].map(|place| bytes_at(&tail, place).map_or(0, u32::from_le_bytes));
     Some(format!("S-1-5-21-{a}-{b}-{c}"))
 }
 

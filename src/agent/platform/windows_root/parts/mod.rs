@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::collect::{Gathered, Gatherer, Part, live, none, recent_files};
+use crate::agent::platform::windows_root::registry::Registry;
 use crate::agent::platform::{Root, drive};
 
 const fn part(name: &'static str, seconds: u64, gather: fn(&mut Gatherer) -> Gathered) -> Part {
@@ -46,6 +47,11 @@ pub(super) const PARTS: &[Part] = &[
     part("packages", 60, programs::gather),
     part("recent_files", 90, recent_files),
 ];
+
+/// Notes what of the registry must be known: what could not be read of it, or was left out.
+fn doubts(to: &mut Gatherer, registry: &Registry<'_>) -> Gathered {
+    Ok(registry.doubts().into_iter().try_for_each(|doubt| to.problem(doubt))?)
+}
 
 /// A path of the disk, as the disk spells it.
 fn on_disk(root: &Root, path: &str) -> PathBuf {

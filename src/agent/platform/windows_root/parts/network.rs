@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{none, on_disk};
+use super::{doubts, none, on_disk};
 use crate::agent::collect::{Gathered, Gatherer};
 use crate::agent::path::lossy;
 use crate::agent::platform::windows_root::hive::Data;
@@ -50,6 +50,7 @@ pub(super) fn interfaces(to: &mut Gatherer) -> Gathered {
         }
         Ok(())
     })?;
+    doubts(to, &registry)?;
     none(!all.is_empty(), "interfaces in its registry")
 }
 
@@ -62,7 +63,7 @@ pub(super) fn routes(to: &mut Gatherer) -> Gathered {
     let agent = Arc::clone(&to.agent);
     let registry = Registry::new(&agent.root);
     let fixed = registry.machine(&format!(r"{TCPIP}\PersistentRoutes"));
-    let values = fixed.iter().flat_map(|fixed| fixed.hive.values(&fixed.key).unwrap_or_default()).filter_map(Result::ok);
+    let values = fixed.iter().flat_map(Found::values);
     let routes: Vec<Value> = values
         .map(|value| {
             let mut words = value.name.split(',');
@@ -74,6 +75,7 @@ pub(super) fn routes(to: &mut Gatherer) -> Gathered {
         })
         .collect();
     to.rows("routes", |rows| Ok(routes.iter().try_for_each(|route| rows.row(route))?))?;
+    doubts(to, &registry)?;
     none(!routes.is_empty(), "routes that stay; others only a running system has")
 }
 
@@ -90,7 +92,7 @@ pub(super) fn firewall(to: &mut Gatherer) -> Gathered {
         }
         let rules = policy.as_ref().and_then(|policy| registry.down(policy, "FirewallRules"));
         if let Some(found) = &rules {
-            for value in found.hive.values(&found.key).unwrap_or_default().into_iter().filter_map(Result::ok) {
+            for value in found.values() {
                 let Ok(Data::Text(text)) = found.hive.data(&value) else { continue };
                 let active = text.split('|').find_map(|word| word.strip_prefix("Active="));
                 let active = active.map(|active| active.eq_ignore_ascii_case("TRUE"));
@@ -99,6 +101,7 @@ pub(super) fn firewall(to: &mut Gatherer) -> Gathered {
         }
         Ok(())
     })?;
+    doubts(to, &registry)?;
     none(policy.is_some(), "set-up of a firewall in its registry")
 }
 
@@ -142,5 +145,6 @@ pub(super) fn dns(to: &mut Gatherer) -> Gathered {
     for file in ["hosts", "lmhosts", "networks"] {
         to.raw(&on_disk(&agent.root, &format!(r"{ETC}\{file}")))?;
     }
+    doubts(to, &registry)?;
     none(!text.is_empty() || !servers.is_empty(), "set-up of names")
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use serde_json::json;
 
-use super::none;
+use super::{doubts, none};
 use crate::agent::collect::{Gathered, Gatherer};
 use crate::agent::platform::windows_root::registry::{Found, Registry};
 use crate::protocol::Problem;
@@ -42,7 +42,7 @@ pub(super) fn gather(to: &mut Gatherer) -> Gathered {
         }
         Ok(())
     })?;
-    registry.doubts().into_iter().try_for_each(|doubt| to.problem(doubt))?;
+    doubts(to, &registry)?;
     none(any, "list of what is installed")?;
     let message = "altered files: a Windows keeps no checksums of what was installed, so that none can be compared";
     Ok(to.problem(Problem::new("not_on_platform", message))?)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::accounts::bytes_of;
-use super::{none, on_disk};
+use super::{doubts, none, on_disk};
 use crate::agent::collect::{Gathered, Gatherer};
 use crate::agent::digest::hex;
 use crate::agent::path::lossy;
@@ -30,7 +30,7 @@ pub(super) fn history(to: &mut Gatherer) -> Gathered {
     let mut files = Vec::new();
     for profile in &profiles {
         let folder = agent.root.spelled(&drive::below(profile.folder.clone(), POWERSHELL));
-        let names = agent.root.names(&folder, MAX_NAMES).unwrap_or_default();
+        let names = registry.names(&folder, MAX_NAMES);
         let histories = names.into_iter().filter(|name| name.to_string_lossy().to_lowercase().ends_with("_history.txt"));
         files.extend(histories.map(|name| (profile.name.clone(), folder.join(name))));
     }
@@ -47,7 +47,7 @@ pub(super) fn history(to: &mut Gatherer) -> Gathered {
             let user = profile.sid.as_ref().unwrap_or(&profile.name);
             for place in TYPED {
                 let Ok(Some(found)) = registry.key(&format!(r"HKEY_USERS\{user}\Software\{place}")) else { continue };
-                let values = found.hive.values(&found.key).unwrap_or_default().into_iter().filter_map(Result::ok);
+                let values = found.values().into_iter();
                 for value in values.filter(|value| value.name != "MRUList") {
                     let Ok(Data::Text(text)) = found.hive.data(&value) else { continue };
                     // `RunMRU` ends each with `\1`.
@@ -64,7 +64,7 @@ pub(super) fn history(to: &mut Gatherer) -> Gathered {
     for (_, file) in &files {
         to.raw(file)?;
     }
-    Ok(())
+    doubts(to, &registry)
 }
 
 /// Programs that were run lately: Windows keeps a file of each, whose times are those of its first and its last run.
@@ -110,7 +110,7 @@ pub(super) fn mounts(to: &mut Gatherer) -> Gathered {
     let mounted = registry.machine(r"SYSTEM\MountedDevices");
     to.rows("mounts", |rows| {
         if let Some(found) = &mounted {
-            for value in found.hive.values(&found.key).unwrap_or_default().into_iter().filter_map(Result::ok) {
+            for value in found.values() {
                 let bytes = bytes_of(found, &value.name).unwrap_or_default();
                 // A removable one stands as text, a disk as the number of its partition.
                 let source =
@@ -129,6 +129,7 @@ pub(super) fn mounts(to: &mut Gatherer) -> Gathered {
         }
         Ok(())
     })?;
+    doubts(to, &registry)?;
     none(mounted.is_some(), "list of drives in its registry")
 }
 
