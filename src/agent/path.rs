@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::platform::{LinkOnTheWay, Replaced, drive};
 use crate::protocol::Problem;
-use crate::protocol::text::{file_uri, from_file_uri, is_plain};
+use crate::protocol::text::{file_uri, from_file_uri, is_plain, said};
 
 /// The path as its device writes it, invalid bytes as U+FFFD.
 #[must_use]
@@ -53,7 +53,8 @@ pub fn of_key(key: &str) -> PathBuf {
 #[must_use]
 pub fn problem(path: &Path, error: &io::Error) -> Problem {
     let (code, what) = reason(error);
-    Problem::new(code, format!("{}: {what}", shown(path))).at(lossy(path))
+    let hint = drive::hint(path).filter(|_| code == "not_found").map(|hint| format!("; {hint}")).unwrap_or_default();
+    Problem::new(code, format!("{}: {what}{hint}", shown(path))).at(lossy(path))
 }
 
 /// Why the system refused something about a file: a word for programs and a clause for people.
@@ -77,14 +78,8 @@ pub fn reason(error: &io::Error) -> (&'static str, String) {
         Some(Errno::IO) => plain("io_error", "the device could not read it: the disk or its file system is damaged"),
         Some(Errno::STALE) => plain("stale", "its network file system no longer knows it"),
         Some(Errno::NXIO) => plain("no_device", "there is nothing behind it"),
-        Some(errno) => ("io_error", said(errno)),
+        Some(errno) => ("io_error", said(&errno.into())),
         None if error.kind() == io::ErrorKind::NotFound => ("not_found", error.to_string()),
         None => ("io_error", error.to_string()),
     }
-}
-
-/// What the system itself says of an error, without the number behind it.
-fn said(errno: Errno) -> String {
-    let text = io::Error::from(errno).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

@@ -6,6 +6,16 @@ use std::fmt::Write as _;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use unicode_width::UnicodeWidthChar as _;
 
+/// What the system itself says of an error, without the number behind it.
+#[must_use]
+pub fn said(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((text, _)) => text.to_lowercase(),
+        None => text,
+    }
+}
+
 /// Whether a character could move the cursor, start an escape sequence, hide, or reorder text: C0, DEL, C1, bidirectional
 /// controls, zero-width and other characters that Unicode has a renderer ignore (`Default_Ignorable_Code_Point`), line and
 /// paragraph separators, tags, and noncharacters.

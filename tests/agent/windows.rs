@@ -208,3 +208,43 @@ fn links_are_resolved_inside_the_disk() {
     }
     assert!(Path::new(&outside).exists());
 }
+
+#[test]
+fn spellings_that_windows_takes_mean_the_same_file() {
+    let (folder, device) = device();
+    let read = |path: &str| device.run("cat", &[("path", path)], &[]);
+    for path in [
+        r"C:\Users\max.\Documents\report.txt",
+        r"C:\Users\max\Documents \report.txt. .",
+        r"C:\Users\max\Documents\report.txt::$DATA",
+        r"C:\Users\max\Documents\report.txt::$data",
+        r"\\localhost\C$\Users\max\Documents\report.txt",
+        r"\\127.0.0.1\c$\Users\max\Documents\report.txt",
+        r"\\?\UNC\localhost\C$\Users\max\Documents\report.txt",
+        r"%SystemDrive%\Users\max\Documents\report.txt",
+        r"%systemroot%\..\users\max\documents\report.txt",
+    ] {
+        let answer = read(path);
+        assert!(answer.text().starts_with(b"first"), "{path}: {:?}", answer.completed);
+    }
+    // What is really called so goes first.
+    let disk = folder.path().join("disk");
+    windows::put(&disk, "odd/name.", "1");
+    windows::put(&disk, "odd/name", "2");
+    windows::put(&disk, "odd/%windir%", "3");
+    for (path, text) in [(r"C:\odd\name.", b"1"), (r"C:\odd\name", b"2"), (r"C:\odd\NAME..", b"2"), (r"C:\odd\%windir%", b"3")]
+    {
+        assert_eq!(read(path).text(), text, "{path}");
+    }
+    for (path, said) in [
+        (r"C:\Users\max\Documents\report.txt:hidden", "streams"),
+        (r"%APPDATA%\x", "%APPDATA%"),
+        (r"\Device\HarddiskVolume3\Windows", r"\Device\HarddiskVolume3 is not on this disk"),
+        (r"\\?\Volume{4c1b02c1-d990-11dc-99ae-806e6f6e6963}\x", "is not on this disk"),
+    ] {
+        let error = read(path).completed.errors.remove(0);
+        assert!(error.code == "not_found" && error.message.contains(said), "{path}: {error:?}");
+    }
+    let keys = device.run("registry", &[("path", "hklm/software/Microsoft/Windows")], &[]);
+    assert_eq!(keys.rows().len(), 1, "{:?}", keys.completed);
+}

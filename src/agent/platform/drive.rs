@@ -47,6 +47,33 @@ pub fn below(mut path: PathBuf, text: &str) -> PathBuf {
     path
 }
 
+/// A name as Windows takes it: without dots and blanks at its end, and without the stream that every file has; `None` where that
+/// is the name itself.
+#[must_use]
+pub fn plain_name(name: &OsStr) -> Option<&OsStr> {
+    const STREAM: &[u8] = b"::$DATA";
+    let bytes = name.as_bytes();
+    let (file, stream) = bytes.split_at(bytes.len().saturating_sub(STREAM.len()));
+    let file = if stream.eq_ignore_ascii_case(STREAM) { file } else { bytes };
+    let end = file.iter().rposition(|byte| !matches!(byte, b'.' | b' '))?;
+    let plain = file.get(..=end)?;
+    (plain.len() < bytes.len()).then(|| OsStr::from_bytes(plain))
+}
+
+/// Why a path may not be there that is typed as Windows would take it, as a clause.
+#[must_use]
+pub fn hint(path: &Path) -> Option<String> {
+    let shown = shown(path)?;
+    let mut names = shown.split('\\').skip(1);
+    if names.any(|name| name.contains(':')) {
+        let streams = "what stands behind a colon is a stream of a file, and streams are there only where the mount shows them \
+                       (ntfs-3g: streams_interface=windows)";
+        return Some(streams.to_owned());
+    }
+    let variable = shown.split('%').nth(1).filter(|name| !name.is_empty() && shown.matches('%').count() > 1)?;
+    Some(format!("%{variable}% is no variable that is known of a disk: name the folder itself"))
+}
+
 /// Where a path lies: its drive as it is shown, and what stands behind it in the tree; `None` for a path of another kind.
 #[must_use]
 pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -120,7 +147,7 @@ fn exact(text: &str) -> Option<PathBuf> {
     let (first, rest) = below.split_at(below.iter().position(|&byte| byte == b'/').unwrap_or(below.len()));
     let (mut path, rest) = match std::str::from_utf8(first) {
         Ok(name) if is_drive(name) => (drive(&name.to_ascii_uppercase()), rest),
-        Ok(server) if server.starts_with(r"\\") => (drive(server), rest),
+        Ok(other) if other.starts_with('\\') => (drive(other), rest),
         _ => (top(), below),
     };
     add(&mut path, rest.split(|&byte| byte == b'/').map(OsStr::from_bytes));
@@ -132,19 +159,26 @@ fn absolute(text: &str) -> Option<(PathBuf, &str)> {
     let slash = |text: &str| text.starts_with(['\\', '/']);
     for prefix in [r"\\?\", r"\\.\", r"\??\", "//?/", "//./", "/??/"] {
         if let Some(rest) = text.strip_prefix(prefix) {
-            return Some(absolute(rest).unwrap_or((top(), rest)));
+            return Some(of_kernel(rest));
         }
     }
     if text == "~" || text.strip_prefix('~').is_some_and(slash) {
         return Some((top().join("Users"), text.strip_prefix('~')?));
     }
     if let Some(rest) = text.strip_prefix(r"\\").or(text.strip_prefix("//")) {
-        let server = rest.split(['\\', '/']).next().unwrap_or_default();
-        if matches!(server, "." | "?") {
-            // The prefix of the kernel's names, with nothing behind it.
-            return Some((top(), ""));
+        return Some(network(rest));
+    }
+    if let Some((name, rest)) = text.get(1..).filter(|_| slash(text)).and_then(|rest| rest.split_once(['\\', '/']))
+        && name.eq_ignore_ascii_case("Device")
+    {
+        // Which of them is the disk below the root nobody can know.
+        let (volume, rest) = first(rest);
+        if volume.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("Harddisk")) {
+            return Some((drive(&format!(r"\Device\{volume}")), rest));
         }
-        return Some((drive(&format!(r"\\{server}")), rest.strip_prefix(server)?));
+    }
+    if let Some(rest) = strip(text, r"\SystemRoot").filter(|rest| rest.is_empty() || slash(rest)) {
+        return Some((top().join("Windows"), rest));
     }
     if slash(text) {
         return Some((top(), text));
@@ -153,6 +187,51 @@ fn absolute(text: &str) -> Option<(PathBuf, &str)> {
     let rest = text.get(2..)?;
     // `C:x` is meant from where one is; where that is on another drive nobody can know.
     (name != DRIVE || slash(rest)).then(|| (drive(&name), rest))
+}
+
+/// The first name of a path, and what stands behind it.
+fn first(text: &str) -> (&str, &str) {
+    text.split_at(text.find(['\\', '/']).unwrap_or(text.len()))
+}
+
+/// What stands behind a beginning, in any case.
+fn strip<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    let (head, rest) = text.split_at_checked(start.len())?;
+    head.eq_ignore_ascii_case(start).then_some(rest)
+}
+
+/// Where a path behind the prefix of the kernel's names starts.
+fn of_kernel(text: &str) -> (PathBuf, &str) {
+    let (name, rest) = first(text);
+    let inner = rest.get(1..).unwrap_or_default();
+    if name.eq_ignore_ascii_case("UNC") && !inner.is_empty() {
+        return network(inner);
+    }
+    if name.eq_ignore_ascii_case("GLOBALROOT") {
+        return absolute(rest).unwrap_or((top(), rest));
+    }
+    if strip(name, "Volume{").is_some() {
+        // Without the question mark, which would make it a pattern.
+        return (drive(&format!(r"\\.\{name}")), rest);
+    }
+    absolute(text).unwrap_or((top(), text))
+}
+
+/// Where a path of the network starts. This machine's own shares of its drives are those.
+fn network(text: &str) -> (PathBuf, &str) {
+    let (server, rest) = first(text);
+    if matches!(server, "." | "?") {
+        // The prefix of the kernel's names, with nothing behind it.
+        return (top(), "");
+    }
+    let (share, below) = first(rest.get(1..).unwrap_or_default());
+    let here = ["localhost", "127.0.0.1", "::1", "0--1.ipv6-literal.net"].iter().any(|name| name.eq_ignore_ascii_case(server));
+    match share.as_bytes() {
+        [letter, b'$'] if here && letter.is_ascii_alphabetic() => {
+            (drive(&format!("{}:", char::from(letter.to_ascii_uppercase()))), below)
+        }
+        _ => (drive(&format!(r"\\{server}")), rest),
+    }
 }
 
 fn is_drive(name: &str) -> bool {
@@ -205,6 +284,15 @@ mod tests {
         check(r"C:\", r"\\?\C:\x", r"C:\x");
         check(r"C:\", r"\??\c:\x", r"C:\x");
         check(r"C:\", r"\\server\share\x", r"\\server\share\x");
+        check(r"C:\", r"\\server\C$\x", r"\\server\C$\x");
+        check(r"C:\", r"\\LOCALHOST\c$\x", r"C:\x");
+        check(r"C:\", r"\\127.0.0.1\d$", r"D:\");
+        check(r"C:\", r"\\?\UNC\localhost\C$\x", r"C:\x");
+        check(r"C:\", r"\\?\unc\server\share", r"\\server\share");
+        check(r"C:\", r"\SystemRoot\x", r"C:\Windows\x");
+        check(r"C:\", r"\\?\Volume{4c1b02c1}\x", r"\\.\Volume{4c1b02c1}\x");
+        check(r"C:\", r"\Device\HarddiskVolume3\x", r"\Device\HarddiskVolume3\x");
+        check(r"C:\", r"\Devices\x", r"C:\Devices\x");
         check(r"C:\", "file:///c:/a/../b", r"C:\b");
         check("file:///C:/Users", "max", r"C:\Users\max");
     }
@@ -224,6 +312,18 @@ mod tests {
         check("PROGRA~", "Program Files", false);
         check("PROGRA~1.EXE", "Program Files", false);
         check("ÄÖ~1", "ÄÖ~1", false);
+    }
+
+    #[test]
+    fn names_end_where_windows_ends_them() {
+        let check = |name: &str, plain: Option<&str>| assert_eq!(plain_name(OsStr::new(name)), plain.map(OsStr::new), "{name}");
+        check("x", None);
+        check("x. .", Some("x"));
+        check("x::$Data", Some("x"));
+        check("x.::$DATA", Some("x"));
+        check("x:y", None);
+        check("...", None);
+        check("::$DATA", None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -18,7 +19,9 @@ use super::facts::Facts;
 use super::folder::Folder;
 use crate::agent::pattern::same_in_any_case;
 use crate::agent::platform::drive;
-use crate::protocol::text::from_file_uri;
+use crate::agent::platform::windows_root::expand;
+use crate::protocol::Problem;
+use crate::protocol::text::{from_file_uri, visible};
 
 /// How much of a path the kernel is given at once; longer ones are opened piece by piece.
 const MAX_PIECE: usize = 4000;
@@ -103,12 +106,32 @@ impl Root {
         Some((facts.dev, facts.inode))
     }
 
+    /// Says it where the folder that `--root` named is no more what was opened: what stands there now is another device.
+    #[must_use]
+    pub fn lost(&self) -> Option<Problem> {
+        let base = self.base.as_ref()?;
+        let now = std::fs::metadata(&base.path).map(|facts| (facts.dev(), facts.ino()));
+        let what = match now {
+            Ok(now) if self.top() == Some(now) => return None,
+            Ok(_) => "replaced: another folder is there now",
+            Err(_) => "removed",
+        };
+        let folder = visible(&base.path.display().to_string());
+        Some(Problem::new("root_lost", format!("the root {folder} was {what}; leave, and start lrsh --root anew")).at(folder))
+    }
+
     /// The absolute path that a typed one means in a directory: `file:///` is decoded, `~` is the home folder of the user
     /// the agent runs as, `.` and `..` are resolved by name alone.
     #[must_use]
     pub fn resolve(&self, directory: &str, typed: &str) -> PathBuf {
         if self.is_windows() {
-            return self.spelled(&drive::resolve(directory, typed));
+            let path = drive::resolve(directory, typed);
+            // A file may really be called so; else variables are what they are on the disk.
+            let named = self.spelled(&path);
+            if !typed.contains('%') || path.as_os_str().as_bytes().contains(&b'%') && self.link_facts(&named).is_ok() {
+                return named;
+            }
+            return self.spelled(&drive::resolve(directory, &expand(typed, None)));
         }
         let typed = decoded(typed);
         let mut whole = PathBuf::from(OsStr::new("/"));
@@ -156,7 +179,9 @@ impl Root {
                 let rest = names.fold(target.join(name), |path, name| path.join(name));
                 return self.spelled_through(&rest, links + 1);
             }
-            let Some(known) = self.in_any_case(&found, name).or_else(|| self.long_name(&found, name)) else {
+            let plain = || drive::plain_name(name).and_then(|plain| self.in_any_case(&found, plain));
+            let known = self.in_any_case(&found, name).or_else(|| self.long_name(&found, name)).or_else(plain);
+            let Some(known) = known else {
                 found = next;
                 break;
             };
