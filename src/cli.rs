@@ -50,7 +50,7 @@ impl Cli {
         match &self.root {
             None => Ok(home),
             Some(root) => home.of_root(root, self.root_writable).map_err(|error| {
-                let message = format!("--root {}: {error}", text::visible(&root.display().to_string()));
+                let message = format!("--root {}: {}", text::visible(&root.display().to_string()), text::said(&error));
                 std::io::Error::new(error.kind(), message)
             }),
         }

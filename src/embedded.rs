@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::platform::{Root, own_program};
 use crate::agent::{Agent, AgentOptions};
-use crate::host::{Home, on_removal, private_file, private_folder, start};
+use crate::host::{Home, MountedRoot, on_removal, private_file, private_folder, start};
 use crate::protocol::link::AgentLink;
 use crate::service::{self, Activity, Analyst, Policy, Service, ServiceOptions, Who};
 
@@ -111,6 +111,11 @@ impl Serving {
                 () = heard(watch.as_ref()) => {}
             }
             if !socket.exists() {
+                if let Some(Err(gone)) = self.home.root().map(MountedRoot::check) {
+                    // Whoever opens what is there now needs this home. Nobody here is waited for: nothing can be answered any more.
+                    tracing::warn!(%gone, "the service ends");
+                    return Ok(());
+                }
                 match start::bind_again(&self.home, &mut self.lock) {
                     Ok(listener) => {
                         socket = path_of(&listener)?;

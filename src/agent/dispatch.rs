@@ -283,6 +283,9 @@ fn guarded(ctx: &mut Context) -> VerbResult {
     let Some(verb) = verbs::find(&name) else {
         return Err(super::platform::not_on_platform(ctx.agent.platform.name(), &name));
     };
+    if let Some(lost) = ctx.agent.root.lost() {
+        return Err(lost.into());
+    }
     let row = grammar::table().find(&name).filter(|row| row.changes(&ctx.command.params, &ctx.command.flags));
     if row.is_some() && ctx.agent.root.is_windows() {
         return Err(VerbError::failed(

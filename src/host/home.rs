@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+use crate::protocol::text::visible;
 
 /// The file on this machine that a line names: `~` and what begins with `~/` stand in the analyst's home folder. A file
 /// that is called `~` is written `./~`.
@@ -40,8 +42,26 @@ pub struct Home {
 pub struct MountedRoot {
     /// The folder, without links.
     pub folder: PathBuf,
+    /// The same as its file system and its number there: another folder can come to have that path.
+    pub top: (u64, u64),
     /// Whether commands may change what is in it.
     pub writable: bool,
+}
+
+impl MountedRoot {
+    /// Makes sure that the folder is still there and still the same.
+    ///
+    /// # Errors
+    /// When it was removed, or another one is there now.
+    pub fn check(&self) -> io::Result<()> {
+        let what = match std::fs::metadata(&self.folder) {
+            Ok(now) if (now.dev(), now.ino()) == self.top => return Ok(()),
+            Ok(_) => "replaced: another folder is there now",
+            Err(_) => "removed",
+        };
+        let folder = visible(&self.folder.display().to_string());
+        Err(io::Error::other(format!("the root {folder} was {what}; leave, and start lrsh --root anew")))
+    }
 }
 
 impl Home {
@@ -76,13 +96,15 @@ impl Home {
     /// When the folder cannot be looked up, or is none.
     pub fn of_root(&self, folder: &Path, writable: bool) -> io::Result<Self> {
         let folder = folder.canonicalize()?;
-        if !folder.is_dir() {
+        let facts = std::fs::metadata(&folder)?;
+        if !facts.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
+        let top = (facts.dev(), facts.ino());
         let hash = Sha256::digest(folder.as_os_str().as_bytes());
         let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let data = self.data.join("roots").join(name);
-        Ok(Self { config: self.config.clone(), data, root: Some(MountedRoot { folder, writable }) })
+        Ok(Self { config: self.config.clone(), data, root: Some(MountedRoot { folder, top, writable }) })
     }
 
     /// The device's files, when it is not this machine's running system.

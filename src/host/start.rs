@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::lock::Holder;
-use super::{Home, private_file, private_folder};
+use super::{Home, MountedRoot, private_file, private_folder};
 use crate::protocol::PROTOCOL_VERSION;
+use crate::protocol::text::said;
 
 /// What the lock file says of the service that holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,16 @@ pub struct Running {
     /// Whether it may change the files of a root.
     #[serde(default)]
     pub writable: bool,
+    /// The folder of a root, as its file system and its number there.
+    #[serde(default)]
+    pub top: Option<(u64, u64)>,
+}
+
+impl Running {
+    /// Whether it serves a folder that was a root before another took its place.
+    fn is_of_another_folder(&self, home: &Home) -> bool {
+        self.top.is_some_and(|top| home.root().is_some_and(|root| root.top != top))
+    }
 }
 
 /// The argument that makes the program the background process.
@@ -50,8 +61,9 @@ const LONGEST_REASON: u64 = 4096;
 ///
 /// # Errors
 /// When the home cannot be written, the socket cannot be bound, the process cannot be started or says why it ends, or a
-/// service that speaks another protocol runs.
+/// service that speaks another protocol runs, or the folder of a root is no more what it was.
 pub fn ensure(home: &Home) -> io::Result<PathBuf> {
+    home.root().map_or(Ok(()), MountedRoot::check)?;
     let mut program = Command::new(std::env::current_exe()?);
     program.arg(EMBEDDED);
     if let Some(root) = home.root() {
@@ -66,15 +78,29 @@ pub fn ensure(home: &Home) -> io::Result<PathBuf> {
 fn ensure_by(home: &Home, program: Command) -> io::Result<PathBuf> {
     let folder = home.service();
     private_folder(&folder).map_err(|error| about(&folder, &error))?;
+    // Held to the end of a start.
     let start = open_lock(&folder.join("start"))?;
     start.lock()?;
     let path = folder.join("lock");
     let mut lock = open_lock(&path)?;
-    if let Some(running) = reached(&mut lock, &path)? {
+    if let Some(mut running) = reached(&mut lock, &path)? {
+        if running.is_of_another_folder(home) {
+            // It hears that its socket goes, finds its folder gone too, and ends.
+            remove_socket(&running.socket);
+            match reached(&mut lock, &path)? {
+                Some(still) => running = still,
+                None => return begin(home, program, lock, &path),
+            }
+        }
         return fits(home, running);
     }
+    begin(home, program, lock, &path)
+}
+
+/// Starts a service, now that the lock of its home is this process's.
+fn begin(home: &Home, program: Command, mut lock: File, path: &Path) -> io::Result<PathBuf> {
     // Who was killed could not clear up behind itself.
-    if let Ok(killed) = read_lock(&mut lock, &path) {
+    if let Ok(killed) = read_lock(&mut lock, path) {
         remove_socket(&killed.socket);
     }
     let socket = socket_path(home)?;
@@ -93,7 +119,8 @@ fn start_at(socket: &Path, home: &Home, mut program: Command, mut lock: File) ->
     }
     let listener = UnixListener::bind(socket).map_err(|error| about(socket, &error))?;
     let writable = home.root().is_some_and(|root| root.writable);
-    let running = Running { socket: socket.to_owned(), pid: std::process::id(), protocol: PROTOCOL_VERSION, writable };
+    let top = home.root().map(|root| root.top);
+    let running = Running { socket: socket.to_owned(), pid: std::process::id(), protocol: PROTOCOL_VERSION, writable, top };
     write_lock(&mut lock, &running)?;
     let mut copy = lock.try_clone()?;
     let mut child = program
@@ -157,6 +184,11 @@ fn reached(lock: &mut File, path: &Path) -> io::Result<Option<Running>> {
 fn fits(home: &Home, running: Running) -> io::Result<PathBuf> {
     if running.protocol == PROTOCOL_VERSION {
         return match home.root() {
+            Some(root) if running.is_of_another_folder(home) => Err(io::Error::other(format!(
+                "the service of the folder that was {} before still runs (process {}); it ends by itself when no shell is left",
+                root.folder.display(),
+                running.pid
+            ))),
             Some(root) if root.writable != running.writable => Err(io::Error::other(format!(
                 "the service of this root runs {} --root-writable; it ends by itself when no shell is left",
                 if running.writable { "with" } else { "without" }
@@ -325,7 +357,7 @@ fn own_folder(folder: &Path, uid: u32) -> io::Result<()> {
 }
 
 fn about(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    io::Error::new(error.kind(), format!("{}: {}", path.display(), said(error)))
 }
 
 /// The name of a user of this machine; the number where there is none.

@@ -14,8 +14,13 @@ impl StandIn {
         let folder = home.service();
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("start"), "").unwrap();
-        let running =
-            Running { socket: socket.to_owned(), pid: std::process::id(), protocol: PROTOCOL_VERSION, writable: false };
+        let running = Running {
+            socket: socket.to_owned(),
+            pid: std::process::id(),
+            protocol: PROTOCOL_VERSION,
+            writable: false,
+            top: None,
+        };
         std::fs::write(folder.join("lock"), serde_json::to_string(&running).unwrap()).unwrap();
         let lock = std::fs::File::open(folder.join("lock")).unwrap();
         lock.lock().unwrap();

@@ -7,5 +7,6 @@ mod fetch;
 mod jobs;
 mod pattern;
 mod reached;
+mod replaced_roots;
 mod roots;
 mod transfer;
