@@ -1,5 +1,6 @@
 //! `collect`: one package with everything, whatever the device is like.
 
+mod accounts;
 mod live;
 mod schemas;
 mod windows;

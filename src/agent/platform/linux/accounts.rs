@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::passwd::{self, Entry, PASSWD};
 use super::root::Root;
 
 /// The largest file of names that is read.
@@ -36,11 +37,16 @@ impl Accounts {
         if root.is_windows() {
             return Arc::new(Names { foreign: true, ..Names::default() });
         }
-        let (passwd, group) = (Path::new("/etc/passwd"), Path::new("/etc/group"));
-        let (users, groups) = (stamp(root, passwd), stamp(root, group));
+        let group = Path::new("/etc/group");
+        let (users, groups) = (stamp(root, Path::new(PASSWD)), stamp(root, group));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != users || known.1 != groups || users.is_none() {
-            let names = Names { foreign: false, users: read(root, passwd), groups: read(root, group) };
+            let mut users_of = HashMap::new();
+            // The first name of a number counts, as it does for libc.
+            for Entry { name, uid, .. } in passwd::entries(root) {
+                users_of.entry(uid).or_insert(name);
+            }
+            let names = Names { foreign: false, users: users_of, groups: groups_of(root, group) };
             *known = (users, groups, Arc::new(names));
         }
         Arc::clone(&known.2)
@@ -76,8 +82,8 @@ fn stamp(root: &Root, path: &Path) -> Stamp {
     Some((facts.dev, facts.inode, facts.size, facts.modified.ns(), facts.changed.ns()))
 }
 
-/// Reads `name:x:number:…` lines; the first name of a number counts, as it does for libc.
-fn read(root: &Root, path: &Path) -> HashMap<u32, String> {
+/// Reads `name:x:number:…` lines.
+fn groups_of(root: &Root, path: &Path) -> HashMap<u32, String> {
     let bytes = root.read(path, MAX_FILE).unwrap_or_default();
     let mut names = HashMap::new();
     for line in bytes.split(|&byte| byte == b'\n') {

@@ -1,15 +1,20 @@
 //! Users, what they may do as others, and what they typed.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::none;
 use crate::agent::collect::{Gathered, Gatherer};
-use crate::agent::path::{key, problem};
+use crate::agent::content::Content;
+use crate::agent::path::{key, lossy, problem};
 use crate::agent::platform::linux::homes::homes;
+use crate::agent::platform::linux::passwd::{self, Entry};
+use crate::agent::platform::linux::sudoers;
+use crate::protocol::Problem;
 
 const MAX: u64 = 16 * 1024 * 1024;
 const MAX_NAMES: usize = 10_000;
@@ -37,14 +42,15 @@ fn text(to: &Gatherer, path: &str) -> String {
 
 /// Users with what `/etc/shadow` says of their passwords: whether there is one and since when, never the password's hash.
 pub(super) fn users(to: &mut Gatherer) -> Gathered {
-    let (passwd, group, shadow) = (text(to, "/etc/passwd"), text(to, "/etc/group"), text(to, "/etc/shadow"));
+    let (entries, group, shadow) = (passwd::entries(&to.agent.root), text(to, "/etc/group"), text(to, "/etc/shadow"));
     let mut groups: HashMap<&str, Vec<&str>> = HashMap::new();
-    let mut by_number: HashMap<&str, &str> = HashMap::new();
+    let mut by_number: HashMap<u32, &str> = HashMap::new();
     for line in group.lines() {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, gid, members] = fields[..] else { continue };
-        by_number.insert(gid, name);
-        for member in members.split(',').filter(|member| !member.is_empty()) {
+        let [name, _, gid, rest @ ..] = &fields[..] else { continue };
+        let Ok(gid) = gid.parse() else { continue };
+        by_number.entry(gid).or_insert(name);
+        for member in rest.first().unwrap_or(&"").split(',').filter(|member| !member.is_empty()) {
             groups.entry(member).or_default().push(name);
         }
     }
@@ -55,21 +61,18 @@ pub(super) fn users(to: &mut Gatherer) -> Gathered {
         Timestamp::from_second(seconds).ok().filter(|_| seconds > 0)
     };
     to.rows("users", |rows| {
-        for line in passwd.lines() {
-            let fields: Vec<&str> = line.split(':').collect();
-            let [name, in_passwd, uid, gid, gecos, home, shell] = fields[..] else { continue };
-            let hidden = shadow.get(name);
-            let password = hidden.and_then(|hidden| hidden.get(1).copied()).unwrap_or(in_passwd);
-            let state = match password {
+        for Entry { name, password, uid, gid, about, home, shell } in &entries {
+            let hidden = shadow.get(name.as_str());
+            let state = match hidden.and_then(|hidden| hidden.get(1).copied()).unwrap_or(password) {
                 "" => "none",
                 "x" => "unknown",
                 password if password.starts_with(['!', '*']) => "locked",
                 _ => "set",
             };
             rows.row(&json!({
-                "user_name": name, "uid": uid.parse::<u32>().ok(), "gid": gid.parse::<u32>().ok(), "group": by_number.get(gid),
-                "groups": groups.get(name).cloned().unwrap_or_default(), "full_name": gecos, "home": home, "shell": shell,
-                "password": state, "password_in_passwd": !matches!(in_passwd, "x" | "*" | "!"),
+                "user_name": name, "uid": uid, "gid": gid, "group": by_number.get(gid),
+                "groups": groups.get(name.as_str()).cloned().unwrap_or_default(), "full_name": about, "home": lossy(home),
+                "shell": shell, "password": state, "password_in_passwd": !matches!(password.as_str(), "x" | "*" | "!"),
                 "password_changed": day(hidden.and_then(|hidden| hidden.get(2))),
                 "expires": day(hidden.and_then(|hidden| hidden.get(7))),
             }))?;
@@ -79,51 +82,43 @@ pub(super) fn users(to: &mut Gatherer) -> Gathered {
     for path in ["/etc/passwd", "/etc/group", "/etc/login.defs"] {
         to.raw(Path::new(path))?;
     }
-    none(!passwd.is_empty(), "/etc/passwd")
+    none(!entries.is_empty(), "/etc/passwd")
 }
 
-/// The lines of sudoers, continued ones as one.
+/// The lines of sudoers as sudo reads them, and those of doas. Files of its folder that it does not read are taken all the same.
 pub(super) fn sudoers(to: &mut Gatherer) -> Gathered {
-    let mut files = vec![PathBuf::from("/etc/sudoers"), PathBuf::from("/etc/doas.conf")];
-    let folder = Path::new("/etc/sudoers.d");
-    let mut names = to.agent.root.names(folder, MAX_NAMES).unwrap_or_default();
-    names.sort();
-    files.extend(names.into_iter().map(|name| folder.join(name)));
     let agent = std::sync::Arc::clone(&to.agent);
-    let mut found = Vec::new();
-    for path in files {
-        match agent.root.read(&path, MAX) {
-            Ok(bytes) => found.push((path, String::from_utf8_lossy(&bytes).into_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => to.problem(problem(&path, &error))?,
+    let (mut files, problems) = sudoers::read(&agent.root);
+    problems.into_iter().try_for_each(|problem| to.problem(problem))?;
+    let doas = Path::new("/etc/doas.conf");
+    match agent.root.read(doas, MAX) {
+        Ok(bytes) => {
+            let lines = sudoers::lines(&String::from_utf8_lossy(&bytes));
+            files.push(sudoers::File { path: doas.to_owned(), lines });
         }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => to.problem(problem(doas, &error))?,
     }
     to.rows("sudoers", |rows| {
-        for (path, text) in &found {
-            let mut open: Option<(usize, String)> = None;
-            for (number, line) in text.lines().enumerate() {
-                let (first, mut whole) = open.take().unwrap_or((number + 1, String::new()));
-                match line.strip_suffix('\\') {
-                    Some(more) => {
-                        whole.push_str(more);
-                        open = Some((first, whole));
-                        continue;
-                    }
-                    None => whole.push_str(line),
-                }
-                let text = whole.trim();
-                let is_include = text.starts_with("#include");
-                if !text.is_empty() && (!text.starts_with('#') || is_include) {
-                    rows.row(&json!({ "file": key(path), "line": first, "text": text }))?;
-                }
+        for sudoers::File { path, lines } in &files {
+            for sudoers::Line { number, text } in lines {
+                rows.row(&json!({ "file": key(path), "line": number, "text": text }))?;
             }
         }
         Ok(())
     })?;
-    for (path, _) in &found {
+    let folder = Path::new("/etc/sudoers.d");
+    let mut taken: Vec<_> = files.into_iter().map(|file| file.path).collect();
+    for name in agent.root.names(folder, MAX_NAMES).unwrap_or_default() {
+        let path = folder.join(name);
+        if !taken.contains(&path) {
+            taken.push(path);
+        }
+    }
+    for path in &taken {
         to.raw(path)?;
     }
-    none(!found.is_empty(), "sudoers")
+    none(!taken.is_empty(), "sudoers")
 }
 
 /// What users typed, with the time where their shell kept it.
@@ -133,21 +128,30 @@ pub(super) fn history(to: &mut Gatherer) -> Gathered {
     for user in homes(&agent.root) {
         for name in HISTORIES {
             let path = user.home.join(name);
-            match agent.root.link_facts(&path) {
-                Err(_) => {}
+            let Ok(facts) = agent.root.link_facts(&path) else { continue };
+            if facts.is_link() {
                 // A history that leads to /dev/null tells something too.
-                Ok(facts) if facts.is_link() => {
-                    let target = agent.root.read_link(&path).unwrap_or_default();
-                    let message = format!("{}: it is a link to {}", key(&path), key(&target));
-                    to.problem(crate::protocol::Problem::new("link", message).at(key(&path)))?;
+                let target = agent.root.read_link(&path).unwrap_or_default();
+                let message = format!("{}: it is a link to {}", key(&path), key(&target));
+                to.problem(Problem::new("link", message).at(key(&path)))?;
+            }
+            let found_there = Content::open(&agent.root, &path, false);
+            match found_there {
+                Ok(content) if facts.is_link() => {
+                    // Only what is the user's own: a link may lead to what nobody should be given, as a password's hash.
+                    let real = agent.root.path_of(content.file.as_fd()).filter(|real| !is_secret(real));
+                    if content.facts.is_file() && content.facts.uid == user.uid {
+                        found.extend(real.map(|real| (user.name.clone(), real)));
+                    }
                 }
-                Ok(_) => match crate::agent::content::Content::open(&agent.root, &path, false) {
-                    Ok(_) => found.push((user.name.clone(), path)),
-                    Err(problem) => to.problem(problem)?,
-                },
+                Ok(_) => found.push((user.name.clone(), path)),
+                Err(_) if facts.is_link() => {}
+                Err(problem) => to.problem(problem)?,
             }
         }
     }
+    let mut known = HashSet::new();
+    found.retain(|(_, path)| known.insert(path.clone()));
     to.rows("shell_history", |rows| {
         for (user, path) in &found {
             let bytes = agent.root.read(path, MAX).unwrap_or_default();
@@ -162,6 +166,14 @@ pub(super) fn history(to: &mut Gatherer) -> Gathered {
         to.raw(path)?;
     }
     Ok(())
+}
+
+/// Whether a file holds the hashes of passwords.
+fn is_secret(path: &Path) -> bool {
+    ["/etc/shadow", "/etc/gshadow", "/etc/security/opasswd"].iter().any(|secret| {
+        path.to_str()
+            .is_some_and(|path| path.strip_prefix(secret).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])))
+    })
 }
 
 /// Line, time and command: bash writes `#1700000000` above a command, zsh `: 1700000000:0;` before it, fish `- cmd: …` and

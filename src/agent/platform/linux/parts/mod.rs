@@ -5,6 +5,7 @@
 
 mod accounts;
 mod altered;
+mod logins;
 mod logs;
 mod network;
 mod open_files;
@@ -13,7 +14,7 @@ mod system;
 
 use std::time::Duration;
 
-pub use logs::login_record;
+pub use logins::login_record;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
