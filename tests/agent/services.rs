@@ -175,6 +175,24 @@ fn damaged_trees_answer_with_rows() {
 }
 
 #[test]
+fn a_unit_of_a_users_own_manager_is_not_taken_for_the_systems() {
+    let tree = tempfile::tempdir().unwrap();
+    let units = tree.path().join("home/alice/.config/systemd/user");
+    std::fs::create_dir_all(&units).unwrap();
+    std::fs::create_dir_all(tree.path().join("etc")).unwrap();
+    std::fs::write(tree.path().join("etc/passwd"), "alice:x:1000:1000::/home/alice:/bin/sh\n").unwrap();
+    std::fs::write(units.join("mine.service"), "[Service]\nExecStart=/home/alice/mine\n").unwrap();
+    std::fs::write(tree.path().join("home/alice/mine"), "evil").unwrap();
+    let mut device = Device::at(tree.path());
+    device.seen = device.run("services", &[], &[]).seen();
+    let answer = device.run("remediate", &[("type", "service"), ("id", "user:alice:mine.service")], &[]);
+    let why = &answer.completed.errors[0];
+    assert_eq!((answer.completed.status, why.code.as_str()), (Status::Failed, "not_supported"), "{why:?}");
+    assert!(why.message.contains("`remediate file /home/alice/.config/systemd/user/mine.service`"), "{why:?}");
+    assert!(tree.path().join("home/alice/mine").exists() && units.join("mine.service").exists());
+}
+
+#[test]
 fn a_pipe_does_not_hide_the_unit_that_systemd_finds_behind_it() {
     let tree = tempfile::tempdir().unwrap();
     let (etc, usr) = (tree.path().join("etc/systemd/system"), tree.path().join("usr/lib/systemd/system"));

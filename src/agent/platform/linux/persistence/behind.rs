@@ -68,14 +68,14 @@ impl Search<'_> {
     }
 
     fn look_behind(&self, named: &Named) -> Option<Wrong> {
-        let facts = self.root.facts(&named.path).ok().filter(|facts| facts.is_file() && facts.size > 0)?;
+        let facts = self.root.facts(&named.path).ok().filter(|facts| facts.is_file())?;
         let index = self.packages.index(self.root);
         let shown = named.path.display();
         // A link that a package ships, or that alternatives made, is as good as what it leads to; also one among its folders.
         let own = index.owner(self.root, &named.path).filter(|owner| owner.checksum.is_some());
         let real = if own.is_some() { named.path.clone() } else { self.real(&named.path)? };
         let Some(owner) = own.or_else(|| index.owner(self.root, &real)) else {
-            let is_program = named.run || facts.permissions & 0o111 != 0;
+            let is_program = facts.size > 0 && (named.run || facts.permissions & 0o111 != 0);
             return is_program.then(|| (Some(false), format!("it runs {shown}, which belongs to no package")));
         };
         // What an administrator may change is no program that was replaced.
