@@ -243,6 +243,8 @@ fn narrowed(line: &str, mut expected: Expected, quoted: bool) -> Expected {
         _ => 0,
     };
     if matches!(expected.values.first(), Some(value) if value.kind == Kind::Fields) && !quoted {
+        let list = expected.typed.get(..part).unwrap_or_default().to_owned();
+        expected.given.insert("columns", list);
         // What is typed has no quotes, so its length is that of its place on the line.
         let cursor = expected.span.start + expected.typed.len();
         let behind = line.get(cursor..expected.span.end).unwrap_or_default();

@@ -128,8 +128,10 @@ impl At<'_> {
             let offer = self.suggestion(quoted_in(choice, self.expected.quote), choice, &value.parameter.summary);
             self.offers.list.push(offer);
         }
+        let named = self.expected.given.get("columns").filter(|_| value.kind == Kind::Fields);
+        let is_named = |key: &str| named.is_some_and(|list| list.split(',').any(|named| named == key));
         for field in value.fields {
-            if !self.begins_so(&field.key) {
+            if !self.begins_so(&field.key) || is_named(&field.key) {
                 continue;
             }
             let about = field.title.as_deref().unwrap_or(if field.shown { "shown by default" } else { "" });

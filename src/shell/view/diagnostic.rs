@@ -1,8 +1,16 @@
 //! A diagnostic as a person reads it: where, what, the line with a caret under the place, and what to do instead.
 
+use std::borrow::Cow;
+
 use crate::grammar::{Diagnostic, ErrorKind};
 
 use super::{clean, theme, width};
+
+/// Of what stands before the place so much is shown, of the place itself, and of what stands behind it: a line may have a
+/// megabyte, and what is wrong with it is to stay on the screen.
+const SHOWN: [usize; 3] = [60, 80, 40];
+/// And of the sentence, which may name a value of any length.
+const SENTENCE: usize = 400;
 
 /// Where a line came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +41,8 @@ pub(super) fn render(line: &str, origin: Option<&Origin>, found: &Diagnostic, co
     }
     out.push_str(&theme::paint(theme::error(), "error:", color));
     out.push(' ');
-    out.push_str(&clean::line(&found.message));
+    let message = clean::line(&found.message);
+    out.push_str(&width::cut_path(&message, SENTENCE).map_or(message, Cow::Owned));
     if found.kind != ErrorKind::Empty {
         place(line, start, found.span.end, color, &mut out);
     }
@@ -51,7 +60,11 @@ fn place(line: &str, start: usize, end: usize, color: bool, out: &mut String) {
     let end = floor(line, end).clamp(start, to);
     // Cleaned in parts, so that a hostile character's longer form moves the carets with it.
     let part = |range| clean::line(line.get(range).unwrap_or_default());
-    let (before, marked, after) = (part(from..start), part(start..end), part(end..to));
+    let [room_before, room, room_after] = SHOWN;
+    let cut = |text: Cow<'_, str>, room| width::cut(&text, room).unwrap_or_else(|| text.into_owned());
+    let before = part(from..start);
+    let before = width::cut_start(&before, room_before).unwrap_or_else(|| before.into_owned());
+    let (marked, after) = (cut(part(start..end), room), cut(part(end..to), room_after));
     out.push_str("\n  ");
     out.push_str(&before);
     out.push_str(&marked);
@@ -91,6 +104,25 @@ mod tests {
         check("dir", 3, 3, "  dir\n     ^");
         check("dir", 90, 99, "  dir\n     ^");
         check("cat \"a\nb\" -x", 10, 12, "  b\" -x\n     ^^");
+    }
+
+    #[test]
+    fn of_a_long_line_only_what_is_near_is_shown() {
+        let line = format!("dir {} -x {}", "y".repeat(10_000), "z".repeat(10_000));
+        let drawn = format!("  …{} -x {}…\n  {}^^", "y".repeat(58), "z".repeat(38), " ".repeat(60));
+        check(&line, 10_005, 10_007, &drawn);
+        check(&"x".repeat(10_000), 0, 10_000, &format!("  {}…\n  {}", "x".repeat(79), "^".repeat(80)));
+        let found = Diagnostic {
+            kind: ErrorKind::Empty,
+            message: format!("`{}` is no command", "x".repeat(10_000)),
+            span: Span { start: 0, end: 0 },
+            hint: None,
+        };
+        let told = render("", None, &found, false);
+        assert!(
+            told.starts_with("error: `xxx") && told.ends_with("xxx` is no command") && told.chars().count() < 450,
+            "{told}"
+        );
     }
 
     #[test]

@@ -43,6 +43,12 @@ pub fn cut_path(path: &str, width: usize) -> Option<String> {
     Some(format!("{}{end}", start.unwrap_or_default()))
 }
 
+/// The longest end of a text that fits, with `…` as its first character; `None` when all of it fits.
+#[must_use]
+pub fn cut_start(text: &str, width: usize) -> Option<String> {
+    (of(text) > width).then(|| format!("…{}", end_of(text, width.saturating_sub(1))))
+}
+
 /// The longest end of a text that fits.
 fn end_of(text: &str, width: usize) -> &str {
     let mut left = width;
