@@ -240,15 +240,14 @@ fn a_session_without_a_change_is_told_so() {
     let session = command.session_id.clone();
     let answer = device.send(command.clone(), None);
     assert_eq!(answer.completed.status, Status::Completed);
-    assert_eq!(answer.text(), b"Nothing to undo: this session has changed nothing.\n");
+    assert_eq!(answer.text(), b"Nothing to undo: this session has remediated nothing.\n");
     look(&mut device, &path);
     let mut removal = device.command("remediate", &[("type", "file"), ("id", path.to_str().unwrap())], &[]);
     removal.session_id = session;
     done(&device.send(removal, None));
-    for (told, text) in [
-        (1, ""),
-        (0, "Nothing to undo: this session has made 1 change, and what can be put back is back (`remediate list`).\n"),
-    ] {
+    for (told, text) in
+        [(1, ""), (0, "Nothing to undo: of what this session has remediated all is back that can be (`remediate list`).\n")]
+    {
         command.command_id = lrsh::protocol::CommandId::new();
         let answer = device.send(command.clone(), None);
         assert_eq!((answer.completed.status, effects(&answer).len()), (Status::Completed, told));

@@ -10,6 +10,7 @@ mod power_of_types;
 mod process;
 mod refused;
 mod retention;
+mod reuse;
 mod service;
 mod startup;
 mod swaps;

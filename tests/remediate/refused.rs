@@ -1,6 +1,6 @@
 //! What is not what was seen, may not go, or cannot be kept is refused, and everything is as before.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use lrsh::protocol::Status;
@@ -8,6 +8,7 @@ use lrsh::protocol::Status;
 use super::file::Mounted;
 use super::{dump, effects, look, refused, remediate};
 use crate::kit::device::Device;
+use crate::kit::need::need;
 
 /// Looks at a file, changes something, and holds the refusal to a code and words.
 fn changed(device: &mut Device, change: impl Fn(&Path, &Path), code: &str, says: &str) {
@@ -180,5 +181,48 @@ fn the_agents_own_files_are_protected() {
         look(&mut device, &path);
         let why = refused(&remediate(&device, &path, &[]));
         assert_eq!(why.code, "protected", "{why:?}");
+    }
+}
+
+#[test]
+fn an_agent_without_the_right_takes_nothing_and_says_so() {
+    if !rustix::process::geteuid().is_root() || !need(&["setpriv"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mode = |path: &Path, mode: u32| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let program = at("lrsh");
+    std::fs::hard_link(env!("CARGO_BIN_EXE_lrsh"), &program)
+        .or_else(|_| std::fs::copy(env!("CARGO_BIN_EXE_lrsh"), &program).map(drop))
+        .unwrap();
+    for (name, owner, bits) in [("home", 65534, 0o700), ("closed", 0, 0o755), ("open", 65534, 0o755), ("sticky", 0, 0o1777)] {
+        std::fs::create_dir(at(name)).unwrap();
+        chown(at(name), Some(owner), Some(owner)).unwrap();
+        mode(&at(name), bits);
+    }
+    mode(folder.path(), 0o755);
+    let no_permission = "the agent has no permission for it";
+    for (name, bits, says) in [
+        ("closed/file", 0o644, no_permission),
+        ("sticky/file", 0o666, no_permission),
+        ("open/setuid", 0o4755, "the agent may not take away its right to be run"),
+    ] {
+        let path = at(name);
+        std::fs::write(&path, "evil").unwrap();
+        mode(&path, bits);
+        let before = dump(&path);
+        let out = std::process::Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(&program)
+            .args(["-c", &format!("remediate file {} -auto", path.display())])
+            .env("LRSH_HOME", at("home").join("lrsh"))
+            .env_remove("XDG_RUNTIME_DIR")
+            .current_dir("/")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(1) && said.contains(says), "{name}: {:?} {said}", out.status);
+        assert_eq!(dump(&path), before, "{name}");
     }
 }

@@ -243,6 +243,26 @@ fn a_line_is_not_put_into_what_may_not_be_changed() {
     done(&undo(&device, &id, &[]));
 }
 
+#[test]
+fn a_list_of_the_folder_does_not_hang_on_a_file_that_is_written_anew() {
+    if !need(&["setfacl"]) {
+        return;
+    }
+    let tree = tree();
+    let mut device = Device::at(tree.path());
+    let crontab = tree.path().join("etc/cron.d/mixed");
+    let set = Command::new("setfacl").args(["-d", "-m", "u:1234:rwx"]).arg(crontab.parent().unwrap()).status().unwrap();
+    assert!(set.success());
+    let has_list = || xattr::get(&crontab, "system.posix_acl_access").unwrap().is_some();
+    let id = id_of(&mut device, "/tmp/evil");
+    look(&mut device);
+    done(&remediate(&device, &id, &[]));
+    assert!(!has_list(), "who may not write to a crontab must not be let in by its removal");
+    std::fs::write(&crontab, "# new\n").unwrap();
+    done(&undo(&device, &id, &[]));
+    assert!(!has_list());
+}
+
 fn states(device: &Device) -> Vec<String> {
     let rows = device.run("remediate", &[("type", "list")], &[]).rows();
     rows.iter().map(|row| row["state"].as_str().unwrap().to_owned()).collect()

@@ -86,12 +86,10 @@ pub fn undo_session(ctx: &mut Context) -> VerbResult {
 /// That nothing was done is said; it is no failure, since everything is as it should be.
 fn nothing_to_undo(ctx: &mut Context, own: &[&Entry]) -> VerbResult {
     ctx.table(CHANGED)?;
-    let said = match own.iter().filter(|entry| entry.intent.undoes.is_none()).count() {
-        0 => "Nothing to undo: this session has changed nothing.\n".to_owned(),
-        several => format!(
-            "Nothing to undo: this session has made {several} change{}, and what can be put back is back (`remediate list`).\n",
-            if several == 1 { "" } else { "s" }
-        ),
+    let said = if own.iter().all(|entry| entry.intent.undoes.is_some()) {
+        "Nothing to undo: this session has remediated nothing.\n"
+    } else {
+        "Nothing to undo: of what this session has remediated all is back that can be (`remediate list`).\n"
     };
     ctx.text(StreamName::Stdout, said.as_bytes())
 }

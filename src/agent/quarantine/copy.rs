@@ -15,7 +15,7 @@ use xattr::FileExt as _;
 
 use super::compare::difference;
 use super::put_back::Target;
-use super::{BLOCK, Quarantine, SEALED};
+use super::{ACCESS_LIST, BLOCK, Quarantine, SEALED, without_inherited_list};
 use crate::agent::digest::Hashing;
 use crate::agent::effects::{Act, Acting};
 use crate::agent::faults;
@@ -91,6 +91,9 @@ impl Restore {
             on.effects.quarantine.fill(&file, copy)?;
             faults::point("putback.after_write");
             rustix::fs::fchown(&file, owner, group)?;
+            if !facts.xattrs.contains_key(ACCESS_LIST) {
+                without_inherited_list(&file);
+            }
             for (name, value) in &facts.xattrs {
                 file.set_xattr(name, &BASE64.decode(value).unwrap_or_default())?;
             }

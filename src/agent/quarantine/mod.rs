@@ -20,6 +20,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+use xattr::FileExt as _;
 
 use super::digest::hex;
 use super::journal::{Disk, Place, Quarantined, Shelf, agent_folder, private_folder};
@@ -38,6 +39,8 @@ pub use take::{Asked, Take, plan};
 pub const CAP: u64 = 10 * 1024 * 1024 * 1024;
 /// What is copied at once.
 const BLOCK: usize = 256 * 1024;
+/// Where an access list hangs on a file, as xattr(7) names it.
+const ACCESS_LIST: &str = "system.posix_acl_access";
 /// The mode of what is kept: to be read by its owner alone, and by nobody run.
 pub const SEALED: u32 = 0o400;
 
@@ -50,6 +53,14 @@ pub struct Quarantine {
     pub cap: u64,
     /// What it writes through.
     pub disk: Arc<dyn Disk>,
+}
+
+/// Takes away the access list that a new file has from its folder's default one: the file that it stands for has none.
+fn without_inherited_list(file: &File) {
+    if let Err(error) = file.remove_xattr(ACCESS_LIST) {
+        // Mostly there is none, or the file system knows of none.
+        tracing::debug!(%error, "no access list is taken away");
+    }
 }
 
 /// The nearest folder above a path that is there.

@@ -15,7 +15,7 @@ use xattr::FileExt as _;
 
 use super::copy::{forget, has_copy, keep_copy};
 use super::take::{Asked, Take, plan};
-use super::{Quarantine, SEALED};
+use super::{ACCESS_LIST, Quarantine, SEALED, without_inherited_list};
 use crate::agent::digest::hex;
 use crate::agent::effects::{Act, Acting};
 use crate::agent::faults;
@@ -157,7 +157,11 @@ pub(super) fn write_beside(disk: &dyn Disk, temporary: Place<'_>, bytes: &[u8], 
     disk.append(&file, bytes)?;
     rustix::fs::fchown(&file, Some(Uid::from_raw(like.uid)), Some(Gid::from_raw(like.gid)))?;
     if let Some(content) = like.attributes {
-        for name in content.list_xattr()? {
+        let names: Vec<_> = content.list_xattr()?.collect();
+        if !names.iter().any(|name| name == ACCESS_LIST) {
+            without_inherited_list(&file);
+        }
+        for name in names {
             if let Some(value) = content.get_xattr(&name)? {
                 file.set_xattr(&name, &value)?;
             }
