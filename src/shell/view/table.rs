@@ -367,7 +367,7 @@ mod tests {
     fn shown(rows: &[&str], width: Option<usize>) -> String {
         let column = |toml: &str| toml::from_str(toml).unwrap();
         let columns = vec![column("key = \"path\"\nunit = \"path\""), column("key = \"size\"\nalign = \"right\"")];
-        let (mut table, mut out) = (Table::new(columns, width, TimeZone::UTC, false), Vec::new());
+        let (mut table, mut out) = (Table::new(columns, false, width, TimeZone::UTC, false), Vec::new());
         rows.iter().for_each(|row| table.row(row, &mut out));
         table.end(&mut out);
         String::from_utf8(out).unwrap()

@@ -8,6 +8,7 @@ use rustix::fs::OFlags;
 
 use super::Search;
 use crate::agent::context::VerbResult;
+use crate::agent::platform::linux::facts::Facts;
 use crate::agent::platform::linux::systemd::CommandLine;
 use crate::agent::platform::startup_item::Persistent;
 
@@ -68,7 +69,7 @@ impl Search<'_> {
     }
 
     fn look_behind(&self, named: &Named) -> Option<Wrong> {
-        let facts = self.root.facts(&named.path).ok().filter(|facts| facts.is_file())?;
+        let facts = self.root.facts(&named.path).ok().filter(Facts::is_file)?;
         let index = self.packages.index(self.root);
         let shown = named.path.display();
         // A link that a package ships, or that alternatives made, is as good as what it leads to; also one among its folders.
