@@ -143,13 +143,13 @@ fn a_home_that_cannot_be_written_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mount) = Mount::new(folder.path(), 16384) else { return };
     mount.remount("ro");
-    refused(&lrsh(folder.path(), &["-c", "processes 1"]).output().unwrap(), &["Read-only"]);
+    refused(&lrsh(folder.path(), &["-c", "processes 1"]).output().unwrap(), &["read-only"]);
     mount.remount("rw");
     works(folder.path());
     // It ends by itself: once it has, the home is written by nobody.
     wait_for_end(folder.path());
     mount.remount("ro");
-    refused(&lrsh(folder.path(), &["-c", "processes 1"]).output().unwrap(), &["Read-only"]);
+    refused(&lrsh(folder.path(), &["-c", "processes 1"]).output().unwrap(), &["read-only"]);
     refused(&lrsh(folder.path(), &["-c", "log"]).output().unwrap(), &["Read-only"]);
     mount.remount("rw");
     works(folder.path());

@@ -124,7 +124,7 @@ fn what_is_offered_where() {
         ("processes -output j^", &["processes -output json ", "processes -output jsonl "]),
         ("processes -sort -mem^", &["processes -sort -memory_k ", "processes -sort -memory_usage "]),
         ("dir -columns path,si^", &["dir -columns path,size"]),
-        ("dir -columns path,pa^", &[]),
+        ("dir -columns size,si^", &[]),
         ("dir -full^", &["dir -full_path "]),
         ("help fileinf^", &["help fileinfo "]),
         // Paths of the device: quoted where needed, folders open, hidden names only when they are begun.
