@@ -150,7 +150,8 @@ impl Rendering {
             _ => {}
         }
         self.idle()?;
-        Ok(if self.rows.is_enough() { Next::Enough } else { Next::More })
+        // What a script says is no row: it is never stopped for want of more.
+        Ok(if self.rows.is_enough() && self.transcript.is_none() { Next::Enough } else { Next::More })
     }
 
     /// Some time went by: what is held only to look better is written.
