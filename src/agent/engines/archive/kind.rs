@@ -1,5 +1,7 @@
 //! What archives there are in content: by its first bytes, at its end, and behind a program that unpacks itself.
 
+use memchr::memmem;
+
 /// What an archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -80,7 +82,7 @@ pub fn archives(start: &[u8], tail: &[u8]) -> Vec<(Kind, usize)> {
 
 /// Whether a zip's directory stands at the end. `exactly`: with nothing behind it.
 fn ends_as_zip(tail: &[u8], exactly: bool) -> bool {
-    let Some(end) = rposition(tail, ZIP_END_MARK) else { return false };
+    let Some(end) = memmem::rfind(tail, ZIP_END_MARK) else { return false };
     let number = |at: usize, length: usize| {
         let bytes = tail.get(end + at..end + at + length).unwrap_or_default();
         bytes.iter().rev().fold(0_usize, |value, &byte| (value << 8) | usize::from(byte))
@@ -115,13 +117,9 @@ fn behind_script(start: &[u8]) -> Option<(Kind, usize)> {
 /// What a program carries that is not looked into. Programs that know these archives carry their first bytes too, so that the
 /// checksum of their heads has to be right.
 fn behind_program(start: &[u8]) -> Option<(Kind, usize)> {
-    let places = |mark: &'static [u8]| {
-        let first = mark.first().copied().unwrap_or_default();
-        start.iter().enumerate().filter(move |&(at, &byte)| byte == first && start.get(at..at + mark.len()) == Some(mark))
-    };
     // 7zFormat.txt: the CRC of the 20 bytes behind it stands at 8.
     let seven = |at: usize| Some(crc32fast::hash(start.get(at + 12..at + 32)?) == little(start, at + 8)?);
-    if let Some((at, _)) = places(SEVEN).find(|&(at, _)| seven(at) == Some(true)) {
+    if let Some(at) = memmem::find_iter(start, SEVEN).find(|&at| seven(at) == Some(true)) {
         return Some((Kind::Closed("7z"), at));
     }
     let rar = |at: usize| match start.get(at + 6)? {
@@ -134,17 +132,12 @@ fn behind_program(start: &[u8]) -> Option<(Kind, usize)> {
         }
         _ => None,
     };
-    let (at, _) = places(RAR).find(|&(at, _)| rar(at) == Some(true))?;
+    let at = memmem::find_iter(start, RAR).find(|&at| rar(at) == Some(true))?;
     Some((Kind::Closed("rar"), at))
 }
 
 fn little(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-/// Where a mark stands last.
-pub(super) fn rposition(bytes: &[u8], mark: &[u8]) -> Option<usize> {
-    bytes.windows(mark.len()).rposition(|window| window == mark)
 }
 
 #[cfg(test)]

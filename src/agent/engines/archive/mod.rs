@@ -12,7 +12,6 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use super::budget::{Budget, Layer, Metered, is_too_much};
-use kind::rposition;
 pub use kind::{Kind, archives};
 
 /// The most members that a zip may promise in its directory, which is read whole.
@@ -261,7 +260,7 @@ fn promised(source: &mut dyn Source, size: u64) -> io::Result<u64> {
     let mut tail = Vec::new();
     (&mut *source).take(TAIL).read_to_end(&mut tail)?;
     source.seek(SeekFrom::Start(0))?;
-    let found = |mark: &[u8]| rposition(&tail, mark);
+    let found = |mark: &[u8]| memchr::memmem::rfind(&tail, mark);
     let number = |at: usize, length: usize| {
         let bytes = tail.get(at..at + length).unwrap_or_default();
         bytes.iter().rev().fold(0, |value: u64, &byte| (value << 8) | u64::from(byte))
