@@ -4,12 +4,12 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use lrsh::protocol::Status;
-use lrsh::protocol::link::{DeliveredFile, Delivery, DeviceCommand};
+use lrsh::protocol::link::{AgentLink, DeliveredFile, Delivery, DeviceCommand, StopReason};
+use lrsh::protocol::{Body, Status};
 use serde_json::Value;
 use sha2::Digest;
 
-use crate::kit::device::{Answer, Device};
+use crate::kit::device::{Answer, Device, body};
 use crate::kit::need::need;
 
 /// The EICAR test file, put together here so that no scanner finds it in this repository.
@@ -363,6 +363,35 @@ fn rules_that_take_for_ever_are_given_up_and_the_others_look() {
         (Some("malicious"), Some("looked")),
         "{told}"
     );
+}
+
+#[test]
+fn a_cancel_is_heard_while_rules_look() {
+    let device = Device::live();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let content = "ab".repeat(450_000);
+    std::fs::write(&path, &content).unwrap();
+    // The rest of the file is read by then, and the rules have it.
+    let strings: String = (0..30).map(|n| format!("$a{n} = /ab[ab]{{{},{}}}c/ ", 3000 + n, 4000 + n)).collect();
+    let rule = format!("rule endless {{ strings: {strings} condition: any of them }}");
+    let command = device.command("analyze", &[("type", "file"), ("id", path.to_str().unwrap())], &[]);
+    let (command, delivery) = with_rules(command, &[("endless.yar", rule.as_bytes())]);
+    let id = command.command_id;
+    let mut heard = device.agent.start(command, delivery);
+    let completed = device.runtime.block_on(async {
+        while let Some(event) = heard.events.recv().await {
+            match body(event) {
+                Body::Progress(progress) if progress.done >= content.len() as u64 => {
+                    device.agent.stop(id, StopReason::Cancel { by: "the test".into() });
+                }
+                Body::Completed(completed) => return completed,
+                _ => {}
+            }
+        }
+        panic!("the stream ended without `completed`");
+    });
+    assert_eq!(completed.status, Status::Cancelled, "{completed:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::analyze::evidence;
+use super::analyze::{eicar, evidence};
 use crate::kit::need::{find, need, skip};
 use crate::kit::shell::{Home, Ran};
 use crate::kit::talking::until;
@@ -17,6 +17,8 @@ use crate::kit::talking::until;
 struct Clamd {
     home: Home,
     run: tempfile::TempDir,
+    /// What stands in the place of `clamscan`.
+    program: Option<PathBuf>,
 }
 
 impl Clamd {
@@ -29,18 +31,23 @@ impl Clamd {
         }
         let run = tempfile::tempdir().unwrap();
         std::fs::create_dir(run.path().join("clamav")).unwrap();
-        Some(Self { home: Home::new(), run })
+        Some(Self { home: Home::new(), run, program: None })
     }
 
     fn socket(&self) -> PathBuf {
         self.run.path().join("clamav/clamd.ctl")
     }
 
-    fn line(&self, line: &str) -> Ran {
+    /// Runs lines, each an argument of its own.
+    fn lines(&self, lines: &[&str]) -> Ran {
         let plain = self.home.command();
         let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-c", "mount --bind \"$1\" /run && exec \"$2\" -c \"$3\"", "sh"]);
-        command.arg(self.run.path()).arg(plain.get_program()).arg(line);
+        let script = "mount --bind \"$1\" /run && if [ -n \"$2\" ]; then mount --bind \"$2\" /usr/bin/clamscan; fi && shift 2 && exec \"$@\"";
+        command.args(["-m", "sh", "-c", script, "sh"]).arg(self.run.path());
+        command.arg(self.program.as_deref().unwrap_or(Path::new(""))).arg(plain.get_program());
+        for line in lines {
+            command.args(["-c", line]);
+        }
         for (name, value) in plain.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -52,7 +59,7 @@ impl Clamd {
     }
 
     fn analyze(&self, path: &Path) -> Value {
-        self.line(&format!("analyze file {} -output json", path.display())).code(0).json()
+        self.lines(&[&format!("analyze file {} -output json", path.display())]).code(0).json()
     }
 }
 
@@ -126,6 +133,40 @@ fn what_the_daemon_says_is_taken_and_what_it_does_not_say_is_said() {
     }
 }
 
+#[test]
+fn a_clamscan_that_fails_is_its_own_error() {
+    if !need(&["clamscan"]) {
+        return;
+    }
+    let Some(mut clamd) = Clamd::new() else { return };
+    let folder = clamd.home.work();
+    std::fs::write(folder.join("own.hdb"), "00112233445566778899aabbccddeeff:5:Own.Test\n").unwrap();
+    let path = folder.join("file");
+    std::fs::write(&path, eicar()).unwrap();
+    let program = folder.join("clamscan");
+    let put = |script: &str| {
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    put("");
+    // The service that one line starts is there for the next ones, with what it found in its place.
+    clamd.program = Some(program.clone());
+    clamd.lines(&[&format!("library add {}", folder.join("own.hdb").display())]).code(0);
+    for (script, wanted) in [
+        ("kill -ABRT $$", Some("clamscan ended with a signal")),
+        ("echo bad luck >&2; exit 2", Some("clamscan ended with 2 and said: bad luck")),
+        // Very much, which is no finding and is not kept.
+        ("exec head -c 300000000 /dev/zero", None),
+    ] {
+        put(script);
+        let told = clamd.analyze(&path);
+        let (looked, why) = state(&told);
+        assert_eq!(looked == "error", wanted.is_some(), "{told}");
+        assert!(wanted.is_none_or(|wanted| why.contains(wanted)), "{told}");
+        assert_eq!(evidence(&told), ["builtin eicar_test_file 100"], "{told}");
+    }
+}
+
 /// The daemon itself, which ends with the test.
 struct Daemon(Child);
 
@@ -171,6 +212,6 @@ fn a_real_daemon_finds_a_signature_of_our_own() {
     );
     let told = clamd.analyze(&other);
     assert_eq!((told["verdict"].as_str(), state(&told).0), (Some("clean"), "looked"), "{told}");
-    let rows = clamd.line(&format!("scan {} -output jsonl", clamd.home.work().display())).code(0).jsonl();
+    let rows = clamd.lines(&[&format!("scan {} -output jsonl", clamd.home.work().display())]).code(0).jsonl();
     assert_eq!(rows.iter().map(|row| &row["rule"]).collect::<Vec<_>>(), ["Own.Test.UNOFFICIAL"], "{rows:?}");
 }
