@@ -125,6 +125,7 @@ fn what_is_offered_where() {
         ("processes -sort -mem^", &["processes -sort -memory_k ", "processes -sort -memory_usage "]),
         ("dir -columns path,si^", &["dir -columns path,size"]),
         ("dir -columns size,si^", &[]),
+        ("dir -columns path,pa^", &["dir -columns path,path_uri"]),
         ("dir -full^", &["dir -full_path "]),
         ("help fileinf^", &["help fileinfo "]),
         // Paths of the device: quoted where needed, folders open, hidden names only when they are begun.
