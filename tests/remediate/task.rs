@@ -244,6 +244,31 @@ fn a_line_is_not_put_into_what_may_not_be_changed() {
 }
 
 #[test]
+fn other_names_of_a_crontab_are_told_of() {
+    let tree = tree();
+    let mut device = Device::at(tree.path());
+    let crontab = tree.path().join("etc/cron.d/mixed");
+    let other = tree.path().join("etc/other");
+    std::fs::hard_link(&crontab, &other).unwrap();
+    let before = files(tree.path());
+    let id = id_of(&mut device, "/tmp/evil");
+    look(&mut device);
+    let effect = done(&remediate(&device, &id, &[]));
+    assert!(effect.reason.unwrap().contains("other names of its file keep the line"));
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), CRONTAB);
+    done(&undo(&device, &id, &[]));
+    assert_eq!(files(tree.path()), before, "they are one file again");
+    look(&mut device);
+    done(&remediate(&device, &id, &[]));
+    add_line(tree.path());
+    std::fs::remove_file(&other).unwrap();
+    std::fs::hard_link(&crontab, &other).unwrap();
+    let effect = done(&undo(&device, &id, &[]));
+    assert!(effect.reason.unwrap().contains("other names of that file stay without it"));
+    assert!(!std::fs::read_to_string(&other).unwrap().contains("/tmp/evil"));
+}
+
+#[test]
 fn a_list_of_the_folder_does_not_hang_on_a_file_that_is_written_anew() {
     if !need(&["setfacl"]) {
         return;

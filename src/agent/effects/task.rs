@@ -83,6 +83,9 @@ fn change(ctx: &Context, agent: &Arc<Shared>, task: &Task) -> Result<Change, Ver
         "id": task.id, "source": format!("{}:{line}", lossy(path)), "text": rewrite.rewritten().text, "schedule": task.schedule,
         "user": task.user, "command": task.command, "is_enabled": task.enabled,
     });
-    let notes = vec!["the other lines of its file stay as they are".to_owned()];
+    let mut notes = vec!["the other lines of its file stay as they are".to_owned()];
+    if rewrite.rewritten().file.facts.links > 1 {
+        notes.push("other names of its file keep the line".to_owned());
+    }
     Ok(Change { entity: ENTITY, target: task.id.clone(), undoes: None, before, acts: vec![Box::new(rewrite)], notes })
 }

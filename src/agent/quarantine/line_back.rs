@@ -111,7 +111,10 @@ impl LineBack {
     #[must_use]
     pub fn note(&self) -> String {
         let Inserted { line, place, .. } = &self.step;
-        format!("its file was changed since: the line alone is put back, as line {line}, {place}; the others stay as they are")
+        let other_names = if self.now.facts.links > 1 { "; other names of that file stay without it" } else { "" };
+        format!(
+            "its file was changed since: the line alone is put back, as line {line}, {place}; the others stay as they are{other_names}"
+        )
     }
 
     fn act(&self, on: &Acting<'_>) -> io::Result<Outcome> {
