@@ -150,7 +150,7 @@ fn a_home_that_cannot_be_written_is_said() {
     wait_for_end(folder.path());
     mount.remount("ro");
     refused(&lrsh(folder.path(), &["-c", "processes 1"]).output().unwrap(), &["read-only"]);
-    refused(&lrsh(folder.path(), &["-c", "log"]).output().unwrap(), &["Read-only"]);
+    refused(&lrsh(folder.path(), &["-c", "log"]).output().unwrap(), &["read-only"]);
     mount.remount("rw");
     works(folder.path());
 }

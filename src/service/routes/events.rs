@@ -10,11 +10,12 @@ use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::document::{EventMessage, SessionEventMessage};
 use super::{BasicCaller, session_id};
+use crate::protocol::SessionEvent;
 use crate::service::error::{Answer, Refusal};
 use crate::service::sessions::OpenSession;
 use crate::service::state::{Command, Service};
@@ -251,23 +252,10 @@ async fn tell_session(
             return;
         }
         tokio::select! {
-            event = events.recv() => match event {
-                Ok(event) => {
-                    let is_end = event.what.is_end();
-                    waiting.push(event);
-                    if !is_end {
-                        tokio::time::sleep(MOMENT).await;
-                    }
-                    while let Ok(event) = events.try_recv() {
-                        waiting.push(event);
-                    }
-                }
+            event = events.recv() => match more(event, &mut events, &mut waiting).await {
+                Ok(()) => {}
                 // A reader who fell behind reads on from what is still known.
-                Err(RecvError::Lagged(_)) => {
-                    let (missed, from_now) = session.listen(Some(told));
-                    waiting.extend(missed);
-                    events = from_now;
-                }
+                Err(RecvError::Lagged(_)) => (waiting, events) = session.listen(Some(told)),
                 Err(RecvError::Closed) => return,
             },
             () = sender.closed() => return,
@@ -280,7 +268,32 @@ async fn tell_session(
     }
 }
 
-fn put_session_event(event: &crate::protocol::SessionEvent, piece: &mut BytesMut) {
+/// Takes an event, and what comes within a moment of it; the end of a session at once.
+async fn more(
+    event: Result<SessionEvent, RecvError>,
+    events: &mut broadcast::Receiver<SessionEvent>,
+    waiting: &mut Vec<SessionEvent>,
+) -> Result<(), RecvError> {
+    let mut event = event?;
+    let moment = tokio::time::sleep(MOMENT);
+    tokio::pin!(moment);
+    loop {
+        let is_end = event.what.is_end();
+        waiting.push(event);
+        if is_end {
+            return Ok(());
+        }
+        event = tokio::select! {
+            () = &mut moment => return Ok(()),
+            next = events.recv() => match next {
+                Err(RecvError::Closed) => return Ok(()),
+                next => next?,
+            },
+        };
+    }
+}
+
+fn put_session_event(event: &SessionEvent, piece: &mut BytesMut) {
     let json = serde_json::to_string(event).unwrap_or_default();
     piece.put_slice(format!("id: {}\ndata: {json}\n\n", event.n).as_bytes());
 }

@@ -1,8 +1,8 @@
 //! `log`: who typed what and what came of it, in this session and those before it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
 use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::answer::table;
 use crate::error::{Exit, Failure, Outcome};
