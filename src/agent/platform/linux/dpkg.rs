@@ -54,7 +54,8 @@ pub struct PackageIndex {
     diverted: HashMap<Vec<u8>, (Vec<u8>, Vec<u8>)>,
     /// The path diverted from → the package that has it for itself.
     diverters: HashMap<Vec<u8>, Vec<u8>>,
-    conffiles: HashMap<Vec<u8>, Checksum>,
+    /// What configuration was when it was shipped; `None` where that is not known (yet).
+    conffiles: HashMap<Vec<u8>, Option<Checksum>>,
     /// The top-level folders that are links into `/usr` on this root.
     merged: Vec<&'static str>,
     /// What of it could not be read, and why.
@@ -82,6 +83,8 @@ pub struct Owner<'a> {
     pub checksum: Option<Checksum>,
     /// Whether it is configuration, which an administrator may change.
     pub conffile: bool,
+    /// Whether the package keeps sums of its files at all.
+    pub has_sums: bool,
 }
 
 /// Where a file comes from.
@@ -110,7 +113,8 @@ impl Packages {
     }
 
     /// Where a file comes from: its owner, and whether its content is as shipped (the file is read for it, up to `max` bytes).
-    /// No owner is `shipped: Some(false)`; a link is as shipped when a package owns it.
+    /// No owner is `shipped: Some(false)`; a link is as shipped when a package owns it, and a file that stands in the place of a
+    /// package's link is not.
     #[must_use]
     pub fn origin(&self, root: &Root, path: &Path, max: u64, stop: &Stop) -> Origin {
         let index = self.index(root);
@@ -118,7 +122,12 @@ impl Packages {
         let package = Some(owner.package.to_owned());
         let shipped = match owner.checksum {
             Some(expected) => md5_of(root, path, max, stop).map(|found| found == expected),
-            None => root.link_facts(path).ok().and_then(|facts| (!facts.is_file()).then_some(true)),
+            None => match root.link_facts(path) {
+                // A package keeps sums of all its files; what has none was shipped as a link, or is configuration.
+                Ok(facts) if facts.is_file() => (owner.has_sums && !owner.conffile).then_some(false),
+                Ok(_) => Some(true),
+                Err(_) => None,
+            },
         };
         Origin { package, shipped }
     }
@@ -210,10 +219,8 @@ impl PackageIndex {
             }
             let Some(blank) = rest.iter().rposition(|&byte| byte == b' ') else { continue };
             let (path, sum) = rest.split_at(blank);
-            if let Some(sum) = checksum(sum.get(1..).unwrap_or_default()) {
-                let path = self.plain(path).into_owned();
-                self.conffiles.insert(path, sum);
-            }
+            let path = self.plain(path).into_owned();
+            self.conffiles.insert(path, checksum(sum.get(1..).unwrap_or_default()));
         }
     }
 
@@ -229,10 +236,12 @@ impl PackageIndex {
             },
         };
         let conffile = self.conffiles.get(path).copied();
+        let sums = self.checksums(root, package);
         Some(Owner {
             package: &self.packages.get(package as usize)?.name,
-            checksum: conffile.or_else(|| self.checksums(root, package).get(path).copied()),
+            checksum: conffile.flatten().or_else(|| sums.get(path).copied()),
             conffile: conffile.is_some(),
+            has_sums: !sums.is_empty(),
         })
     }
 
@@ -297,11 +306,7 @@ pub fn checksum(hex: &[u8]) -> Option<Checksum> {
 /// A checksum in lower-case hexadecimal.
 #[must_use]
 pub fn hex(sum: &Checksum) -> String {
-    use std::fmt::Write as _;
-    sum.iter().fold(String::with_capacity(32), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    crate::agent::digest::hex(sum)
 }
 
 /// The MD5 sum of a regular file of at most `max` bytes; `None` when it cannot be read.
@@ -373,7 +378,7 @@ mod tests {
     #[test]
     fn owners_diversions_conffiles_and_merged_usr() {
         let status = format!(
-            "Package: base\nStatus: install ok installed\nConffiles:\n /etc/base.conf {}\n /etc/with blank {} obsolete\nVersion: 1\n",
+            "Package: base\nStatus: install ok installed\nConffiles:\n /etc/base.conf {}\n /etc/with blank {} obsolete\n /etc/new.conf newconffile\nVersion: 1\n",
             hex("conf"),
             hex("b")
         );
@@ -381,7 +386,7 @@ mod tests {
             ("/var/lib/dpkg/status", &status),
             ("/var/lib/dpkg/info/base.list", "/.\n/bin\n/bin/tool\n/etc\n/etc/base.conf\n/etc/with blank\n/usr/bin/sh\n"),
             ("/var/lib/dpkg/info/base.md5sums", &format!("{}  bin/tool\n{}  usr/bin/sh\nbroken\n", hex("tool"), hex("old"))),
-            ("/var/lib/dpkg/info/other:amd64.list", "/.\n/usr/bin/sh\n/usr/bin/link\n"),
+            ("/var/lib/dpkg/info/other:amd64.list", "/.\n/usr/bin/sh\n/usr/bin/link\n/usr/bin/was-link\n/etc/new.conf\n"),
             ("/var/lib/dpkg/info/other:amd64.md5sums", &format!("{}  usr/bin/sh\n", hex("new"))),
             ("/var/lib/dpkg/diversions", "/bin/sh\n/bin/sh.base\nother\n/cut\n"),
             ("/usr/bin/tool", "tool"),
@@ -390,6 +395,8 @@ mod tests {
             ("/usr/bin/foreign", "x"),
             ("/etc/base.conf", "changed"),
             ("/etc/with blank", "b"),
+            ("/usr/bin/was-link", "x"),
+            ("/etc/new.conf", "x"),
         ]);
         std::os::unix::fs::symlink("tool", folder.path().join("usr/bin/link")).unwrap();
         let root = Root::at(folder.path()).unwrap();
@@ -403,6 +410,8 @@ mod tests {
         check("/bin/sh", Some("other"), Some(true));
         check("/usr/bin/sh.base", Some("base"), Some(true));
         check("/usr/bin/link", Some("other"), Some(true));
+        check("/usr/bin/was-link", Some("other"), Some(false));
+        check("/etc/new.conf", Some("other"), None);
         check("/usr/bin/foreign", None, Some(false));
         check("/etc/base.conf", Some("base"), Some(false));
         check("/etc/with blank", Some("base"), Some(true));
