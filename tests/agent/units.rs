@@ -7,7 +7,7 @@ use std::process::Command;
 
 use lrsh::agent::context::Stop;
 use lrsh::agent::platform::Root;
-use lrsh::agent::platform::systemd::{Scope, Units};
+use lrsh::agent::platform::systemd::{Loaded, Scope, Units};
 
 use crate::kit::need::need;
 
@@ -109,5 +109,27 @@ fn every_way_of_being_enabled_agrees_with_systemctl() {
     link("/etc/systemd/system/loop-b.service", "loop-a.service");
     link("/lib", "usr/lib");
     link("/etc/systemd/system/plain@y.service", "/usr/lib/systemd/system/plain@.service");
-    assert_eq!(ours(&Root::at(tree.path()).unwrap()), systemctl(tree.path()));
+    // Links to elsewhere, by another name: units of their own, which systemctl calls aliases.
+    link("/etc/systemd/system/other-name.service", "/opt/linked.service");
+    link("/etc/systemd/system/static.service", "/opt/linked.service");
+    link("/etc/systemd/system/data.service", "/opt/data");
+    write("/opt/data", installed);
+    link("/opt/chain.service", "/usr/lib/systemd/system/enabled.service");
+    link("/etc/systemd/system/by-elsewhere.service", "/opt/chain.service");
+    write("/usr/lib/systemd/user/of-user.service", service);
+    link("/etc/systemd/system/from-user.service", "/usr/lib/systemd/user/of-user.service");
+    let root = Root::at(tree.path()).unwrap();
+    assert_eq!(ours(&root), systemctl(tree.path()));
+    let units = Units::load(&root, &Scope::System, &Stop::default()).unwrap();
+    let loaded = |name: &str| units.get(name).unwrap().loaded.clone();
+    for (name, target) in [
+        ("other-name.service", "/opt/linked.service"),
+        ("static.service", "/opt/linked.service"),
+        ("data.service", "/opt/data"),
+        ("by-elsewhere.service", "/usr/lib/systemd/system/enabled.service"),
+        ("from-user.service", "/usr/lib/systemd/user/of-user.service"),
+    ] {
+        assert_eq!(loaded(name), Loaded::Linked(target.into()), "{name}");
+    }
+    assert_eq!(loaded("vendor-alias.service"), Loaded::Alias("static.service".into()));
 }

@@ -27,10 +27,13 @@ use crate::protocol::text::{from_file_uri, visible};
 const MAX_PIECE: usize = 4000;
 
 /// The most names of a folder that are looked through for a long one.
-const MAX_NAMES: usize = 100_000;
+const MAX_COMPARED: usize = 100_000;
 
 /// How many links of a Windows disk are followed one after the other.
 const MAX_LINKS: u32 = 16;
+
+/// The most names of a folder of configuration: so many that whoever fills one up to hide something in it is told with it.
+pub const MAX_NAMES: usize = 1_000_000;
 
 /// Why a folder is not opened by its real path.
 #[derive(Debug, thiserror::Error)]
@@ -216,7 +219,7 @@ impl Root {
     /// folders of programs are, their order is known.
     fn long_name(&self, folder: &Path, name: &OsStr) -> Option<OsString> {
         let short = name.to_str().filter(|name| name.contains('~'))?;
-        let mut names = self.names(folder, MAX_NAMES).ok()?;
+        let mut names = self.names(folder, MAX_COMPARED).ok()?;
         names.retain(|long| long.to_str().is_some_and(|long| drive::is_short_of(short, long)));
         let number = short.to_ascii_uppercase().strip_prefix("PROGRA~").and_then(|number| number.parse::<usize>().ok());
         match (names.len(), number) {
@@ -325,22 +328,27 @@ impl Root {
         Ok(File::from(self.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?))
     }
 
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// As openat2 says; `InvalidInput` when it is no regular file.
+    pub fn open_regular(&self, path: &Path) -> io::Result<File> {
+        let none = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        // Listed at before it is opened: to open a device that a foreign tree holds can already do something to it.
+        if !self.is_live() && !self.facts(path)?.is_file() {
+            return Err(none());
+        }
+        let file = self.open_file(path)?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(none()) }
+    }
+
     /// Reads a regular file of at most `max` bytes.
     ///
     /// # Errors
     /// As open and read say; `FileTooLarge` when there is more; `InvalidInput` when it is no regular file.
     pub fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
-        let none = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-        // Looked at before it is opened: to open a device that a foreign tree holds can already do something to it.
-        if !self.is_live() && !self.facts(path)?.is_file() {
-            return Err(none());
-        }
-        let file = self.open_file(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(none());
-        }
         let mut bytes = Vec::new();
-        file.take(max + 1).read_to_end(&mut bytes)?;
+        self.open_regular(path)?.take(max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {max} bytes")));
         }
@@ -411,21 +419,40 @@ impl Root {
     /// # Errors
     /// As open and getdents say.
     pub fn names(&self, folder: &Path, max: usize) -> io::Result<Vec<OsString>> {
+        self.listing(folder, max).map(|listing| listing.names)
+    }
+
+    /// The same, and whether these are all.
+    ///
+    /// # Errors
+    /// As open and getdents say.
+    pub fn listing(&self, folder: &Path, max: usize) -> io::Result<Listing> {
         let fd = self.open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)?;
-        let mut names = Vec::new();
+        let mut listing = Listing { names: Vec::new(), whole: true };
         for entry in rustix::fs::Dir::read_from(fd)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name.to_vec()));
+            if name == b"." || name == b".." {
+                continue;
             }
-            if names.len() >= max {
+            if listing.names.len() >= max {
+                listing.whole = false;
                 break;
             }
+            listing.names.push(OsString::from_vec(name.to_vec()));
         }
-        names.sort();
-        Ok(names)
+        listing.names.sort();
+        Ok(listing)
     }
+}
+
+/// What is in a folder.
+#[derive(Debug)]
+pub struct Listing {
+    /// Names, sorted.
+    pub names: Vec<OsString>,
+    /// Whether these are all.
+    pub whole: bool,
 }
 
 /// Whether a file's content is made up by the kernel as it is read, so that its size says nothing: /proc, /sys and their like.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use super::NEEDS;
-use crate::agent::platform::linux::root::Root;
+use crate::agent::platform::linux::root::{MAX_NAMES, Root};
 use crate::agent::platform::linux::systemd::{Loaded, Unit, UnitKind, Units, template_of};
 use crate::agent::platform::service::StartType;
 
@@ -22,9 +22,8 @@ const INSTEAD: [&str; 7] = [
     "timers.target",
     "paths.target",
 ];
-/// The largest description of a D-Bus service that is read, and the most of them.
+/// The largest description of a D-Bus service that is read.
 const MAX_FILE: u64 = 64 * 1024;
-const MAX_FILES: usize = 5_000;
 const BUS_SERVICES: [&str; 4] = [
     "/etc/dbus-1/system-services",
     "/run/dbus-1/system-services",
@@ -134,7 +133,7 @@ fn pulled_in(units: &Units) -> HashSet<String> {
 fn bus_names(root: &Root) -> Vec<(String, String)> {
     let mut names = Vec::new();
     for folder in BUS_SERVICES {
-        for file in root.names(Path::new(folder), MAX_FILES).unwrap_or_default() {
+        for file in root.names(Path::new(folder), MAX_NAMES).unwrap_or_default() {
             let Ok(bytes) = root.read(&Path::new(folder).join(&file), MAX_FILE) else { continue };
             let text = String::from_utf8_lossy(&bytes);
             let value = |key: &str| {

@@ -26,7 +26,7 @@ pub use bus::{TimerState, UnitState};
 pub use control::{active_state, is_managed, reload, script, start, stop};
 pub use message::parse_units;
 pub use sysv::parse_header;
-pub(super) use sysv::scripts;
+pub(super) use sysv::{scripts, strays};
 pub(super) use users::{Asking, USER_TARGETS};
 
 /// What pulls other units in, in a unit's own file.

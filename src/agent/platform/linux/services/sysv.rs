@@ -1,22 +1,23 @@
 //! Scripts of System V's init: `/etc/init.d`, the runlevels' links to them, and what their LSB headers say (init-d-script(5), insserv(8)).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::agent::context::{Stop, VerbError};
+use crate::agent::digest::hex;
 use crate::agent::path::reason;
-use crate::agent::platform::linux::root::Root;
+use crate::agent::platform::linux::root::{MAX_NAMES, Root};
+use crate::agent::platform::linux::systemd::plain;
 use crate::agent::platform::service::{Service, StartType};
 
 const FOLDER: &str = "/etc/init.d";
 const LEVELS: [char; 8] = ['0', '1', '2', '3', '4', '5', '6', 'S'];
-/// The largest script that is read, and the most names of one folder.
+/// The largest script that is read.
 const MAX_SCRIPT: u64 = 4 * 1024 * 1024;
-const MAX_NAMES: usize = 10_000;
 /// What `service --status-all` leaves out.
 const NOT_SERVICES: [&str; 11] =
     ["README", "bootclean.sh", "functions", "halt", "killall", "kudzu", "linuxconf", "rc", "rcS", "reboot", "single"];
@@ -54,10 +55,7 @@ pub(in crate::agent::platform::linux) fn scripts(
         let mut pid = None;
         match root.read(&path, MAX_SCRIPT) {
             Ok(text) => {
-                script.sha256 = Some(Sha256::digest(&text).iter().fold(String::new(), |mut hex, byte| {
-                    let _ = write!(hex, "{byte:02x}");
-                    hex
-                }));
+                script.sha256 = Some(hex(&Sha256::digest(&text)));
                 let text = String::from_utf8_lossy(&text);
                 let header = parse_header(&text);
                 let word = |key: &str| header.get(key).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
@@ -74,38 +72,56 @@ pub(in crate::agent::platform::linux) fn scripts(
     Ok(scripts)
 }
 
-/// The links that start a script.
-pub(super) fn start_links(root: &Root, script: &str) -> Vec<PathBuf> {
+/// What a runlevel starts.
+struct Start {
+    level: char,
+    /// Where it stands: `/etc/rc2.d/S01ssh`.
+    path: PathBuf,
+    /// The script in `/etc/init.d` that it leads to; `None` where it is something else.
+    script: Option<OsString>,
+}
+
+/// Everything that the runlevels start.
+fn starts(root: &Root) -> Vec<Start> {
+    let folder_of = |path: &Path| root.facts(path).ok().map(|facts| (facts.dev, facts.inode));
+    let scripts = folder_of(Path::new(FOLDER));
     let mut found = Vec::new();
     for level in LEVELS {
-        let folder = format!("/etc/rc{level}.d");
-        for link in root.names(Path::new(&folder), MAX_NAMES).unwrap_or_default() {
-            let path = Path::new(&folder).join(&link);
-            let target = root.read_link(&path).ok();
-            let meant = target.as_deref().and_then(Path::file_name).is_some_and(|name| name == script);
-            if meant && matches!(link.as_bytes(), [b'S', one, two, ..] if one.is_ascii_digit() && two.is_ascii_digit()) {
-                found.push(path);
+        let folder = PathBuf::from(format!("/etc/rc{level}.d"));
+        for name in root.names(&folder, MAX_NAMES).unwrap_or_default() {
+            if !matches!(name.as_bytes(), [b'S', one, two, ..] if one.is_ascii_digit() && two.is_ascii_digit()) {
+                continue;
             }
+            let path = folder.join(&name);
+            let target = root.read_link(&path).ok().map(|link| plain(&folder.join(link)));
+            let script = target.filter(|target| {
+                let parent = target.parent().unwrap_or(Path::new("/"));
+                parent == Path::new(FOLDER) || (scripts.is_some() && folder_of(parent) == scripts)
+            });
+            let script = script.and_then(|script| script.file_name().map(ToOwned::to_owned));
+            found.push(Start { level, path, script });
         }
     }
     found
 }
 
+/// The links that start a script.
+pub(super) fn start_links(root: &Root, script: &str) -> Vec<PathBuf> {
+    let of_script = |start: &Start| start.script.as_ref().is_some_and(|name| name == script);
+    starts(root).into_iter().filter(of_script).map(|start| start.path).collect()
+}
+
+/// What the runlevels start that is no script of `/etc/init.d`.
+pub(in crate::agent::platform::linux) fn strays(root: &Root) -> Vec<PathBuf> {
+    starts(root).into_iter().filter(|start| start.script.is_none()).map(|start| start.path).collect()
+}
+
 /// In which runlevels a script is started: by its `S` links.
 fn runlevels(root: &Root) -> BTreeMap<String, BTreeSet<char>> {
     let mut found: BTreeMap<String, BTreeSet<char>> = BTreeMap::new();
-    for level in LEVELS {
-        let folder = format!("/etc/rc{level}.d");
-        for link in root.names(Path::new(&folder), MAX_NAMES).unwrap_or_default() {
-            let [b'S', one, two, ..] = link.as_bytes() else { continue };
-            if !(one.is_ascii_digit() && two.is_ascii_digit()) {
-                continue;
-            }
-            let target = root.read_link(&Path::new(&folder).join(&link)).ok();
-            let script = target.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-            if let Some(script) = script {
-                found.entry(script).or_default().insert(level);
-            }
+    for start in starts(root) {
+        if let Some(script) = start.script {
+            found.entry(script.to_string_lossy().into_owned()).or_default().insert(start.level);
         }
     }
     found

@@ -12,6 +12,8 @@ pub(super) fn state_of(unit: &Unit, layers: &[Layer]) -> &'static str {
         Loaded::Broken => return "bad",
         Loaded::Masked => return if in_run { "masked-runtime" } else { "masked" },
         Loaded::Alias(_) => return "alias",
+        // systemctl calls that an alias too, though no unit of the other name need be there.
+        Loaded::Linked(ref target) if unit.stands_for.is_none() && !target.ends_with(&unit.name) => return "alias",
         Loaded::File | Loaded::Linked(_) => {}
     }
     if unit.path.starts_with("/run/systemd/transient") {

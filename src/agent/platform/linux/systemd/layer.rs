@@ -7,10 +7,7 @@ use rustix::fs::FileType;
 
 use super::search::Scope;
 use crate::agent::platform::linux::folder::EntryBuffer;
-use crate::agent::platform::linux::root::Root;
-
-/// The most names that are read of one folder, and the most of one kind of link folders.
-const MAX_NAMES: usize = 20_000;
+use crate::agent::platform::linux::root::{MAX_NAMES, Root};
 
 /// One folder of the search path.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use super::file::{self, Assignment};
 use super::layer::{Layer, layers};
 use super::name::{UnitKind, instance_of, is_template, kind_of, parts, template_of};
 use crate::agent::context::{Stop, VerbError};
+use crate::agent::digest::hex;
 use crate::agent::path::reason;
 use crate::agent::platform::linux::facts::Time;
 use crate::agent::platform::linux::root::Root;
@@ -68,6 +68,18 @@ impl Scope {
                 own.iter().map(|folder| home.join(folder)).collect()
             }
         }
+    }
+}
+
+impl Scope {
+    /// The folders in which a link's target is a unit too, so that the link is only another name of it: a user's manager searches
+    /// everybody's as well.
+    fn searched(&self) -> Vec<PathBuf> {
+        let mut folders = self.folders();
+        if matches!(self, Self::Home(_)) {
+            folders.extend(Self::User.folders());
+        }
+        folders
     }
 }
 
@@ -132,7 +144,7 @@ pub struct DropIn {
 pub enum Loaded {
     /// A file in one of the folders.
     File,
-    /// A link of the same name to a file elsewhere.
+    /// A link to a file elsewhere, which may be called anything: systemd loads it by the link's name.
     Linked(PathBuf),
     /// Another name of that unit.
     Alias(String),
@@ -149,14 +161,15 @@ impl Units {
     /// Only when told to stop: what cannot be read is said with the unit it is about.
     pub fn load(root: &Root, scope: &Scope, stop: &Stop) -> Result<Self, VerbError> {
         let layers = layers(root, scope);
+        let searched = scope.searched();
         let mut units = Self::default();
         let mut seen = HashSet::new();
         let mut room = MAX_BYTES;
         for (at, layer) in layers.iter().enumerate() {
-            for (name, &is_link) in &layer.entries {
+            for name in layer.entries.keys() {
                 stop.check()?;
                 let (Some(kind), true) = (kind_of(name), seen.insert(name.clone())) else { continue };
-                let unit = read_unit(root, &layers, at, name, kind, is_link, &mut room);
+                let unit = read_unit(root, &layers, &searched, at, name, kind, &mut room);
                 units.units.insert(name.clone(), unit);
             }
         }
@@ -306,15 +319,23 @@ impl Unit {
     }
 }
 
-fn read_unit(root: &Root, layers: &[Layer], at: usize, name: &str, kind: UnitKind, is_link: bool, room: &mut u64) -> Unit {
+fn read_unit(
+    root: &Root,
+    layers: &[Layer],
+    searched: &[PathBuf],
+    at: usize,
+    name: &str,
+    kind: UnitKind,
+    room: &mut u64,
+) -> Unit {
     let path = layers.get(at).map_or_else(PathBuf::new, |layer| layer.path.join(name));
     let below = layers.get(at + 1..).unwrap_or_default();
     let shadowed = below.iter().filter(|layer| layer.entries.contains_key(name)).map(|layer| layer.path.join(name)).collect();
     let mut unit = Unit::new(name, kind, path.clone());
     unit.shadowed = shadowed;
     unit.modified = root.link_facts(&path).ok().map(|facts| facts.modified);
-    if is_link {
-        (unit.loaded, unit.stands_for) = behind_link(root, layers, &path, name);
+    if layers.get(at).and_then(|layer| layer.entries.get(name)) == Some(&true) {
+        (unit.loaded, unit.stands_for) = behind_link(root, layers, searched, &path);
     }
     if matches!(unit.loaded, Loaded::Alias(_)) {
         return unit;
@@ -344,9 +365,18 @@ fn read_unit(root: &Root, layers: &[Layer], at: usize, name: &str, kind: UnitKin
 }
 
 /// What a link in a unit folder means; of an instance's link to another template, the instance that it stands for.
-fn behind_link(root: &Root, layers: &[Layer], path: &Path, name: &str) -> (Loaded, Option<String>) {
+///
+/// As systemd has it (unit_file_resolve_symlink), a link is another name of a unit only when it leads to a folder that is searched for
+/// units; what lies anywhere else is a unit of the link's own name.
+fn behind_link(root: &Root, layers: &[Layer], searched: &[PathBuf], path: &Path) -> (Loaded, Option<String>) {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let is_searched = |target: &Path| {
+        let folder = target.parent();
+        layers.iter().map(|layer| &layer.path).chain(searched).any(|one| folder == Some(one))
+    };
     let mut target = path.to_path_buf();
     let mut alias = None;
+    let mut elsewhere = false;
     let mut ended = false;
     for _ in 0..MAX_LINKS {
         let Ok(link) = root.read_link(&target) else {
@@ -359,40 +389,33 @@ fn behind_link(root: &Root, layers: &[Layer], path: &Path, name: &str) -> (Loade
             return (Loaded::Masked, None);
         }
         let base = target.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let known = layers.iter().any(|layer| target.parent() == Some(&layer.path)) || in_unit_folder(&target);
-        if known && base != name && alias.is_none() && kind_of(base).is_some() {
+        elsewhere |= alias.is_none() && !is_searched(&target);
+        if !elsewhere && base != name && alias.is_none() && kind_of(base).is_some() {
             alias = Some(base.to_owned());
         }
     }
-    let base = target.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
     let there = root.facts(&target).is_ok();
     // The folder that a link names may be missing from a tree that has the unit all the same.
-    let elsewhere = alias.as_ref().is_some_and(|alias| layers.iter().any(|layer| layer.entries.contains_key(alias)));
-    if !ended || !(there || elsewhere) {
+    let known = alias.as_ref().is_some_and(|alias| layers.iter().any(|layer| layer.entries.contains_key(alias)));
+    if !ended || !(there || known) {
         return (Loaded::Broken, None);
     }
-    let alias = alias.or_else(|| (base != name && kind_of(&base).is_some()).then_some(base));
-    match (alias, parts(name)) {
+    let instance = parts(name).map(|(_, instance, _)| instance).filter(|instance| !instance.is_empty());
+    let base = target.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    match (alias, instance) {
         // A link to a template by the name of an instance is an instance of it.
-        (Some(alias), Some((_, instance, _))) if !instance.is_empty() && is_template(&alias) => {
-            (Loaded::File, instance_of(&alias, instance))
-        }
+        (Some(alias), Some(instance)) if is_template(&alias) => (Loaded::File, instance_of(&alias, instance)),
         (Some(alias), _) => (Loaded::Alias(alias), None),
-        (None, _) if in_unit_folder(&target) => (Loaded::File, None),
-        (None, _) => (Loaded::Linked(target), None),
+        (None, Some(instance)) if is_template(base) && elsewhere => {
+            (Loaded::Linked(target.clone()), instance_of(base, instance))
+        }
+        (None, _) if elsewhere => (Loaded::Linked(target), None),
+        (None, _) => (Loaded::File, None),
     }
-}
-
-/// Whether a file lies in one of the system's unit folders, whichever of its names is used.
-fn in_unit_folder(path: &Path) -> bool {
-    let folder = path.parent().unwrap_or(Path::new("/")).as_os_str().as_bytes();
-    let ends = [&b"/systemd/system"[..], b"/systemd/user"];
-    ends.iter().any(|end| folder.ends_with(end))
-        && [&b"/usr/"[..], b"/lib/", b"/etc/", b"/run/"].iter().any(|start| folder.starts_with(start))
 }
 
 /// A path without `.` and `..`, by name alone.
-fn plain(path: &Path) -> PathBuf {
+pub(in crate::agent::platform::linux) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::from("/");
     for part in path.components() {
         match part {
@@ -459,11 +482,7 @@ fn drop_in_owners(name: &str, kind: UnitKind) -> Vec<String> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(&Sha256::digest(bytes))
 }
 
 /// The instance that a template's `DefaultInstance=` names.
