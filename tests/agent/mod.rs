@@ -14,6 +14,7 @@ mod fileinfo;
 mod findfile;
 mod getfile;
 mod hostile;
+mod persistence;
 mod processes;
 mod putfile;
 pub mod registry;

@@ -41,10 +41,35 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         lines::inittab_commands,
         lines::actions,
         lines::php_settings,
-        lines::other_roots,
+        lines::accounts,
+        lines::passwordless,
+        lines::name_services,
+        lines::sudo_plugins,
+        lines::kernel_programs,
+        lines::written_at_boot,
+        lines::boot_parameters,
+        lines::shell_commands,
+        lines::mail_pipes,
+        lines::procmail_pipes,
+        lines::display_scripts,
+        lines::module_aliases,
+        lines::server_modules,
+        lines::named_programs,
+        lines::editor_commands,
     ] {
         for (line, _) in finder(&text) {
             assert!((1..=count).contains(&line));
         }
+    }
+    for includes in [
+        lines::key_files,
+        lines::ssh_includes,
+        lines::pam_includes,
+        lines::sudo_includes,
+        lines::git_includes,
+        lines::apt_includes,
+        lines::plain_includes,
+    ] {
+        let _ = includes(&text);
     }
 });

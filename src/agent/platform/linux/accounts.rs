@@ -6,11 +6,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::passwd::{self, Entry, PASSWD};
+use super::passwd::{self, Entry, PASSWD, each_line};
 use super::root::Root;
-
-/// The largest file of names that is read.
-const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// What tells that a file of names is still the one that was read.
 type Stamp = Option<(u64, u64, u64, i128, i128)>;
@@ -84,16 +81,17 @@ fn stamp(root: &Root, path: &Path) -> Stamp {
 
 /// Reads `name:x:number:…` lines.
 fn groups_of(root: &Root, path: &Path) -> HashMap<u32, String> {
-    let bytes = root.read(path, MAX_FILE).unwrap_or_default();
     let mut names = HashMap::new();
-    for line in bytes.split(|&byte| byte == b'\n') {
+    let add = |line: &[u8]| {
         let mut fields = line.split(|&byte| byte == b':');
         let name = fields.next().unwrap_or_default();
         let number = fields.nth(1).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
         if let (false, Some(number)) = (name.is_empty() || name.starts_with(b"#"), number) {
             names.entry(number).or_insert_with(|| String::from_utf8_lossy(name).into_owned());
         }
-    }
+    };
+    // What was read before an error counts.
+    let _ = each_line(root, path, add);
     names
 }
 

@@ -26,6 +26,7 @@ mod supervise;
 pub mod systemd;
 pub mod tasks;
 mod traces;
+mod unseen;
 mod users;
 
 use std::io;
@@ -214,11 +215,13 @@ impl Platform for Linux {
     }
 
     fn startup_items(&self, stop: &Stop) -> Result<Told<StartupItem>, VerbError> {
-        Ok(startup::startup_items(&self.root, stop)?.into())
+        let (all, unseen) = startup::startup_items(&self.root, stop)?;
+        Ok(Told { all, doubts: unseen.problems() })
     }
 
     fn persistent(&self, stop: &Stop) -> Result<Told<Persistent>, VerbError> {
-        Ok(persistence::persistent(&self.root, &self.packages, stop)?.into())
+        let (all, unseen) = persistence::persistent(&self.root, &self.packages, stop)?;
+        Ok(Told { all, doubts: unseen.problems() })
     }
 
     fn doubts(&self) -> Vec<Problem> {
@@ -228,7 +231,9 @@ impl Platform for Linux {
     }
 
     fn tasks(&self, stop: &Stop) -> Result<Told<Task>, VerbError> {
-        tasks::tasks(&self.root, stop)
+        let (mut tasks, unseen) = tasks::tasks(&self.root, stop)?;
+        tasks.doubts.extend(unseen.problems());
+        Ok(tasks)
     }
 
     fn isolation(&self) -> Result<Option<Isolation>, Problem> {

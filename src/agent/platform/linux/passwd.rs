@@ -2,6 +2,7 @@
 //! line of it is passed over.
 
 use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,10 @@ use super::root::Root;
 
 /// Where it is.
 pub const PASSWD: &str = "/etc/passwd";
-/// The largest one that is read, and the most users.
-const MAX_FILE: u64 = 16 * 1024 * 1024;
-const MAX_USERS: usize = 50_000;
+/// How much of a file of accounts is read, how much of a line of it, and the most users.
+const MAX_FILE: u64 = 1024 * 1024 * 1024;
+const MAX_LINE: u64 = 1024 * 1024;
+const MAX_USERS: usize = 1_000_000;
 
 /// A line of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +37,43 @@ pub struct Entry {
 /// All lines, in their order.
 #[must_use]
 pub fn entries(root: &Root) -> Vec<Entry> {
-    parse(&root.read(Path::new(PASSWD), MAX_FILE).unwrap_or_default())
+    let mut entries = Vec::new();
+    let add = |line: &[u8]| {
+        if entries.len() < MAX_USERS {
+            entries.extend(entry(line));
+        }
+    };
+    // What was read before an error counts.
+    let _ = each_line(root, Path::new(PASSWD), add);
+    entries
 }
 
-/// Reads them from the file's text.
-#[must_use]
-pub fn parse(text: &[u8]) -> Vec<Entry> {
-    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-    lines.filter_map(entry).take(MAX_USERS).collect()
+/// Hands over the lines of a file of accounts, however long it is: libc reads such files to their end too.
+///
+/// # Errors
+/// As [`Root::open_regular`] and read say.
+pub fn each_line(root: &Root, path: &Path, mut tell: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(64 * 1024, root.open_regular(path)?.take(MAX_FILE));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else {
+            reader.skip_until(b'\n')?;
+        }
+        tell(&line);
+    }
 }
 
 fn entry(line: &[u8]) -> Option<Entry> {
+    if line.starts_with(b"#") {
+        return None;
+    }
     // The shell is everything behind the sixth colon.
     let mut fields = line.splitn(7, |&byte| byte == b':');
     let mut field = || fields.next();
@@ -68,9 +96,14 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_libc_reads_them() {
-        let found = parse(
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
+        std::fs::write(
+            folder.path().join("etc/passwd"),
             b"root:x:0:0:root:/root:/bin/bash\n\n#a:x:1:1::/:\nx\ny:x:z:1::/:\n:x:1:1::/\nb:x:7:7\nc::8:9:C, D:/c:/bin/sh -c :\nd:x:1:",
-        );
+        )
+        .unwrap();
+        let found = entries(&Root::at(folder.path()).unwrap());
         let told = |entry: &Entry| {
             let Entry { name, password, uid, gid, about, home, shell } = entry;
             format!("{name} {password} {uid} {gid} {about} {} {shell}", home.display())

@@ -334,7 +334,7 @@ impl Root {
     /// As openat2 says; `InvalidInput` when it is no regular file.
     pub fn open_regular(&self, path: &Path) -> io::Result<File> {
         let none = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-        // Listed at before it is opened: to open a device that a foreign tree holds can already do something to it.
+        // Looked at before it is opened: to open a device that a foreign tree holds can already do something to it.
         if !self.is_live() && !self.facts(path)?.is_file() {
             return Err(none());
         }

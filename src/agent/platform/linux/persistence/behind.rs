@@ -93,7 +93,7 @@ impl Search<'_> {
     }
 
     /// The path of a file without links.
-    fn real(&self, path: &Path) -> Option<PathBuf> {
+    pub(super) fn real(&self, path: &Path) -> Option<PathBuf> {
         let file = self.root.open(path, OFlags::PATH).ok()?;
         self.root.path_of(file.as_fd())
     }

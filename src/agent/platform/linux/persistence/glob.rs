@@ -6,15 +6,21 @@ use std::path::{Path, PathBuf};
 
 use crate::agent::platform::linux::homes::User;
 use crate::agent::platform::linux::root::Root;
+use crate::agent::platform::linux::unseen::Unseen;
 
-/// The most names of one folder, and the most paths of one pattern.
-const MAX_NAMES: usize = 10_000;
-const MAX_PATHS: usize = 20_000;
+/// The most paths of one pattern.
+const MAX_PATHS: usize = 1_000_000;
 /// How deep `**` goes.
-const MAX_DEPTH: usize = 8;
+const MAX_DEPTH: usize = 12;
 
-/// The files that a pattern names, and whose home they lie in.
-pub(super) fn files<'a>(root: &Root, pattern: &str, homes: &'a [User]) -> Vec<(PathBuf, Option<&'a User>)> {
+/// The files that a pattern names, and whose home they lie in. As in a shell, `*` takes a leading dot only where the pattern has one
+/// before it; `**` is everything below, `**.x` what of it ends so.
+pub(super) fn files<'a>(
+    root: &Root,
+    unseen: &mut Unseen,
+    pattern: &str,
+    homes: &'a [User],
+) -> Vec<(PathBuf, Option<&'a User>)> {
     let bases: Vec<(PathBuf, Option<&User>)> = match pattern.strip_prefix("~/") {
         Some(_) => homes.iter().map(|user| (user.home.clone(), Some(user))).collect(),
         None => vec![(PathBuf::from("/"), None)],
@@ -22,54 +28,107 @@ pub(super) fn files<'a>(root: &Root, pattern: &str, homes: &'a [User]) -> Vec<(P
     let parts: Vec<&str> = pattern.trim_start_matches("~/").trim_start_matches('/').split('/').collect();
     let mut found = Vec::new();
     for (base, user) in bases {
-        let mut paths = Vec::new();
-        below(root, &base, &parts, &mut paths);
-        found.extend(paths.into_iter().map(|path| (path, user)));
+        let mut search = Search { root, unseen: &mut *unseen, paths: Vec::new() };
+        search.below(&base, &parts);
+        found.extend(search.paths.into_iter().map(|path| (path, user)));
     }
     found
 }
 
-fn below(root: &Root, base: &Path, parts: &[&str], found: &mut Vec<PathBuf>) {
-    let Some((part, rest)) = parts.split_first() else { return };
-    if found.len() >= MAX_PATHS {
-        return;
-    }
-    if *part == "**" {
-        return all(root, base, MAX_DEPTH, found);
-    }
-    let names = match part.split_once('*') {
-        None => vec![base.join(part)],
-        Some((start, end)) => {
-            let fits = |name: &OsStr| {
-                let name = name.as_bytes();
-                let rest = name.strip_prefix(start.as_bytes());
-                !name.starts_with(b".") && rest.is_some_and(|rest| rest.ends_with(end.as_bytes()))
-            };
-            let names = root.names(base, MAX_NAMES).unwrap_or_default();
-            names.into_iter().filter(|name| fits(name)).map(|name| base.join(name)).collect()
+/// The files that an absolute pattern of a configuration names.
+pub(super) fn named(root: &Root, unseen: &mut Unseen, pattern: &Path) -> Vec<PathBuf> {
+    let Some(pattern) = pattern.to_str().filter(|pattern| pattern.starts_with('/')) else { return Vec::new() };
+    files(root, unseen, pattern, &[]).into_iter().map(|(path, _)| path).collect()
+}
+
+struct Search<'a> {
+    root: &'a Root,
+    unseen: &'a mut Unseen,
+    paths: Vec<PathBuf>,
+}
+
+impl Search<'_> {
+    fn below(&mut self, base: &Path, parts: &[&str]) {
+        let Some((part, rest)) = parts.split_first() else { return };
+        if let Some(end) = part.strip_prefix("**") {
+            return self.all(base, end, MAX_DEPTH);
         }
-    };
-    for path in names {
-        if rest.is_empty() {
-            if found.len() < MAX_PATHS {
-                found.push(path);
+        let paths = match part.split_once('*') {
+            None => vec![base.join(part)],
+            Some((start, end)) => {
+                let fits = |path: &PathBuf| fits(path.file_name().unwrap_or_default(), start, end);
+                self.unseen.paths(self.root, base).into_iter().filter(fits).collect()
             }
+        };
+        for path in paths {
+            if rest.is_empty() {
+                self.add(path);
+            } else {
+                self.below(&path, rest);
+            }
+        }
+    }
+
+    fn add(&mut self, path: PathBuf) {
+        if self.paths.len() < MAX_PATHS {
+            self.paths.push(path);
         } else {
-            below(root, &path, rest, found);
+            self.unseen.cut(path.parent().unwrap_or(&path));
+        }
+    }
+
+    /// Everything below a folder whose name ends like that.
+    fn all(&mut self, folder: &Path, end: &str, depth: usize) {
+        for path in self.unseen.paths(self.root, folder) {
+            let name = path.file_name().unwrap_or_default().as_bytes();
+            let name = OsStr::from_bytes(name.strip_prefix(b".").unwrap_or(name));
+            match self.root.link_facts(&path) {
+                Ok(facts) if facts.is_folder() && depth > 0 => self.all(&path, end, depth - 1),
+                Ok(facts) if facts.is_folder() => self.unseen.cut(&path),
+                Ok(_) if fits(name, "", end) => self.add(path),
+                Ok(_) => {}
+                Err(error) => self.unseen.closed(self.root, &path, &error),
+            }
         }
     }
 }
 
-fn all(root: &Root, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    for name in root.names(folder, MAX_NAMES).unwrap_or_default() {
-        let path = folder.join(name);
-        if found.len() >= MAX_PATHS {
-            return;
-        }
-        match root.link_facts(&path) {
-            Ok(facts) if facts.is_folder() && depth > 0 => all(root, &path, depth - 1, found),
-            Ok(facts) if !facts.is_folder() => found.push(path),
-            _ => {}
-        }
+/// Whether a name is what stands before a `*` and behind it, where there may be more of them.
+fn fits(name: &OsStr, start: &str, end: &str) -> bool {
+    let name = name.as_bytes();
+    if name.starts_with(b".") && !start.starts_with('.') {
+        return false;
+    }
+    let Some(mut rest) = name.strip_prefix(start.as_bytes()) else { return false };
+    let (middle, last) = end.rsplit_once('*').unwrap_or(("", end));
+    for piece in middle.split('*').filter(|piece| !piece.is_empty()) {
+        let at = rest.windows(piece.len()).position(|window| window == piece.as_bytes());
+        let Some(behind) = at.and_then(|at| rest.get(at + piece.len()..)) else { return false };
+        rest = behind;
+    }
+    rest.ends_with(last.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_fit_as_in_a_shell() {
+        let check = |pattern: &str, name: &str, expected: bool| {
+            let (start, end) = pattern.split_once('*').unwrap();
+            assert_eq!(fits(OsStr::new(name), start, end), expected, "{pattern} {name}");
+        };
+        check("*", "a", true);
+        check("*", ".a", false);
+        check(".*", ".a", true);
+        check(".*", "a", false);
+        check("*.so*", "x.so.2", true);
+        check("libnss_*.so*", "libnss_files.so.2", true);
+        check("libnss_*.so*", "libnss.so", false);
+        check("*.conf", "x.conf", true);
+        check("*.conf", ".conf", false);
+        check("a*a", "a", false);
+        check("*", "", true);
     }
 }

@@ -2,35 +2,34 @@
 //! the package that owns it and whether it is as shipped.
 
 mod behind;
+mod files;
 mod generated;
 mod glob;
 pub mod lines;
 mod places;
+mod setuid;
 mod units;
 mod web;
 
-use std::collections::{HashMap, HashSet};
-use std::os::unix::ffi::OsStrExt;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::dpkg::{Origin, Packages};
-use super::facts::Facts;
 use super::homes::{User, homes};
 use super::root::Root;
 use super::startup::startup_items;
 use super::systemd::command_line;
 use super::tasks::tasks;
+use super::unseen::Unseen;
 use crate::agent::context::{Stop, VerbError, VerbResult};
-use crate::agent::path::reason;
 use crate::agent::platform::startup_item::{Persistent, StartupKind};
 use behind::{Wrong, named_in};
-use places::{How, PLACES, Place};
 
 /// The largest file whose lines are read, and the largest that is compared with what was shipped.
 const MAX_TEXT: u64 = 4 * 1024 * 1024;
 const MAX_COMPARED: u64 = 64 * 1024 * 1024;
 /// Where packages keep what they copy into homes and /etc when they are set up: a copy that is still the same was shipped too.
-const PATTERNS: [(&str, &[&str]); 8] = [
+const PATTERNS: [(&str, &[&str]); 9] = [
     (".bashrc", &["/etc/skel/.bashrc", "/usr/share/base-files/dot.bashrc"]),
     (".profile", &["/etc/skel/.profile", "/usr/share/base-files/dot.profile"]),
     (".bash_logout", &["/etc/skel/.bash_logout"]),
@@ -39,21 +38,24 @@ const PATTERNS: [(&str, &[&str]); 8] = [
     ("environment", &["/usr/share/base-files/environment"]),
     ("modules", &["/usr/share/kmod/modules"]),
     ("sshd_config", &["/usr/share/openssh/sshd_config"]),
+    ("master.cf", &["/usr/share/postfix/master.cf.dist"]),
 ];
 
-/// Everything that starts by itself, list by list.
+/// Everything that starts by itself, list by list; and what could not be looked at.
 ///
 /// # Errors
 /// Only when told to stop: what cannot be read is said with the entry it is about.
-pub fn persistent(root: &Root, packages: &Packages, stop: &Stop) -> Result<Vec<Persistent>, VerbError> {
-    let (origins, behind) = (HashMap::new(), HashMap::new());
-    let mut search = Search { root, packages, stop, homes: homes(root), origins, behind, found: Vec::new() };
+pub fn persistent(root: &Root, packages: &Packages, stop: &Stop) -> Result<(Vec<Persistent>, Unseen), VerbError> {
+    let (homes, found, unseen) = (homes(root), Vec::new(), Unseen::default());
+    let (origins, behind, drop_ins) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut search = Search { root, packages, stop, homes, origins, behind, drop_ins, found, unseen };
     search.startup()?;
     search.tasks()?;
     units::units(&mut search)?;
-    search.places()?;
+    files::places(&mut search)?;
+    setuid::setuid(&mut search)?;
     web::web(&mut search)?;
-    Ok(search.found)
+    Ok((search.found, search.unseen))
 }
 
 struct Search<'a> {
@@ -64,7 +66,10 @@ struct Search<'a> {
     origins: HashMap<PathBuf, Origin>,
     /// What is wrong with files that others run, by path and whether they are what is run.
     behind: HashMap<(PathBuf, bool), Option<Wrong>>,
+    /// Where in `found` a drop-in of units stands: its path, and whose units it changes.
+    drop_ins: HashMap<(PathBuf, Option<String>), usize>,
     found: Vec<Persistent>,
+    unseen: Unseen,
 }
 
 impl Search<'_> {
@@ -89,6 +94,12 @@ impl Search<'_> {
         let mut origin = self.packages.origin(self.root, file, MAX_COMPARED, self.stop);
         if origin.package.is_none() {
             origin = self.copied(file).unwrap_or(origin);
+        } else if let Some(real) = self.behind_link(file) {
+            // A package's link is as good as what it leads to by now.
+            let behind = self.origin(&real);
+            if behind.shipped != Some(true) {
+                origin.shipped = behind.shipped;
+            }
         }
         // Where no packages are known there is no telling.
         if self.packages.index(self.root).is_empty() {
@@ -96,6 +107,13 @@ impl Search<'_> {
         }
         self.origins.insert(file.to_owned(), origin.clone());
         origin
+    }
+
+    /// Of a link to a file: that file.
+    fn behind_link(&self, path: &Path) -> Option<PathBuf> {
+        let is_link = self.root.link_facts(path).is_ok_and(|facts| facts.is_link());
+        let to_file = is_link && self.root.facts(path).is_ok_and(|facts| facts.is_file());
+        self.real(path).filter(|real| to_file && real != path)
     }
 
     /// Of a file that is still what a package's pattern for it is: the pattern's origin.
@@ -111,7 +129,9 @@ impl Search<'_> {
     }
 
     fn startup(&mut self) -> VerbResult {
-        for item in startup_items(self.root, self.stop)? {
+        let (items, unseen) = startup_items(self.root, self.stop)?;
+        self.unseen.add(unseen);
+        for item in items {
             self.stop.check()?;
             let (category, technique) = match item.category {
                 StartupKind::Desktop => ("startup_folders", "T1547.013"),
@@ -134,7 +154,9 @@ impl Search<'_> {
     }
 
     fn tasks(&mut self) -> VerbResult {
-        for task in tasks(self.root, self.stop)?.all {
+        let (tasks, unseen) = tasks(self.root, self.stop)?;
+        self.unseen.add(unseen);
+        for task in tasks.all {
             self.stop.check()?;
             let Some(file) = task.file else { continue };
             let (category, technique) = match task.kind {
@@ -153,81 +175,6 @@ impl Search<'_> {
             entry.enabled = Some(task.enabled);
             entry.error = task.error;
             self.judge(&mut entry, named)?;
-            self.found.push(entry);
-        }
-        Ok(())
-    }
-
-    fn places(&mut self) -> VerbResult {
-        // Merged /usr gives one file two names.
-        let mut known: HashSet<(&'static str, u64, u64)> = HashSet::new();
-        for place in PLACES {
-            self.stop.check()?;
-            let homes = self.homes.clone();
-            for (file, user) in glob::files(self.root, place.path, &homes) {
-                let Ok(own) = self.root.link_facts(&file) else { continue };
-                let facts = self.root.facts(&file);
-                let target = facts.as_ref().unwrap_or(&own);
-                if target.is_folder() || !known.insert((place.category, own.dev, own.inode)) {
-                    continue;
-                }
-                self.stop.check()?;
-                self.file(place, &file, user.map(|user| user.name.as_str()), &facts)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, place: &Place, file: &Path, user: Option<&str>, facts: &std::io::Result<Facts>) -> VerbResult {
-        let user = user.map(ToOwned::to_owned);
-        let told = match (&place.how, facts) {
-            (How::Setuid, Ok(facts)) if facts.is_file() && facts.permissions & 0o6000 != 0 => vec![(None, None)],
-            (How::Setuid, _) => return Ok(()),
-            (_, Err(_)) => Vec::new(),
-            (How::Program | How::Loaded, Ok(_)) => {
-                // Notes and what packages leave to hold a folder are not run.
-                let name = file.file_name().unwrap_or_default().as_bytes();
-                if name.starts_with(b"README") {
-                    return Ok(());
-                }
-                vec![(None, None)]
-            }
-            (How::Lines(finder), Ok(_)) => match self.root.read(file, MAX_TEXT) {
-                Ok(text) => {
-                    let told = finder(&String::from_utf8_lossy(&text));
-                    if told.is_empty() {
-                        return Ok(());
-                    }
-                    told.into_iter().map(|(line, runs)| (Some(line), Some(runs))).collect()
-                }
-                Err(error) => {
-                    let mut entry = self.entry(place.category, place.technique, file);
-                    (entry.user, entry.error) = (user, Some(reason(&error).1));
-                    self.found.push(entry);
-                    return Ok(());
-                }
-            },
-        };
-        if let Err(error) = facts {
-            let mut entry = self.entry(place.category, place.technique, file);
-            (entry.user, entry.error) = (user, Some(reason(error).1));
-            self.found.push(entry);
-            return Ok(());
-        }
-        for (line, runs) in told {
-            let mut entry = self.entry(place.category, place.technique, file);
-            entry.line = line;
-            entry.runs = runs.or_else(|| Some(file.to_string_lossy().into_owned()));
-            entry.user.clone_from(&user);
-            let executable = facts.as_ref().is_ok_and(|facts| facts.permissions & 0o111 != 0);
-            entry.enabled = matches!(place.how, How::Program).then_some(executable);
-            if place.category == "privileges" && file == Path::new("/etc/passwd") {
-                entry.shipped = Some(false);
-            }
-            if line.is_some() {
-                let named = named_in(entry.runs.as_deref().unwrap_or_default());
-                self.judge(&mut entry, named)?;
-            }
             self.found.push(entry);
         }
         Ok(())

@@ -12,16 +12,16 @@ pub use desktop::{DesktopEntry, parse};
 
 use super::homes::{User, homes};
 use super::root::Root;
-use super::services::scripts;
+use super::services::{scripts, strays};
+use super::unseen::Unseen;
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::digest::hex;
 use crate::agent::path::reason;
 use crate::agent::platform::service::StartType;
 use crate::agent::platform::startup_item::{StartupItem, StartupKind};
 
-/// The largest file that is read, and the most names of one folder.
+/// The largest file that is read.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
-const MAX_NAMES: usize = 5_000;
 
 const AUTOSTART: &str = "/etc/xdg/autostart";
 const OWN_AUTOSTART: &str = ".config/autostart";
@@ -29,7 +29,7 @@ const PROFILE_D: &str = "/etc/profile.d";
 const RC_LOCAL: [&str; 2] = ["/etc/rc.local", "/etc/rc.d/rc.local"];
 
 /// What shells read for everybody.
-const PROFILES: [&str; 17] = [
+const PROFILES: [&str; 16] = [
     "/etc/profile",
     "/etc/bash.bashrc",
     "/etc/bashrc",
@@ -46,7 +46,6 @@ const PROFILES: [&str; 17] = [
     "/etc/ksh.kshrc",
     "/etc/mkshrc",
     "/etc/fish/config.fish",
-    "/etc/inputrc.sh",
 ];
 /// What shells read in a home.
 const OWN_PROFILES: [&str; 20] = [
@@ -72,7 +71,7 @@ const OWN_PROFILES: [&str; 20] = [
     ".config/fish/config.fish",
 ];
 /// What graphical sessions run for everybody: folders end with a slash.
-const SESSIONS: [&str; 7] = [
+const SESSIONS: [&str; 9] = [
     "/etc/X11/Xsession",
     "/etc/X11/Xsession.d/",
     "/etc/X11/xinit/xinitrc",
@@ -80,9 +79,11 @@ const SESSIONS: [&str; 7] = [
     "/etc/X11/xdm/Xsession",
     "/etc/gdm3/PreSession/",
     "/etc/gdm3/PostLogin/",
+    "/etc/xdg/openbox/autostart",
+    "/etc/xdg/lxsession/LXDE/autostart",
 ];
 /// The same in a home.
-const OWN_SESSIONS: [&str; 8] = [
+const OWN_SESSIONS: [&str; 11] = [
     ".xinitrc",
     ".xsession",
     ".xsessionrc",
@@ -91,14 +92,17 @@ const OWN_SESSIONS: [&str; 8] = [
     ".config/autostart-scripts/",
     ".config/plasma-workspace/env/",
     ".config/openbox/autostart",
+    ".xserverrc",
+    ".gnomerc",
+    ".config/lxsession/LXDE/autostart",
 ];
 
-/// All start-up items.
+/// All start-up items, and what could not be looked at.
 ///
 /// # Errors
 /// Only when told to stop: what cannot be read is said with the item it is about.
-pub fn startup_items(root: &Root, stop: &Stop) -> Result<Vec<StartupItem>, VerbError> {
-    let mut search = Search { root, found: Vec::new(), known: HashSet::new() };
+pub fn startup_items(root: &Root, stop: &Stop) -> Result<(Vec<StartupItem>, Unseen), VerbError> {
+    let mut search = Search { root, found: Vec::new(), known: HashSet::new(), unseen: Unseen::default() };
     let homes = homes(root);
     search.desktop(&homes);
     for path in search.names(PROFILE_D) {
@@ -134,20 +138,23 @@ pub fn startup_items(root: &Root, stop: &Stop) -> Result<Vec<StartupItem>, VerbE
         let Some(path) = script.file else { continue };
         search.script(path, StartupKind::Init, None, |_| script.start == StartType::Auto);
     }
-    Ok(search.found)
+    // What stands among the runlevels' links and is none runs with them.
+    for path in strays(root) {
+        search.script(path, StartupKind::Init, None, |permissions| permissions & 0o111 != 0);
+    }
+    Ok((search.found, search.unseen))
 }
 
 struct Search<'a> {
     root: &'a Root,
     found: Vec<StartupItem>,
     known: HashSet<PathBuf>,
+    unseen: Unseen,
 }
 
 impl Search<'_> {
-    fn names(&self, folder: impl AsRef<Path>) -> Vec<PathBuf> {
-        let folder = folder.as_ref();
-        let names = self.root.names(folder, MAX_NAMES).unwrap_or_default();
-        names.into_iter().map(|name| folder.join(name)).collect()
+    fn names(&mut self, folder: impl AsRef<Path>) -> Vec<PathBuf> {
+        self.unseen.paths(self.root, folder.as_ref())
     }
 
     fn place(&mut self, base: &Path, place: &str, user: Option<&User>) {
@@ -171,7 +178,13 @@ impl Search<'_> {
     }
 
     fn file(&mut self, path: PathBuf, category: StartupKind, user: Option<&User>) -> Option<(StartupItem, Option<Vec<u8>>)> {
-        let facts = self.root.link_facts(&path).ok()?;
+        let facts = match self.root.link_facts(&path) {
+            Ok(facts) => facts,
+            Err(error) => {
+                self.unseen.closed(self.root, &path, &error);
+                return None;
+            }
+        };
         if facts.is_folder() || !self.known.insert(path.clone()) {
             return None;
         }

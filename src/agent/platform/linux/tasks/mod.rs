@@ -16,6 +16,7 @@ mod dialect;
 mod spool;
 mod timers;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -26,6 +27,7 @@ pub use clock::zone_of;
 
 use super::homes::{User, users};
 use super::root::Root;
+use super::unseen::Unseen;
 use crate::agent::context::{Stop, VerbError, VerbResult};
 use crate::agent::digest::hex;
 use crate::agent::path::{key, reason};
@@ -37,17 +39,16 @@ use clock::Clock;
 use cron_time::Fields;
 use dialect::Dialect;
 
-/// The largest file of tasks that is read, and the most names of one folder.
+/// The largest file of tasks that is read.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
-const MAX_NAMES: usize = 20_000;
 
-/// All scheduled tasks: cron's, anacron's, at's, then timers.
+/// All scheduled tasks: cron's, anacron's, at's, then timers; and what could not be looked at.
 ///
 /// # Errors
 /// Only when told to stop: what cannot be read is said with the task it is about.
-pub fn tasks(root: &Root, stop: &Stop) -> Result<Told<Task>, VerbError> {
+pub fn tasks(root: &Root, stop: &Stop) -> Result<(Told<Task>, Unseen), VerbError> {
     let (clock, users, dialect) = (Clock::of(root), users(root), Dialect::of(root));
-    let mut search = Search { root, stop, clock, users, dialect, found: Vec::new(), doubt: None };
+    let mut search = Search { root, stop, clock, users, dialect, found: Vec::new(), doubt: None, unseen: RefCell::default() };
     cron::crontabs(&mut search)?;
     timers::timers(&mut search)?;
     search.tell_next_runs()?;
@@ -57,7 +58,8 @@ pub fn tasks(root: &Root, stop: &Stop) -> Result<Told<Task>, VerbError> {
     let order = |kind: &str| ["cron", "cron.", "anacron", "at", "timer"].iter().position(|known| kind.starts_with(known));
     search.found.sort_by_key(|found| order(found.task.kind));
     let doubts = search.doubt.into_iter().map(|why| Problem::new("no_manager", why)).collect();
-    Ok(Told { all: search.found.into_iter().map(|found| found.task).collect(), doubts })
+    let all = search.found.into_iter().map(|found| found.task).collect();
+    Ok((Told { all, doubts }, search.unseen.into_inner()))
 }
 
 /// What is being looked for, and what was found.
@@ -70,6 +72,8 @@ struct Search<'a> {
     dialect: Option<Dialect>,
     found: Vec<Found>,
     doubt: Option<String>,
+    /// What could not be looked at.
+    unseen: RefCell<Unseen>,
 }
 
 /// A task, and when it is due.
@@ -128,8 +132,7 @@ impl Search<'_> {
     }
 
     fn names(&self, folder: &str) -> Vec<PathBuf> {
-        let names = self.root.names(Path::new(folder), MAX_NAMES).unwrap_or_default();
-        names.into_iter().map(|name| Path::new(folder).join(name)).collect()
+        self.unseen.borrow_mut().paths(self.root, Path::new(folder))
     }
 
     fn user_of(&self, uid: u32) -> String {

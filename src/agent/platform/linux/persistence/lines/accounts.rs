@@ -1,0 +1,290 @@
+//! Accounts and what gives them rights: passwd(5), shadow(5), pam.d(5), sudoers(5), sudo.conf(5).
+
+use super::{MAX_INCLUDES, PRELOADS, Told, directive, each, each_of, has_odd_path, joined, numbered};
+
+/// Accounts beside root that are root, and those that anybody can take.
+#[must_use]
+pub fn accounts(text: &str) -> Told {
+    each(text, |line| {
+        let mut fields = line.split(':');
+        let (name, password) = (fields.next()?, fields.next()?);
+        let (uid, shell) = (fields.next()?, fields.nth(3).unwrap_or_default());
+        if uid.parse() == Ok(0_u32) && name != "root" {
+            return Some(format!("{name} is user 0 ({shell})"));
+        }
+        password.is_empty().then(|| format!("{name} has no password ({shell})"))
+    })
+}
+
+/// Accounts of shadow(5) that anybody can take.
+#[must_use]
+pub fn passwordless(text: &str) -> Told {
+    each(text, |line| {
+        let mut fields = line.split(':');
+        let (name, password) = (fields.next()?, fields.next()?);
+        (password.is_empty() && !name.is_empty()).then(|| format!("{name} has no password"))
+    })
+}
+
+/// Lines of pam.d(5) that run a program, let everybody in, or take a module or a file from where none belong.
+#[must_use]
+pub fn pam_commands(text: &str) -> Told {
+    each_of(joined(text, true).into_iter(), |line| {
+        let bare = line.split('#').next().unwrap_or_default().trim();
+        if let Some(file) = bare.strip_prefix("@include") {
+            return file.contains('/').then(|| line.to_owned());
+        }
+        let rule = rule_of(bare)?;
+        if matches!(rule.control, "include" | "substack") {
+            return rule.module.contains('/').then(|| line.to_owned());
+        }
+        let name = rule.module.rsplit('/').next().unwrap_or_default();
+        let runs = ["pam_exec", "pam_script", "pam_python", "pam_lua"].iter().any(|known| name.starts_with(known));
+        let ends_it = rule.control == "sufficient" || rule.control.contains("=done");
+        let lets_in = rule.kind == "auth" && name.starts_with("pam_permit") && ends_it;
+        (runs || lets_in || !is_installed(rule.module)).then(|| line.to_owned())
+    })
+}
+
+/// A line of pam.d(5).
+struct Rule<'a> {
+    kind: String,
+    control: &'a str,
+    module: &'a str,
+}
+
+/// Reads a rule; one of pam.conf(5) has the service in front.
+fn rule_of(line: &str) -> Option<Rule<'_>> {
+    let is_kind = |word: &str| matches!(word, "auth" | "account" | "password" | "session");
+    let first = |line: &str| line.split_whitespace().next().unwrap_or_default().trim_start_matches('-').to_ascii_lowercase();
+    let behind = |line: &str| line.find(char::is_whitespace).unwrap_or(line.len());
+    let mut rest = line;
+    if !is_kind(&first(rest)) {
+        rest = rest.get(behind(rest)..)?.trim_start();
+    }
+    let kind = first(rest);
+    if !is_kind(&kind) {
+        return None;
+    }
+    rest = rest.get(behind(rest)..)?.trim_start();
+    let end = if rest.starts_with('[') { rest.find(']')? + 1 } else { behind(rest) };
+    let control = rest.get(..end)?;
+    let module = rest.get(end..)?.split_whitespace().next()?;
+    Some(Rule { kind, control, module })
+}
+
+/// Whether a module is named as it lies in one of the folders that are PAM's own.
+fn is_installed(module: &str) -> bool {
+    let Some((folder, _)) = module.rsplit_once('/') else { return true };
+    let Some(above) = folder.strip_suffix("/security") else { return false };
+    let parts: Vec<&str> = above.split('/').skip(1).collect();
+    let parts = parts.strip_prefix(&["usr"]).unwrap_or(&parts);
+    above.starts_with('/') && matches!(parts, ["lib" | "lib32" | "lib64"] | ["lib", _]) && !parts.contains(&"..")
+}
+
+/// The files of rules that another one takes in.
+#[must_use]
+pub fn pam_includes(text: &str) -> Vec<String> {
+    let of_line = |(_, line): (u32, String)| {
+        let line = line.split('#').next().unwrap_or_default().trim().to_owned();
+        match line.strip_prefix("@include") {
+            Some(file) => Some(file.trim().to_owned()),
+            None => {
+                rule_of(&line).filter(|rule| matches!(rule.control, "include" | "substack")).map(|rule| rule.module.to_owned())
+            }
+        }
+    };
+    joined(text, true).into_iter().filter_map(of_line).take(MAX_INCLUDES).collect()
+}
+
+/// Grants of sudoers(5), and settings that let a caller bring something of its own, or ask for no password.
+#[must_use]
+pub fn sudo_grants(text: &str) -> Told {
+    const SETTINGS: [&str; 9] = [
+        "!authenticate",
+        "!env_reset",
+        "setenv",
+        "env_file",
+        "exempt_group",
+        "group_plugin",
+        "timestamp_timeout=-",
+        "editor",
+        "askpass",
+    ];
+    const ALIASES: [&str; 5] = ["User_Alias", "Runas_Alias", "Host_Alias", "Cmnd_Alias", "Cmd_Alias"];
+    let lines = joined(text, true).into_iter().map(|(number, line)| (number, with_include(&line)));
+    each_of(lines, |line| {
+        if let Some((_, file)) = include_of(line) {
+            return (file != "/etc/sudoers.d").then(|| line.to_owned());
+        }
+        let first = line.split(|letter: char| letter.is_whitespace() || letter == ':').next().unwrap_or_default();
+        if !first.starts_with("Defaults") {
+            return (line.contains('=') && !ALIASES.contains(&first)).then(|| line.to_owned());
+        }
+        let settings: String = line.split('#').next().unwrap_or_default().chars().filter(|letter| *letter != ' ').collect();
+        let others = ["PYTHON", "PERL", "RUBY", "IFS", "SHELLOPTS", "PS4", "LD_", "PATH", "*"];
+        let names = || PRELOADS.iter().chain(&others).any(|name| line.contains(name));
+        let keeps = (settings.contains("env_keep") || settings.contains("env_check")) && names();
+        let path = settings.split_once("secure_path=");
+        let odd_path = path.is_some_and(|(_, path)| has_odd_path(&format!("PATH={path}")));
+        let set = SETTINGS.iter().any(|setting| settings.contains(setting)) && !settings.contains("!setenv");
+        (keeps || odd_path || set).then(|| line.to_owned())
+    })
+}
+
+/// A line of sudoers in which the old spelling of an include does not look like a comment.
+fn with_include(line: &str) -> String {
+    match line.strip_prefix('#').filter(|rest| rest.starts_with("include")) {
+        Some(rest) => format!("@{rest}"),
+        None => line.to_owned(),
+    }
+}
+
+fn include_of(line: &str) -> Option<(&str, &str)> {
+    let (key, file) = line.split_once(char::is_whitespace)?;
+    let key = key.strip_prefix('@').filter(|key| matches!(*key, "include" | "includedir"))?;
+    Some((key, file.trim().trim_matches('"')))
+}
+
+/// The files that sudoers(5) takes in.
+#[must_use]
+pub fn sudo_includes(text: &str) -> Vec<String> {
+    let lines = joined(text, true).into_iter().map(|(_, line)| with_include(&line));
+    let of_line = |line: String| {
+        let (key, file) = include_of(&line)?;
+        Some(if key == "includedir" { format!("{}/*", file.trim_end_matches('/')) } else { file.to_owned() })
+    };
+    lines.filter_map(of_line).take(MAX_INCLUDES).collect()
+}
+
+/// Plug-ins and helpers of sudo.conf(5).
+#[must_use]
+pub fn sudo_plugins(text: &str) -> Told {
+    each(text, |line| directive(line).filter(|(key, _)| matches!(key.as_str(), "plugin" | "path")).map(|_| line.to_owned()))
+}
+
+/// Modules of nsswitch.conf(5) that no library of the usual ones brings.
+#[must_use]
+pub fn name_services(text: &str) -> Told {
+    const USUAL: [&str; 22] = [
+        "files",
+        "compat",
+        "db",
+        "dns",
+        "systemd",
+        "resolve",
+        "myhostname",
+        "mymachines",
+        "mdns",
+        "mdns_minimal",
+        "mdns4",
+        "mdns4_minimal",
+        "mdns6",
+        "mdns6_minimal",
+        "nis",
+        "nisplus",
+        "ldap",
+        "sss",
+        "winbind",
+        "wins",
+        "hesiod",
+        "usrfiles",
+    ];
+    let of_line = |(number, line): (u32, &str)| {
+        let bare = line.split('#').next().unwrap_or_default();
+        let (_, services) = bare.split_once(':')?;
+        let mut inside = false;
+        let odd = services.replace('[', " [ ").replace(']', " ] ").split_whitespace().any(|word| {
+            inside = (inside || word == "[") && word != "]";
+            !inside && word != "]" && !USUAL.contains(&word)
+        });
+        odd.then(|| (number, bare.trim().to_owned()))
+    };
+    numbered(text).filter_map(of_line).take(MAX_INCLUDES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::platform::linux::persistence::lines::tests::check;
+
+    #[test]
+    fn accounts_that_are_root_or_open_are_told() {
+        check(
+            accounts,
+            "root:x:0:0::/:/bin/sh\ntoor:x:00:0:::/bin/zsh\nx:x:1:1:::\ny::7:7:::/bin/sh",
+            &[(2, "toor is user 0 (/bin/zsh)"), (4, "y has no password (/bin/sh)")],
+        );
+        check(passwordless, "root:*:1::\nx::1::\ny:!:1::", &[(2, "x has no password")]);
+    }
+
+    #[test]
+    fn pam_rules_that_run_let_in_or_load_from_elsewhere_are_told() {
+        let told = |line: &str| !pam_commands(line).is_empty();
+        for line in [
+            "auth optional pam_exec.so /tmp/x",
+            "auth required /tmp/y.so",
+            "auth required /tmp/evil",
+            "auth required ../../../tmp/evil.so",
+            "auth required /tmp/security/evil.so",
+            "auth required /lib/../tmp/security/evil.so",
+            "auth [success=1 default=ignore] /tmp/x.so",
+            "-auth \\\n sufficient pam_permit.so",
+            "AUTH [success=done default=ignore] pam_permit.so",
+            "@include /tmp/x",
+            "auth include ../../tmp/x",
+            "sshd auth required /tmp/x.so",
+        ] {
+            assert!(told(line), "{line}");
+        }
+        for line in [
+            "auth required pam_unix.so",
+            "auth required pam_permit.so",
+            "account sufficient pam_permit.so",
+            "auth required /lib/x86_64-linux-gnu/security/pam_unix.so",
+            "auth required /usr/lib64/security/pam_unix.so",
+            "@include common-auth",
+            "# auth required /tmp/x.so",
+            "auth [success=1 default=ignore] pam_unix.so nullok",
+        ] {
+            assert!(!told(line), "{line}");
+        }
+        assert_eq!(pam_includes("@include common-auth # x\nauth substack /tmp/y\nauth required z"), ["common-auth", "/tmp/y"]);
+    }
+
+    #[test]
+    fn grants_and_settings_of_sudo_are_told() {
+        let told = |line: &str| !sudo_grants(line).is_empty();
+        for line in [
+            "root ALL=(ALL:ALL) ALL",
+            "bob ALL=(ALL) NOPASSWD: ALL # _Alias",
+            "Defaults env_keep += LD_PRELOAD",
+            "Defaults:bob env_keep += \"X \\\n BASH_ENV\"",
+            "Defaults !authenticate",
+            "Defaults secure_path=/tmp/x:/usr/bin",
+            "@include /tmp/evil",
+            "#includedir /tmp/evil.d",
+            "Defaults timestamp_timeout=-1",
+        ] {
+            assert!(told(line), "{line}");
+        }
+        for line in [
+            "@includedir /etc/sudoers.d",
+            "#includedir /etc/sudoers.d",
+            "Defaults env_reset",
+            "Defaults secure_path=\"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"",
+            "User_Alias ADMINS = bob",
+            "Defaults use_pty",
+            "# bob ALL=(ALL) ALL",
+        ] {
+            assert!(!told(line), "{line}");
+        }
+        assert_eq!(sudo_includes("#include /a\n@includedir /b/\n# include /c"), ["/a", "/b/*"]);
+        check(sudo_plugins, "# Plugin x\nPlugin y /tmp/z.so\nSet a b", &[(2, "Plugin y /tmp/z.so")]);
+        check(
+            name_services,
+            "passwd: files systemd\ngroup: files [NOTFOUND=return] evil\n#x: y",
+            &[(2, "group: files [NOTFOUND=return] evil")],
+        );
+    }
+}
