@@ -12,6 +12,9 @@ libfuzzer_sys::fuzz_target!(|line: &str| {
     assert!(reading.explained().is_object());
     let covered: usize = grammar::highlight(line).iter().map(|(span, _)| span.end - span.start).sum();
     assert_eq!(covered, line.len());
-    let quoted = grammar::read(&format!("cd {}", grammar::quoted(line)), None);
-    assert_eq!(quoted.invocation.map(|invocation| invocation.params["id"].clone()).as_deref(), Some(line));
+    // No path has a NUL in it.
+    if !line.contains('\0') {
+        let quoted = grammar::read(&format!("cd {}", grammar::quoted(line)), None);
+        assert_eq!(quoted.invocation.map(|invocation| invocation.params["id"].clone()).as_deref(), Some(line));
+    }
 });
