@@ -130,3 +130,30 @@ fn processes_are_those_of_ps() {
         assert_eq!(row["parent_id"], std::process::id(), "{row}");
     }
 }
+
+#[test]
+fn looking_at_a_file_leaves_when_it_was_last_read() {
+    let home = Home::new();
+    let path = home.work().join("file");
+    std::fs::write(&path, "text\n").unwrap();
+    let hash = "b9e68e1bea3e5b19ca6b2f98b73a54b73daafaa250484902e09982e07a12e733";
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(978_307_200);
+    let shown = path.display();
+    let folder = home.work();
+    for line in [
+        format!("fileinfo {shown}"),
+        format!("cat {shown}"),
+        format!("findfile fil* {} -sha256 {hash}", folder.display()),
+        format!("analyze file {shown}"),
+        format!("getfile {shown} -to {}", folder.join("copy").display()),
+        format!("remediate file {shown} -auto"),
+        format!("undo file {shown}"),
+    ] {
+        if let Ok(file) = std::fs::File::options().append(true).open(&path) {
+            file.set_times(std::fs::FileTimes::new().set_accessed(old)).unwrap();
+        }
+        let ran = home.line(&line).code(0);
+        let accessed = std::fs::metadata(&path).ok().map(|facts| facts.accessed().unwrap());
+        assert!(accessed.is_none_or(|accessed| accessed == old), "{line}: {accessed:?}: {}", ran.out());
+    }
+}

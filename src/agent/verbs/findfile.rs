@@ -4,15 +4,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
-
 use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::digest::sha256;
 use crate::agent::filter::Filter;
 use crate::agent::listing::{KEYS, Listing};
 use crate::agent::path::problem;
 use crate::agent::pattern::{Pattern, is_pattern};
-use crate::agent::platform::{Entry, Facts, drive};
+use crate::agent::platform::{Entry, Facts, drive, open_content};
 use crate::agent::walk::{Found, Place, Search, Tally, Walk};
 use crate::protocol::{Problem, ProgressUnit};
 
@@ -179,8 +177,7 @@ impl Search for Finder {
 
 /// The hash of a regular file's content; `None` when it cannot be read, or when the search is over meanwhile.
 fn content_hash(place: &Place<'_>, entry: &Entry<'_>) -> Option<String> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = std::fs::File::from(rustix::fs::openat(place.folder.fd(), entry.name(), flags, Mode::empty()).ok()?);
+    let file = open_content(place.folder.fd(), entry.name()).ok()?;
     let size = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
     sha256(&file, size, place.stop, place.meter).ok()?.ok().map(|(_, hash)| hash)
 }

@@ -320,12 +320,17 @@ impl Root {
         }
     }
 
-    /// Opens a file for reading without ever waiting for it: a FIFO without a writer opens, a device does not block.
+    /// Opens a file for reading without ever waiting for it: a FIFO without a writer opens, a device does not block. When it was
+    /// last read is evidence: that stays as it is where the agent's user owns the file or may do so with all.
     ///
     /// # Errors
     /// As openat2 says.
     pub fn open_file(&self, path: &Path) -> io::Result<File> {
-        Ok(File::from(self.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?))
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let opened = self.open(path, flags | OFlags::NOATIME);
+        let is_foreign = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::PERM);
+        let opened = if opened.as_ref().is_err_and(is_foreign) { self.open(path, flags) } else { opened };
+        Ok(File::from(opened?))
     }
 
     /// Opens a regular file for reading.
