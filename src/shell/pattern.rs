@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::client::fetch::Matched;
+use super::client::fetch::{Destination, Matched};
 use super::feed::{Fed, Feed};
 use super::jobs::{End, GROUP, Group, Job, Seen};
 use super::view::{RenderSpec, Rendering, Screen, Target};
@@ -84,6 +84,9 @@ impl Shell {
             answer.add(job, exit)?;
             answer.end(&screen)?;
             return Ok(exit);
+        }
+        if matched.len() > 1 {
+            Destination::of(invocation, None)?.takes_several()?;
         }
         // What the device could not look at may have been a file, too; what is none is left out by right.
         let missed = matches!(&seen, Seen::Ended(End::Completed(completed, _))

@@ -158,3 +158,13 @@ fn a_service_that_dies_loses_none_of_the_files_of_a_pattern() {
         std::fs::create_dir(&to).unwrap();
     }
 }
+
+#[test]
+fn several_files_do_not_go_under_one_name() {
+    let home = Home::new();
+    crowd(&home, 3);
+    let ran = home.line(&format!("getfile {}/* -to {}/none", home.work().join("from").display(), home.work().display()));
+    assert!(ran.err().contains("none is no folder here, and several files match"), "{}", ran.err());
+    assert!(!home.work().join("none").exists());
+    ran.code(1);
+}

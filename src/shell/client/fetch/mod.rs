@@ -63,6 +63,21 @@ impl Destination {
         }
         Err(Failure::here("local_file", format!("{} is no folder here", folder.display())))
     }
+
+    /// That several files can go there.
+    ///
+    /// # Errors
+    /// When `-to` gave the name of a file.
+    pub fn takes_several(&self) -> Outcome<()> {
+        match &self.name {
+            Some(name) => {
+                let path = self.folder.join(name);
+                let message = format!("{} is no folder here, and several files match: make it first", path.display());
+                Err(Failure::here("local_file", message))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// What the device offers: the first object of a `getfile`.
