@@ -39,6 +39,7 @@ fn unusual_accounts_and_logins_are_read() {
     last[296 * 7..296 * 7 + 8].copy_from_slice(&1_700_000_000_i64.to_ne_bytes());
     last[296 * 7 + 8..296 * 7 + 13].copy_from_slice(b"pts/3");
     write(root, "var/log/lastlog", last);
+    symlink("/etc/shadow", root.join("var/log/auth.log")).unwrap();
     let package = collected(&home, root);
     let users = package.rows("users/users.jsonl");
     let names: Vec<&str> = users.iter().map(|user| user["user_name"].as_str().unwrap()).collect();
@@ -53,6 +54,7 @@ fn unusual_accounts_and_logins_are_read() {
     assert_eq!(package.text("shell_history/raw/srv/kept"), "curl http://203.0.113.9/x\n");
     let everything = package.files.values().flatten().copied().collect::<Vec<u8>>();
     assert!(!everything.windows(14).any(|part| part == b"secret-of-root"), "a password's hash is never taken");
+    assert!(package.text("summary.json").contains("/var/log/auth.log: it leads to the hashes of passwords"));
     let logins = package.rows("logs/logins.jsonl");
     assert_eq!((logins.len(), &logins[0]["time"]), (24, &"2023-11-14T22:13:20Z".into()));
     let last = package.rows("logs/last_logins.jsonl");

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::package::name_of;
 use crate::agent::content::Content;
 use crate::agent::context::{Context, Meter, Stop, VerbError};
 use crate::agent::dispatch::Shared;
-use crate::agent::path::{problem, shown};
+use crate::agent::path::{key, problem, shown};
 use crate::agent::platform::{Facts, drive, thread_cpu_since, thread_cpu_time};
 use crate::agent::verbs;
 use crate::protocol::link::DeviceCommand;
@@ -181,6 +182,11 @@ impl Gatherer {
             return Ok(false);
         }
         match Content::open(&agent.root, path, false) {
+            // A link may lead to what nobody should be given, whatever name it goes by.
+            Ok(content) if agent.root.path_of(content.file.as_fd()).is_some_and(|real| is_secret(&real)) => {
+                let message = format!("{}: it leads to the hashes of passwords, and is not taken", key(path));
+                self.problem(Problem::new("link", message).at(key(path))).map(|()| true)
+            }
             Ok(content) => self.copy(path, &content.file, &content.facts).map(|()| true),
             Err(problem) => self.problem(problem).map(|()| true),
         }
@@ -353,4 +359,13 @@ fn rows_of(json: &[u8], take: &mut impl FnMut(Box<RawValue>) -> Gathered) -> Gat
         }
     }
     Ok(())
+}
+
+/// Whether a file holds the hashes of passwords, which no package has.
+#[must_use]
+pub fn is_secret(path: &Path) -> bool {
+    ["/etc/shadow", "/etc/gshadow", "/etc/security/opasswd"].iter().any(|secret| {
+        path.to_str()
+            .is_some_and(|path| path.strip_prefix(secret).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])))
+    })
 }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-pub use gatherer::{Ended, Gathered, Gatherer, Over, Rows, live, none};
+pub use gatherer::{Ended, Gathered, Gatherer, Over, Rows, is_secret, live, none};
 pub use package::{Package, PartStatus, PartSummary};
 pub use place::{Place, package_name, tidy};
 pub use recent::recent_files;

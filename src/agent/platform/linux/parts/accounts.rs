@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::none;
-use crate::agent::collect::{Gathered, Gatherer};
+use crate::agent::collect::{Gathered, Gatherer, is_secret};
 use crate::agent::content::Content;
 use crate::agent::path::{key, lossy, problem};
 use crate::agent::platform::linux::homes::homes;
@@ -166,14 +166,6 @@ pub(super) fn history(to: &mut Gatherer) -> Gathered {
         to.raw(path)?;
     }
     Ok(())
-}
-
-/// Whether a file holds the hashes of passwords.
-fn is_secret(path: &Path) -> bool {
-    ["/etc/shadow", "/etc/gshadow", "/etc/security/opasswd"].iter().any(|secret| {
-        path.to_str()
-            .is_some_and(|path| path.strip_prefix(secret).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])))
-    })
 }
 
 /// Line, time and command: bash writes `#1700000000` above a command, zsh `: 1700000000:0;` before it, fish `- cmd: …` and
