@@ -21,7 +21,7 @@ const MAX_NAMES: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Which line of the file it begins in, from 1.
-    pub number: usize,
+    pub number: u32,
     /// Its text, comments left out and continued lines joined.
     pub text: String,
 }
@@ -44,18 +44,16 @@ pub enum Include<'a> {
     Folder(&'a str),
 }
 
-impl Line {
-    /// What it includes, when it is such a line.
-    #[must_use]
-    pub fn include(&self) -> Option<Include<'_>> {
-        let rest = self.text.strip_prefix(['@', '#'])?;
-        let (word, path) = rest.split_once([' ', '\t'])?;
-        let path = path.trim().trim_matches('"');
-        match word {
-            "include" => Some(Include::File(path)),
-            "includedir" => Some(Include::Folder(path)),
-            _ => None,
-        }
+/// What a line includes, when it is one that does.
+#[must_use]
+pub fn include(line: &str) -> Option<Include<'_>> {
+    let rest = line.strip_prefix(['@', '#'])?;
+    let (word, path) = rest.split_once([' ', '\t'])?;
+    let path = path.trim().trim_matches('"');
+    match word {
+        "include" => Some(Include::File(path)),
+        "includedir" => Some(Include::Folder(path)),
+        _ => None,
     }
 }
 
@@ -97,7 +95,7 @@ impl Reading<'_> {
         let beside = path.parent().unwrap_or(Path::new("/")).to_owned();
         self.files.push(File { path, lines: lines.clone() });
         for line in &lines {
-            match line.include() {
+            match include(&line.text) {
                 Some(Include::File(path)) => self.file(beside.join(path), depth + 1, true),
                 Some(Include::Folder(path)) => self.folder(&beside.join(path), depth + 1),
                 None => {}
@@ -106,7 +104,20 @@ impl Reading<'_> {
     }
 
     fn folder(&mut self, folder: &Path, depth: usize) {
-        for name in self.root.names(folder, MAX_NAMES).unwrap_or_default() {
+        let listing = match self.root.listing(folder, MAX_NAMES) {
+            Ok(listing) => listing,
+            // sudo goes on without it, too.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => {
+                self.problems.push(problem(folder, &error));
+                return;
+            }
+        };
+        if !listing.whole {
+            let message = format!("{}: it holds so much that not all of it was looked at", key(folder));
+            self.problems.push(Problem::new("too_many", message).at(key(folder)));
+        }
+        for name in listing.names {
             let path = folder.join(&name);
             let name = name.to_string_lossy();
             // What an editor or a package left behind.
@@ -181,9 +192,9 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_sudo_reads_them() {
-        let check = |text: &str, wanted: &[(usize, &str)]| {
+        let check = |text: &str, wanted: &[(u32, &str)]| {
             let found = lines(text);
-            let found: Vec<(usize, &str)> = found.iter().map(|line| (line.number, line.text.as_str())).collect();
+            let found: Vec<(u32, &str)> = found.iter().map(|line| (line.number, line.text.as_str())).collect();
             assert_eq!(found, wanted, "{text:?}");
         };
         check("# c\n\n  eve ALL=(ALL) ALL # why\n", &[(3, "eve ALL=(ALL) ALL")]);
@@ -199,7 +210,7 @@ mod tests {
         check("eve \\\n#1001 ALL=ALL", &[(1, "eve #1001 ALL=ALL")]);
         let includes: Vec<Option<(bool, String)>> = lines("#include /a\n@includedir \"/b c\"\n@other x\nroot ALL=ALL")
             .iter()
-            .map(|line| match line.include()? {
+            .map(|line| match include(&line.text)? {
                 Include::File(path) => Some((true, path.to_owned())),
                 Include::Folder(path) => Some((false, path.to_owned())),
             })

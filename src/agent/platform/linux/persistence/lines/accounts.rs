@@ -1,6 +1,7 @@
 //! Accounts and what gives them rights: passwd(5), shadow(5), pam.d(5), sudoers(5), sudo.conf(5).
 
-use super::{MAX_INCLUDES, PRELOADS, Told, directive, each, each_of, has_odd_path, joined, numbered};
+use super::{MAX_INCLUDES, PRELOADS, Told, all_of, directive, each, each_of, has_odd_path, joined, numbered};
+use crate::agent::platform::linux::sudoers::{self, Include};
 
 /// Accounts beside root that are root, and those that anybody can take.
 #[must_use]
@@ -112,16 +113,17 @@ pub fn sudo_grants(text: &str) -> Told {
         "askpass",
     ];
     const ALIASES: [&str; 5] = ["User_Alias", "Runas_Alias", "Host_Alias", "Cmnd_Alias", "Cmd_Alias"];
-    let lines = joined(text, true).into_iter().map(|(number, line)| (number, with_include(&line)));
-    each_of(lines, |line| {
-        if let Some((_, file)) = include_of(line) {
-            return (file != "/etc/sudoers.d").then(|| line.to_owned());
+    all_of(sudoers::lines(text).into_iter().map(|line| (line.number, line.text)), |line| {
+        match sudoers::include(line) {
+            Some(Include::Folder("/etc/sudoers.d")) => return None,
+            Some(_) => return Some(line.to_owned()),
+            None => {}
         }
         let first = line.split(|letter: char| letter.is_whitespace() || letter == ':').next().unwrap_or_default();
         if !first.starts_with("Defaults") {
             return (line.contains('=') && !ALIASES.contains(&first)).then(|| line.to_owned());
         }
-        let settings: String = line.split('#').next().unwrap_or_default().chars().filter(|letter| *letter != ' ').collect();
+        let settings: String = line.chars().filter(|letter| *letter != ' ').collect();
         let others = ["PYTHON", "PERL", "RUBY", "IFS", "SHELLOPTS", "PS4", "LD_", "PATH", "*"];
         let names = || PRELOADS.iter().chain(&others).any(|name| line.contains(name));
         let keeps = (settings.contains("env_keep") || settings.contains("env_check")) && names();
@@ -132,29 +134,14 @@ pub fn sudo_grants(text: &str) -> Told {
     })
 }
 
-/// A line of sudoers in which the old spelling of an include does not look like a comment.
-fn with_include(line: &str) -> String {
-    match line.strip_prefix('#').filter(|rest| rest.starts_with("include")) {
-        Some(rest) => format!("@{rest}"),
-        None => line.to_owned(),
-    }
-}
-
-fn include_of(line: &str) -> Option<(&str, &str)> {
-    let (key, file) = line.split_once(char::is_whitespace)?;
-    let key = key.strip_prefix('@').filter(|key| matches!(*key, "include" | "includedir"))?;
-    Some((key, file.trim().trim_matches('"')))
-}
-
 /// The files that sudoers(5) takes in.
 #[must_use]
 pub fn sudo_includes(text: &str) -> Vec<String> {
-    let lines = joined(text, true).into_iter().map(|(_, line)| with_include(&line));
-    let of_line = |line: String| {
-        let (key, file) = include_of(&line)?;
-        Some(if key == "includedir" { format!("{}/*", file.trim_end_matches('/')) } else { file.to_owned() })
+    let of_line = |line: sudoers::Line| match sudoers::include(&line.text)? {
+        Include::File(file) => Some(file.to_owned()),
+        Include::Folder(folder) => Some(format!("{}/*", folder.trim_end_matches('/'))),
     };
-    lines.filter_map(of_line).take(MAX_INCLUDES).collect()
+    sudoers::lines(text).into_iter().filter_map(of_line).take(MAX_INCLUDES).collect()
 }
 
 /// Plug-ins and helpers of sudo.conf(5).
@@ -265,6 +252,8 @@ mod tests {
             "@include /tmp/evil",
             "#includedir /tmp/evil.d",
             "Defaults timestamp_timeout=-1",
+            "#1001 ALL=(ALL) NOPASSWD: ALL",
+            "# a comment does not go on \\\nbob ALL=(ALL) ALL",
         ] {
             assert!(told(line), "{line}");
         }

@@ -58,14 +58,16 @@ fn joined(text: &str, comments_behind: bool) -> Vec<(u32, String)> {
 }
 
 /// What some lines run: empty ones and comments left out.
-fn each_of(lines: impl Iterator<Item = (u32, impl AsRef<str>)>, mut runs: impl FnMut(&str) -> Option<String>) -> Told {
+fn each_of(lines: impl Iterator<Item = (u32, impl AsRef<str>)>, runs: impl FnMut(&str) -> Option<String>) -> Told {
+    let says = |line: &str| !line.is_empty() && !line.starts_with('#');
+    all_of(lines.filter(|(_, line)| says(line.as_ref())), runs)
+}
+
+/// What some lines run, whatever they begin with.
+fn all_of(lines: impl Iterator<Item = (u32, impl AsRef<str>)>, mut runs: impl FnMut(&str) -> Option<String>) -> Told {
     let mut told = Told::new();
     for (number, line) in lines {
-        let line = line.as_ref();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        told.extend(runs(line).map(|runs| (number, short(&runs))));
+        told.extend(runs(line.as_ref()).map(|runs| (number, short(&runs))));
         if told.len() > MAX_TOLD {
             break;
         }
