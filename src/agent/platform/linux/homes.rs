@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::listing::MAX_NAMES;
 use super::passwd::{self, Entry};
-use super::root::{MAX_NAMES, Root};
+use super::root::Root;
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod handle;
 mod held;
 mod homes;
 pub mod isolation;
+mod listing;
 pub mod modules;
 mod netlink;
 mod parts;

@@ -32,9 +32,6 @@ const MAX_COMPARED: usize = 100_000;
 /// How many links of a Windows disk are followed one after the other.
 const MAX_LINKS: u32 = 16;
 
-/// The most names of a folder of configuration: so many that whoever fills one up to hide something in it is told with it.
-pub const MAX_NAMES: usize = 1_000_000;
-
 /// Why a folder is not opened by its real path.
 #[derive(Debug, thiserror::Error)]
 #[error("a link stands on the way to it by now, and is not followed")]
@@ -417,47 +414,6 @@ impl Root {
         let (here, there) = (Facts::of(fd, c"").ok()?, self.link_facts(&path).ok()?);
         ((here.dev, here.inode) == (there.dev, there.inode)).then_some(path)
     }
-
-    /// The names in a folder, sorted, without `.` and `..`; at most `max` of them. For folders of configuration; verbs that
-    /// list any folder stream with [`Root::open`] and `RawDir`.
-    ///
-    /// # Errors
-    /// As open and getdents say.
-    pub fn names(&self, folder: &Path, max: usize) -> io::Result<Vec<OsString>> {
-        self.listing(folder, max).map(|listing| listing.names)
-    }
-
-    /// The same, and whether these are all.
-    ///
-    /// # Errors
-    /// As open and getdents say.
-    pub fn listing(&self, folder: &Path, max: usize) -> io::Result<Listing> {
-        let fd = self.open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)?;
-        let mut listing = Listing { names: Vec::new(), whole: true };
-        for entry in rustix::fs::Dir::read_from(fd)? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            if listing.names.len() >= max {
-                listing.whole = false;
-                break;
-            }
-            listing.names.push(OsString::from_vec(name.to_vec()));
-        }
-        listing.names.sort();
-        Ok(listing)
-    }
-}
-
-/// What is in a folder.
-#[derive(Debug)]
-pub struct Listing {
-    /// Names, sorted.
-    pub names: Vec<OsString>,
-    /// Whether these are all.
-    pub whole: bool,
 }
 
 /// Whether a file's content is made up by the kernel as it is read, so that its size says nothing: /proc, /sys and their like.

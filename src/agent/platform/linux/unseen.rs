@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::root::{MAX_NAMES, Root};
+use super::listing::MAX_NAMES;
+use super::root::Root;
 use crate::agent::path::{lossy, shown};
 use crate::protocol::Problem;
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use super::NEEDS;
-use crate::agent::platform::linux::root::{MAX_NAMES, Root};
+use crate::agent::platform::linux::listing::MAX_NAMES;
+use crate::agent::platform::linux::root::Root;
 use crate::agent::platform::linux::systemd::{Loaded, Unit, UnitKind, Units, template_of};
 use crate::agent::platform::service::StartType;
 

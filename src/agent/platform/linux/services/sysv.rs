@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::agent::context::{Stop, VerbError};
 use crate::agent::digest::hex;
 use crate::agent::path::reason;
-use crate::agent::platform::linux::root::{MAX_NAMES, Root};
+use crate::agent::platform::linux::listing::MAX_NAMES;
+use crate::agent::platform::linux::root::Root;
 use crate::agent::platform::linux::systemd::plain;
 use crate::agent::platform::service::{Service, StartType};
 

@@ -3,7 +3,7 @@
 
 use super::layer::Layer;
 use super::name::{is_template, template_of};
-use super::search::{Loaded, Unit, default_instance};
+use super::unit::{Loaded, Unit, default_instance};
 
 /// The state of a unit's file.
 pub(super) fn state_of(unit: &Unit, layers: &[Layer]) -> &'static str {

@@ -7,7 +7,8 @@ use rustix::fs::FileType;
 
 use super::search::Scope;
 use crate::agent::platform::linux::folder::EntryBuffer;
-use crate::agent::platform::linux::root::{MAX_NAMES, Root};
+use crate::agent::platform::linux::listing::MAX_NAMES;
+use crate::agent::platform::linux::root::Root;
 
 /// One folder of the search path.
 #[derive(Debug)]

@@ -7,9 +7,11 @@ mod file;
 mod layer;
 mod name;
 mod search;
+mod unit;
 
 pub use command::{CommandLine, command_line};
 pub use file::{Assignment, Source, parse as parse_file};
 pub use name::{UnitKind, is_template, kind_of, template_of, unescape};
 pub(super) use search::plain;
-pub use search::{DropIn, Loaded, Pull, Scope, Unit, Units};
+pub use search::{Pull, Scope, Units};
+pub use unit::{DropIn, Loaded, Unit};
