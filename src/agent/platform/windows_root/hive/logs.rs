@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::{BINS, Bytes, checksum, u32_at, u64_at};
+use super::BINS;
+use super::source::{Bytes, checksum, u32_at, u64_at};
 
 /// What a hive and its logs are cut into.
 const SECTOR: u64 = 512;

@@ -6,18 +6,18 @@
 //! what its logs have of it ([`Hive::recover`]); where they have nothing, that is told ([`Hive::is_dirty`]).
 
 mod logs;
+mod source;
 mod value;
 
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 pub use value::{Data, Value};
 
+use source::{Bytes, checksum, u16_at, u32_at, u64_at};
 use value::Place;
 
-use super::bytes::bytes_at;
 use super::text;
 use crate::agent::pattern::same_in_any_case;
 use crate::agent::platform::Time;
@@ -55,34 +55,6 @@ pub enum HiveError {
     /// The system could not read it.
     #[error("{0}")]
     Unreadable(#[from] io::Error),
-}
-
-/// Bytes that are read from any place.
-trait Bytes: Send {
-    fn length(&self) -> io::Result<u64>;
-    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()>;
-}
-
-impl Bytes for File {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
-    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
-        self.read_exact_at(into, at)
-    }
-}
-
-impl Bytes for Vec<u8> {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.len() as u64)
-    }
-
-    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
-        let from = usize::try_from(at).ok().and_then(|at| self.get(at..)?.get(..into.len()));
-        into.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
 }
 
 /// An opened hive.
@@ -416,26 +388,4 @@ fn name_of(bytes: &[u8], narrow: bool) -> String {
 
 fn budget(length: u64) -> u64 {
     length.saturating_mul(2).saturating_add(BUDGET.0).min(BUDGET.1)
-}
-
-/// Of the first 127 numbers of the base block.
-fn checksum(head: &[u8]) -> u32 {
-    let sum = head.chunks_exact(4).take(127).fold(0, |sum, number| sum ^ u32_at(number, 0));
-    match sum {
-        0 => 1,
-        u32::MAX => u32::MAX - 1,
-        sum => sum,
-    }
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    bytes_at(bytes, at).map_or(0, u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes_at(bytes, at).map_or(0, u32::from_le_bytes)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes_at(bytes, at).map_or(0, u64::from_le_bytes)
 }
