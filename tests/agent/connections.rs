@@ -149,6 +149,65 @@ fn sockets_of_other_network_namespaces_are_told() {
     );
 }
 
+/// A program whose sockets are in namespaces that no process is in: one that it has left, one that only a thread of it is in, and
+/// one of a program whose first thread has ended. It says the two ports.
+const ASTRAY: &str = r"
+import ctypes, os, socket, subprocess, sys, threading
+libc = ctypes.CDLL(None)
+here = os.open('/proc/self/ns/net', 0)
+def listener():
+    if libc.unshare(0x40000000) != 0:
+        sys.exit(3)
+    subprocess.run(['ip', 'link', 'set', 'lo', 'up'])
+    one = socket.socket()
+    one.bind(('127.0.0.1', 0))
+    one.listen()
+    return one
+left = listener()
+if libc.setns(here, 0) != 0:
+    sys.exit(3)
+unused = socket.socket()
+def stay():
+    other = listener()
+    print(left.getsockname()[1], other.getsockname()[1], flush=True)
+    sys.stdin.read()
+threading.Thread(target=stay).start()
+";
+
+#[test]
+fn sockets_of_namespaces_without_a_process_are_told() {
+    if !need(&["python3", "ip"]) {
+        return;
+    }
+    for ends in [false, true] {
+        let end = if ends { "libc.syscall(60, 0)\n" } else { "" };
+        let mut child = Command::new("python3")
+            .args(["-c", &format!("{ASTRAY}{end}")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let rows = ours();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        if line.is_empty() {
+            skip("a network namespace cannot be made");
+            return;
+        }
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap().to_string_lossy().into_owned();
+        for port in line.split_whitespace() {
+            let listens = |row: &&Value| {
+                row["local_port"] == port.parse::<u64>().unwrap() && row["pids"] == serde_json::json!([child.id()])
+            };
+            let row = rows.iter().find(listens).unwrap_or_else(|| panic!("{port} is missing (the first thread ends: {ends})"));
+            assert_eq!(row["status_display"], "LISTEN", "{row}");
+            assert_ne!(format!("net:[{}]", row["netns"]), own, "{row}");
+        }
+    }
+}
+
 /// Starts postfix on copies of its folders.
 const POSTFIX: &str = r"
 for folder in /etc/postfix /var/spool/postfix /var/lib/postfix; do

@@ -14,6 +14,10 @@ pub struct Connections {
     pub processes: HashMap<u32, Process>,
     /// How many processes would not tell what they hold.
     pub closed: usize,
+    /// How many network namespaces could not be read.
+    pub unread: usize,
+    /// How many sockets of TCP or UDP are in no namespace that was read, and would not tell theirs.
+    pub untold: usize,
     /// The network namespace that the agent is in.
     pub namespace: u64,
 }

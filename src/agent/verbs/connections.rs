@@ -61,6 +61,15 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
         let message = format!("{} processes do not tell the agent's user which sockets they hold", found.closed);
         ctx.problem(Problem::new("permission_denied", message));
     }
+    if found.unread > 0 {
+        let message = format!("{} network namespaces could not be read: their sockets are not here", found.unread);
+        ctx.problem(Problem::new("unreadable", message));
+    }
+    if found.untold > 0 {
+        let message =
+            format!("{} sockets do not tell the agent's user their network namespace: unused ones, or not here", found.untold);
+        ctx.problem(Problem::new("permission_denied", message));
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod homes;
 pub mod isolation;
 mod listing;
 pub mod modules;
+mod mountinfo;
 mod netlink;
 mod parts;
 pub mod passwd;

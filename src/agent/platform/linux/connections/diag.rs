@@ -1,9 +1,10 @@
-//! The sockets of the agent's own network namespace, asked of the kernel over netlink, after sock_diag(7).
+//! The sockets of the network namespace that a thread is in, asked of the kernel over netlink, after sock_diag(7).
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use rustix::net::netdevice::index_to_name;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
 use super::{MAX_SOCKETS, Protocol, Socket, check, socket, state};
@@ -19,13 +20,7 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
 /// Adds every socket of one protocol and family.
-pub(super) fn sockets(
-    protocol: Protocol,
-    v6: bool,
-    interfaces: &HashMap<u32, String>,
-    found: &mut Vec<Socket>,
-    stop: &Stop,
-) -> io::Result<()> {
+pub(super) fn sockets(protocol: Protocol, v6: bool, found: &mut Vec<Socket>, stop: &Stop) -> io::Result<()> {
     let fd =
         rustix::net::socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     // The kernel answers a dump at once or not at all; a kernel that does not is not waited for.
@@ -35,6 +30,11 @@ pub(super) fn sockets(
         Some(std::time::Duration::from_secs(10)),
     )?;
     rustix::net::send(&fd, &request(protocol, v6), SendFlags::empty())?;
+    let mut interfaces: HashMap<u32, Option<String>> = HashMap::new();
+    let mut interface = |number: u32| {
+        let name = interfaces.entry(number).or_insert_with(|| index_to_name(&fd, number).ok());
+        name.clone()
+    };
     let mut buffer = vec![0; 256 * 1024];
     loop {
         check(stop)?;
@@ -51,7 +51,9 @@ pub(super) fn sockets(
                     let code = u32_at(message, 0).unwrap_or(0).cast_signed();
                     return Err(io::Error::from_raw_os_error(code.saturating_neg()));
                 }
-                Some(SOCK_DIAG_BY_FAMILY) if found.len() < MAX_SOCKETS => found.extend(parse(message, protocol, interfaces)),
+                Some(SOCK_DIAG_BY_FAMILY) if found.len() < MAX_SOCKETS => {
+                    found.extend(parse(message, protocol, &mut interface));
+                }
                 _ => {}
             }
             // Messages begin at multiples of four.
@@ -78,7 +80,7 @@ fn request(protocol: Protocol, v6: bool) -> Vec<u8> {
 }
 
 /// `struct inet_diag_msg`.
-fn parse(message: &[u8], protocol: Protocol, interfaces: &HashMap<u32, String>) -> Option<Socket> {
+fn parse(message: &[u8], protocol: Protocol, interface: impl FnOnce(u32) -> Option<String>) -> Option<Socket> {
     let (&family, &number) = (message.first()?, message.get(1)?);
     let port = |at: usize| Some(u16::from_be_bytes(message.get(at..at + 2)?.try_into().ok()?));
     let ip = |at: usize| {
@@ -89,7 +91,7 @@ fn parse(message: &[u8], protocol: Protocol, interfaces: &HashMap<u32, String>) 
         })
     };
     let (local, remote) = (SocketAddr::new(ip(8)?, port(4)?), SocketAddr::new(ip(24)?, port(6)?));
-    let interface = interfaces.get(&u32_at(message, 40)?).cloned();
+    let interface = Some(u32_at(message, 40)?).filter(|&number| number != 0).and_then(interface);
     let (uid, inode) = (u32_at(message, 64)?, u64::from(u32_at(message, 68)?));
     Some(Socket { uid, inode, interface, ..socket(protocol, local, remote, state(number, protocol)?) })
 }

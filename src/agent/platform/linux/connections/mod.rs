@@ -1,17 +1,18 @@
-//! Network connections: the sockets of every network namespace that a process lives in, and who holds them.
+//! Network connections: the sockets of every network namespace, and who holds them.
 //!
-//! The agent's own namespace is asked over netlink (sock_diag(7)), which is fastest; others are read from `/proc/PID/net` of a process
-//! that lives in them, which needs no change of namespace. Holders are found by the socket's number among open files.
+//! The kernel is asked over netlink (sock_diag(7)) in each namespace ([`namespaces`]), where that is not to be had the tables of
+//! /proc/PID/net are read. Holders are found by the socket's number among open files. An open file that is a socket of TCP or UDP
+//! and stands in no namespace looked at leads to one more.
 
 mod diag;
+mod holders;
 mod lines;
+mod namespaces;
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::{CString, OsStr};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -22,12 +23,13 @@ use crate::agent::platform::connection::{Connections, Protocol, Socket, SocketSt
 
 pub use lines::parse_line;
 
+use holders::hold;
+use namespaces::Door;
+
 /// The most sockets that are told.
 const MAX_SOCKETS: usize = 4_000_000;
 /// The largest table of one namespace that is read from /proc.
 const MAX_TABLE: u64 = 1024 * 1024 * 1024;
-/// How many processes of a namespace are tried before it is given up: each may end at any time.
-const TRIES: usize = 16;
 
 /// The tables of /proc/PID/net that are read.
 pub const TABLES: [(&str, Protocol); 4] =
@@ -41,37 +43,111 @@ pub fn connections(stop: &Stop) -> io::Result<Connections> {
     let proc =
         Folder::new(rustix::fs::openat(CWD, c"/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
     let pids = pids(&proc)?;
-    let own = namespace(&proc, c"self").unwrap_or(0);
+    let own = namespaces::number_of(&proc, "self").unwrap_or(0);
     let mut found = Connections { namespace: own, ..Connections::default() };
-    let mut namespaces: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-    for &pid in &pids {
-        let Some(number) = CString::new(pid.to_string()).ok().and_then(|name| namespace(&proc, &name)) else { continue };
-        let pids = namespaces.entry(number).or_default();
-        if pids.len() < TRIES {
-            pids.push(pid);
+    let mut known = namespaces::known(&proc, &pids, stop)?;
+    known.remove(&own);
+    found.sockets = here(stop)?;
+    for socket in &mut found.sockets {
+        socket.namespace = own;
+    }
+    for (&number, doors) in &known {
+        found.unread += usize::from(!read(&proc, number, doors, &mut found.sockets, stop)?);
+    }
+    let holders = hold(&proc, &pids, &mut found.sockets, stop)?;
+    found.closed = holders.closed;
+    let mut holding = holders.pids;
+    let mut revealed = BTreeMap::new();
+    for (place, number) in holders.strangers {
+        check(stop)?;
+        match namespaces::of_socket(&place, number) {
+            // One that is bound to nothing stands in no table.
+            Ok((number, _)) if number == own || known.contains_key(&number) => {}
+            Ok((number, fd)) => drop(revealed.entry(number).or_insert_with(|| vec![Door::Open(fd)])),
+            Err(error) => {
+                found.untold +=
+                    usize::from(matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput))
+            }
         }
     }
-    namespaces.entry(own).or_default();
-    let interfaces = interfaces();
-    for (number, pids) in namespaces {
-        for (table, protocol) in TABLES {
-            check(stop)?;
-            let from = found.sockets.len();
-            // A kernel without the module for it refuses; its text tables are always there.
-            let asked =
-                number == own && diag::sockets(protocol, table.ends_with('6'), &interfaces, &mut found.sockets, stop).is_ok();
-            if !asked {
-                found.sockets.truncate(from);
-                read_table(&proc, (number == own).then_some("self"), &pids, table, protocol, &mut found.sockets);
-            }
-            for socket in found.sockets.iter_mut().skip(from) {
-                socket.namespace = number;
-            }
+    if !revealed.is_empty() {
+        let from = found.sockets.len();
+        for (&number, doors) in &revealed {
+            found.unread += usize::from(!read(&proc, number, doors, &mut found.sockets, stop)?);
         }
+        let more = hold(&proc, &pids, found.sockets.get_mut(from..).unwrap_or_default(), stop)?;
+        holding.extend(more.pids);
     }
     found.sockets.truncate(MAX_SOCKETS);
-    hold(&proc, &pids, &mut found, stop)?;
+    let mut reader = ProcessReader::new()?;
+    for pid in holding {
+        if let Some(process) = reader.one(pid)? {
+            found.processes.insert(pid, process);
+        }
+    }
     Ok(found)
+}
+
+/// Adds the sockets of another namespace; whether it could be read.
+fn read(proc: &Folder, number: u64, doors: &[Door], sockets: &mut Vec<Socket>, stop: &Stop) -> io::Result<bool> {
+    let from = sockets.len();
+    let mut is_read = false;
+    for door in doors {
+        check(stop)?;
+        let entered = namespaces::open(proc, door, number).and_then(|fd| namespaces::within(&fd, || here(stop)));
+        let told = match (entered, door) {
+            (Ok(told), _) => told,
+            (Err(_), Door::Process(place)) => {
+                let tables = tables(proc, place, stop)?;
+                // It may have gone elsewhere, or be another by now.
+                let Some(told) = tables.filter(|_| namespaces::number_of(proc, place) == Some(number)) else { continue };
+                told
+            }
+            (Err(_), _) => continue,
+        };
+        sockets.extend(told);
+        is_read = true;
+        break;
+    }
+    for socket in sockets.iter_mut().skip(from) {
+        socket.namespace = number;
+    }
+    Ok(is_read)
+}
+
+/// The sockets of the namespace that the calling thread is in.
+fn here(stop: &Stop) -> io::Result<Vec<Socket>> {
+    let mut found = Vec::new();
+    for (table, protocol) in TABLES {
+        check(stop)?;
+        let from = found.len();
+        // A kernel without the module for it refuses; its text tables are always there.
+        if diag::sockets(protocol, table.ends_with('6'), &mut found, stop).is_err() {
+            check(stop)?;
+            found.truncate(from);
+            found.extend(self::table(CWD, &format!("/proc/thread-self/net/{table}"), protocol).unwrap_or_default());
+        }
+    }
+    Ok(found)
+}
+
+/// The sockets that the tables of a process or thread tell, which is a path below /proc; `None` when none can be read.
+fn tables(proc: &Folder, place: &str, stop: &Stop) -> io::Result<Option<Vec<Socket>>> {
+    let mut found = None;
+    for (table, protocol) in TABLES {
+        check(stop)?;
+        if let Ok(told) = self::table(proc.fd(), &format!("{place}/net/{table}"), protocol) {
+            found.get_or_insert_with(Vec::new).extend(told);
+        }
+    }
+    Ok(found)
+}
+
+fn table(folder: BorrowedFd<'_>, path: &str, protocol: Protocol) -> io::Result<Vec<Socket>> {
+    let fd = rustix::fs::openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(std::fs::File::from(fd), MAX_TABLE), &mut text)?;
+    Ok(text.split(|&byte| byte == b'\n').skip(1).filter_map(|line| parse_line(line, protocol)).collect())
 }
 
 fn check(stop: &Stop) -> io::Result<()> {
@@ -90,91 +166,8 @@ fn pids(proc: &Folder) -> io::Result<Vec<u32>> {
 }
 
 /// The number in `net:[4026531840]`.
-fn namespace(proc: &Folder, process: &std::ffi::CStr) -> Option<u64> {
-    let link = CString::new([process.to_bytes(), b"/ns/net"].concat()).ok()?;
-    bracketed(proc.read_link(&link).ok()?.as_os_str().as_bytes(), b"net:[")
-}
-
 fn bracketed(text: &[u8], start: &[u8]) -> Option<u64> {
     std::str::from_utf8(text.strip_prefix(start)?.strip_suffix(b"]")?).ok()?.parse().ok()
-}
-
-/// The interfaces of the agent's namespace by number.
-fn interfaces() -> HashMap<u32, String> {
-    let mut known = HashMap::new();
-    for entry in std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
-        let number = std::fs::read_to_string(entry.path().join("ifindex")).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(number) = number {
-            known.insert(number, entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    known
-}
-
-fn read_table(proc: &Folder, own: Option<&str>, pids: &[u32], table: &str, protocol: Protocol, sockets: &mut Vec<Socket>) {
-    let names = own.map(ToOwned::to_owned).into_iter().chain(pids.iter().map(ToString::to_string));
-    for name in names {
-        let path = format!("{name}/net/{table}");
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let Ok(fd) = rustix::fs::openat(proc.fd(), Path::new(OsStr::new(&path)), flags, Mode::empty()) else { continue };
-        let mut text = Vec::new();
-        if io::Read::read_to_end(&mut io::Read::take(std::fs::File::from(fd), MAX_TABLE), &mut text).is_err() {
-            continue;
-        }
-        let lines = text.split(|&byte| byte == b'\n').skip(1);
-        sockets.extend(lines.filter_map(|line| parse_line(line, protocol)));
-        return;
-    }
-}
-
-/// Finds who holds the sockets: every open file of every process is looked at once.
-fn hold(proc: &Folder, pids: &[u32], found: &mut Connections, stop: &Stop) -> io::Result<()> {
-    let mut places: HashMap<u64, usize> = HashMap::with_capacity(found.sockets.len());
-    for (at, socket) in found.sockets.iter().enumerate() {
-        if socket.inode != 0 {
-            places.insert(socket.inode, at);
-        }
-    }
-    if places.is_empty() {
-        return Ok(());
-    }
-    let mut holders = Vec::new();
-    let mut buffer = EntryBuffer::default();
-    let mut target = [0; 64];
-    for &pid in pids {
-        check(stop)?;
-        let Ok(name) = CString::new(format!("{pid}/fd")) else { continue };
-        let folder = match proc.folder(&name) {
-            Ok(folder) => folder,
-            Err(error) => {
-                found.closed += usize::from(error.kind() == io::ErrorKind::PermissionDenied);
-                continue;
-            }
-        };
-        let mut entries = folder.entries(&mut buffer);
-        let mut holds = false;
-        while let Some(Ok(entry)) = entries.next() {
-            let Ok(length) = rustix::fs::readlinkat_raw(folder.fd(), entry.name(), &mut target[..]) else { continue };
-            let link = target.get(..length).unwrap_or_default();
-            let Some(&at) = bracketed(link, b"socket:[").and_then(|inode| places.get(&inode)) else { continue };
-            if let Some(socket) = found.sockets.get_mut(at)
-                && socket.holders.last() != Some(&pid)
-            {
-                socket.holders.push(pid);
-                holds = true;
-            }
-        }
-        if holds {
-            holders.push(pid);
-        }
-    }
-    let mut reader = ProcessReader::new()?;
-    for pid in holders {
-        if let Some(process) = reader.one(pid)? {
-            found.processes.insert(pid, process);
-        }
-    }
-    Ok(())
 }
 
 /// The state that the kernel's number means (`include/net/tcp_states.h`).

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::live;
 use crate::agent::collect::{Gathered, Gatherer};
+use crate::agent::platform::linux::mountinfo::unescaped;
 
 /// Small files that say what system it is.
 const FILES: [&str; 14] = [
@@ -77,7 +78,9 @@ pub(super) fn mounts(to: &mut Gatherer) -> Gathered {
         for line in text.lines() {
             let Some((front, back)) = line.split_once(" - ") else { continue };
             let (front, back): (Vec<&str>, Vec<&str>) = (front.split(' ').collect(), back.split(' ').collect());
-            let at = |words: &[&str], place: usize| words.get(place).map(|word| unescaped(word));
+            let at = |words: &[&str], place: usize| {
+                words.get(place).map(|word| String::from_utf8_lossy(&unescaped(word.as_bytes())).into_owned())
+            };
             rows.row(&json!({
                 "mount_point": at(&front, 4), "source": at(&back, 1), "type": at(&back, 0), "options": at(&front, 5),
                 "super_options": at(&back, 2), "root": at(&front, 3), "device": at(&front, 2), "id": at(&front, 0),
@@ -88,38 +91,4 @@ pub(super) fn mounts(to: &mut Gatherer) -> Gathered {
     })?;
     to.raw(Path::new("/proc/self/mountinfo"))?;
     Ok(())
-}
-
-/// Blanks, line ends and backslashes stand in octal: `\040`.
-fn unescaped(word: &str) -> String {
-    let mut bytes = Vec::with_capacity(word.len());
-    let mut rest = word.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        let code = behind.get(..3).filter(|_| first == b'\\').and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = behind.get(3..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(first);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escaped_mount_points_are_read() {
-        let check = |word: &str, text: &str| assert_eq!(unescaped(word), text);
-        check("/a\\040b\\134c", "/a b\\c");
-        check("/plain\\", "/plain\\");
-        check("\\0", "\\0");
-        check("\\777", "\\777");
-    }
 }
