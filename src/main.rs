@@ -1,5 +1,6 @@
 //! Reads the arguments, takes the role they name, and ends with its exit code.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,10 +33,14 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(match cli.action {
         Some(Action::Paths { what, start }) => cli::paths(&home, what.as_deref(), start),
         Some(Action::Config) => cli::config(&home),
-        Some(Action::Embedded) => {
-            lrsh::embedded::run(&home)?;
-            0
-        }
+        Some(Action::Embedded) => match lrsh::embedded::run(&home) {
+            Ok(()) => 0,
+            Err(error) => {
+                // Whoever started it reads this, as long as it is not told in another way.
+                let _ = writeln!(std::io::stderr(), "{error}");
+                1
+            }
+        },
         _ => {
             let embedded = Embedded(home.clone());
             shell::run(cli.shell.options(home), Arc::new(embedded)).code()

@@ -254,7 +254,8 @@ pub fn take_over() -> io::Result<(UnixListener, File, Word)> {
     let lock = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
     listener.local_addr()?;
     let word = Word(File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?));
-    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let null = Path::new("/dev/null");
+    let null = File::options().read(true).write(true).open(null).map_err(|error| about(null, &error))?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;

@@ -292,12 +292,15 @@ fn attributes_and_capabilities_are_told() {
         return;
     }
     xattr::set(&path, "user.bytes", &[0xff, 0]).unwrap();
+    xattr::set(&path, "user.control", b"a\x1b[2J").unwrap();
     let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let may = xattr::set(&path, "security.capability", &capability).is_ok();
     let told = info(&path);
     assert_eq!((&told["xattrs"]["user.text"], &told["xattrs"]["user.bytes"]), (&"a text".into(), &"0xff00".into()));
+    assert_eq!(told["xattrs"]["user.control"], "0x611b5b324a");
     if may {
         assert_eq!(told["capabilities"], "cap_net_raw=ep");
+        assert_eq!(told["xattrs"]["security.capability"], "0x0100000200200000000000000000000000000000");
     } else {
         skip("capabilities need root");
     }

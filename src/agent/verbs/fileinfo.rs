@@ -215,10 +215,11 @@ fn attributes(info: &mut FileInfo, file: &File) {
         if name == "security.capability" {
             info.capabilities = capabilities::capabilities(&value);
         }
-        let text = match String::from_utf8(value) {
-            Ok(text) => text,
-            Err(error) => format!("0x{}", hex(error.as_bytes())),
-        };
+        let is_text = |text: &&str| !text.contains(|letter: char| letter.is_control() && !matches!(letter, '\t' | '\n'));
+        // The label of SELinux ends with a NUL.
+        let written = value.strip_suffix(b"\0").filter(|_| name == "security.selinux").unwrap_or(&value);
+        let text = std::str::from_utf8(written).ok().filter(is_text);
+        let text = text.map_or_else(|| format!("0x{}", hex(&value)), ToOwned::to_owned);
         found.insert(name.to_string_lossy().into_owned(), text);
     }
     info.xattrs = Some(found);
