@@ -11,14 +11,15 @@ use boreal::compiler::CompilerParams;
 use boreal::{Compiler, Scanner};
 
 use super::super::{Trouble, answer_within};
+use super::text::{SIZE, too_deep, with_symbol};
 use crate::agent::context::Stop;
 
 /// Our own rules.
 const BUILTIN: &str = include_str!("../builtin.yar");
 /// How long the rules of the library may take to be read.
 const COMPILE: Duration = Duration::from_mins(1);
-/// What stands for `filesize`: as long, so that complaints name the right place.
-pub(super) const SIZE: &str = "filesiz_";
+/// The stack of the thread that reads rules: many times what the deepest condition takes that is let through.
+const STACK: usize = 16 * 1024 * 1024;
 
 /// Our own rules, compiled.
 ///
@@ -36,7 +37,7 @@ pub fn builtin() -> Result<Scanner, String> {
 /// When it takes too long, or the command was asked to stop.
 pub fn compile(files: Vec<(String, Vec<u8>)>, stop: &Stop) -> Result<(Option<Scanner>, Vec<String>), Trouble> {
     let (sender, receiver) = sync_channel(1);
-    let started = std::thread::Builder::new().name("yara".into()).spawn(move || {
+    let started = std::thread::Builder::new().name("yara".into()).stack_size(STACK).spawn(move || {
         let compiled = std::panic::catch_unwind(AssertUnwindSafe(|| compile_now(files)));
         // Who waits no longer need not know.
         let _ = sender.send(compiled.map_err(|_| ()));
@@ -53,21 +54,28 @@ fn compile_now(files: Vec<(String, Vec<u8>)>) -> (Option<Scanner>, Vec<String>) 
     let (mut taken, mut complaints) = (Vec::new(), Vec::new());
     for (name, bytes) in files {
         // Tried alone first: what a compiler took before it failed at a file would stay in it.
-        match std::str::from_utf8(&bytes).map_err(|error| error.to_string()).and_then(|text| {
-            let mut alone = compiler();
-            alone.add_rules_str_in_namespace(with_symbol(text), &name).map(|_| ()).map_err(|error| said(&error.to_string()))
-        }) {
+        match check(&name, &bytes) {
             Ok(()) => taken.push((name, bytes)),
-            Err(why) => complaints.push(format!("{name}: {why}")),
+            Err(why) => complaints.push(why),
         }
     }
     let mut all = compiler();
     for (name, bytes) in &taken {
         if let Err(error) = all.add_rules_str_in_namespace(with_symbol(&String::from_utf8_lossy(bytes)), name) {
-            complaints.push(format!("{name}: {}", said(&error.to_string())));
+            complaints.push(placed(name, &error.to_string()));
         }
     }
     ((!taken.is_empty()).then(|| all.finalize()), complaints)
+}
+
+/// What is wrong with a file of rules, with its name and the place.
+fn check(name: &str, bytes: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| format!("{name}: {error}"))?;
+    if let Some(line) = too_deep(text) {
+        return Err(format!("{name}:{line}: the condition is deeper than any that is meant to find something; make several of it"));
+    }
+    let added = compiler().add_rules_str_in_namespace(with_symbol(text), name).map(|_| ());
+    added.map_err(|error| placed(name, &error.to_string()))
 }
 
 fn compiler() -> Compiler {
@@ -78,54 +86,10 @@ fn compiler() -> Compiler {
     compiler
 }
 
-/// The first line of a message.
-fn said(message: &str) -> String {
-    message.lines().next().unwrap_or_default().trim().to_owned()
-}
-
-/// The text of rules with the symbol in place of `filesize`, which it is left alone in names, texts, regular expressions and
-/// comments.
-fn with_symbol(text: &str) -> String {
-    let mut told = String::with_capacity(text.len());
-    let mut rest = text;
-    let mut before = "";
-    while let Some(first) = rest.chars().next() {
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let is_comment = rest.starts_with("//") || rest.starts_with("/*");
-        // Elsewhere it divides.
-        let begins_regex = matches!(before, "=" | "(" | "," | "matches");
-        let length = match first {
-            '/' if rest.starts_with("//") => rest.find('\n'),
-            '/' if is_comment => rest.find("*/").map(|end| end + 2),
-            '"' => quoted(rest, '"'),
-            '/' if begins_regex => quoted(rest, '/'),
-            _ if is_name(first) => rest.find(|c| !is_name(c)),
-            _ => Some(first.len_utf8()),
-        };
-        let (token, after) = length.and_then(|length| rest.split_at_checked(length)).unwrap_or((rest, ""));
-        let is_size = token == "filesize" && !matches!(before, "$" | "#" | "@" | "!" | ".");
-        told.push_str(if is_size { SIZE } else { token });
-        if !is_comment && !first.is_whitespace() {
-            before = token;
-        }
-        rest = after;
-    }
-    told
-}
-
-/// How long a text or regular expression is, with both of its marks; what is not closed ends with its line.
-fn quoted(text: &str, mark: char) -> Option<usize> {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '\n' => return Some(at),
-            _ if c == mark => return Some(at + c.len_utf8()),
-            _ => {}
-        }
-    }
-    None
+/// The first line of a message of boreal's, which calls what it reads from memory `mem`.
+fn placed(name: &str, message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default().trim();
+    first.strip_prefix("mem:").map_or_else(|| format!("{name}: {first}"), |rest| format!("{name}:{rest}"))
 }
 
 #[cfg(test)]
@@ -140,18 +104,31 @@ mod tests {
         let (scanner, complaints) = compile(files, &Stop::default()).unwrap();
         assert_eq!(scanner.unwrap().rules().count(), 1);
         assert_eq!(complaints.iter().map(|why| why.split(':').next().unwrap()).collect::<Vec<_>>(), ["bad.yar", "include.yar"]);
+        assert!(complaints[0].starts_with("bad.yar:1:6: "), "{complaints:?}");
     }
 
     #[test]
-    fn the_word_filesize_is_replaced_where_it_is_one() {
-        let check = |text: &str, wanted: &str| assert_eq!(with_symbol(text), wanted.replace('~', SIZE));
-        check("condition: filesize < 1MB and $filesize", "condition: ~ < 1MB and $filesize");
-        check("$a = \"filesize \\\" filesize\" // filesize\n", "$a = \"filesize \\\" filesize\" // filesize\n");
-        check("$a = /\\/ filesize \"/ condition: filesize/2 > filesize", "$a = /\\/ filesize \"/ condition: ~/2 > ~");
-        check("/* filesize */ x.filesize filesize_ my_filesize", "/* filesize */ x.filesize filesize_ my_filesize");
-        check("uint32(filesize - 4) == 0x1 and s matches /filesize/", "uint32(~ - 4) == 0x1 and s matches /filesize/");
-        check("\"filesize", "\"filesize");
-        check("é filesize", "é ~");
-        check("{ AA /* filesize */ ?? [2-4] }", "{ AA /* filesize */ ?? [2-4] }");
+    fn conditions_without_a_bottom_are_refused_and_end_nothing() {
+        let rule = |condition: String| format!("rule n {{ condition: {condition} }}").into_bytes();
+        let mut files = vec![
+            ("plus.yar".to_owned(), rule("1+".repeat(50_000) + "1 == 1")),
+            ("not.yar".to_owned(), rule("not ".repeat(100_000) + "true")),
+            ("minus.yar".to_owned(), rule("-".repeat(1_000_000) + "1 == 1")),
+            ("brackets.yar".to_owned(), rule("(".repeat(100_000) + "true" + &")".repeat(100_000))),
+            ("for.yar".to_owned(), rule("for any i in (0..1) : (".repeat(10_000) + "true" + &")".repeat(10_000))),
+            ("regex.yar".to_owned(), rule(format!("\"a\" matches /{}a{}/", "(".repeat(100_000), ")".repeat(100_000)))),
+            // As deep as is measured to be deep enough, which boreal refuses itself.
+            ("most.yar".to_owned(), rule("1+".repeat(998) + "1 == 1")),
+        ];
+        let refused: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+        files.push(("wide.yar".to_owned(), rule("1 == 1 and ".repeat(50_000) + "true")));
+        let deep: String = (0..8).map(|n| format!("for any i{n} in (0..1) : (")).collect();
+        files.push(("deep.yar".to_owned(), rule(deep + "i0 == i1" + &")".repeat(8))));
+        let (scanner, complaints) = compile(files, &Stop::default()).unwrap();
+        assert_eq!(complaints.iter().map(|why| why.split(':').next().unwrap()).collect::<Vec<_>>(), refused);
+        assert!(complaints[0].starts_with("plus.yar:1: the condition is deeper"), "{complaints:?}");
+        let scanner = scanner.unwrap();
+        let found = scanner.scan_mem(b"x").unwrap();
+        assert_eq!(found.rules.iter().map(|rule| rule.namespace).collect::<Vec<_>>(), ["wide.yar", "deep.yar"]);
     }
 }

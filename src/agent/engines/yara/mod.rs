@@ -6,6 +6,7 @@
 
 mod compile;
 mod pieces;
+mod text;
 
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
@@ -20,9 +21,9 @@ use boreal::{MetadataValue, Scanner};
 use super::{Answer, Engine, Finding, Subject, Trouble, Whole, answer_within};
 use crate::agent::context::{Meter, Stop};
 use crate::agent::platform::{thread_cpu_since, thread_cpu_time};
-use compile::SIZE;
 pub use compile::{builtin, compile};
 use pieces::{Outcome, Pieces};
+use text::SIZE;
 
 /// How long a set of rules may look at one thing: so long, and so much more for each megabyte.
 const LOOK: Duration = Duration::from_secs(4);
