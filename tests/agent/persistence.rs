@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use lrsh::agent::context::Stop;
+use lrsh::agent::context::{Meter, Stop};
 use lrsh::agent::platform::Root;
 use lrsh::agent::platform::dpkg::Packages;
 use lrsh::agent::platform::persistence::persistent;
@@ -305,7 +305,7 @@ fn what_the_agents_user_may_not_look_into_is_named() {
             rustix::thread::set_capabilities(None, has).unwrap();
         }
         let root = Root::at(&path).unwrap();
-        persistent(&root, &Packages::default(), &Stop::default()).unwrap().1.problems()
+        persistent(&root, &Packages::default(), &Stop::default(), &Meter::default()).unwrap().1.problems()
     };
     let problems = std::thread::spawn(look).join().unwrap();
     for folder in ["/root", "/etc/sudoers.d", "/var/spool/cron/crontabs"] {

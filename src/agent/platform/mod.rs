@@ -39,7 +39,7 @@ pub use trace::{Trace, TraceSource};
 
 use self::isolation::{Isolating, Isolation};
 use crate::agent::collect::Part;
-use crate::agent::context::{Stop, VerbError, VerbResult};
+use crate::agent::context::{Meter, Stop, VerbError, VerbResult};
 use crate::protocol::{Hello, PlatformName, Problem};
 
 /// The device whose files these are.
@@ -145,7 +145,7 @@ pub trait Platform: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be told, or the command was asked to stop.
-    fn persistent(&self, _stop: &Stop) -> Result<Told<Persistent>, VerbError> {
+    fn persistent(&self, _stop: &Stop, _meter: &Meter) -> Result<Told<Persistent>, VerbError> {
         Err(not_on_platform(self.name(), "persistence"))
     }
 

@@ -89,7 +89,7 @@ enum Own<'a> {
 }
 
 pub(super) fn run(ctx: &mut Context) -> VerbResult {
-    let found = ctx.agent.platform.persistent(&ctx.stop)?;
+    let found = ctx.agent.platform.persistent(&ctx.stop, &ctx.meter)?;
     let mut autoruns: IndexMap<&'static str, Vec<Entry<'_>>> = LISTS.into_iter().map(|list| (list, Vec::new())).collect();
     for one in &found.all {
         autoruns.entry(one.category).or_default().push(entry(one));

@@ -1,5 +1,6 @@
 //! Linux devices: the running system, or a Linux tree below `--root`.
 
+mod abreast;
 mod accounts;
 pub mod capabilities;
 pub mod connections;
@@ -61,7 +62,7 @@ use super::{
     Connections, Driver, Origin, PackageOwner, Persistent, Platform, Process, Service, StartupItem, Task, Told, Trace,
 };
 use crate::agent::collect::Part;
-use crate::agent::context::{Stop, VerbError};
+use crate::agent::context::{Meter, Stop, VerbError};
 use crate::agent::path::problem;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName, Problem};
 
@@ -221,8 +222,8 @@ impl Platform for Linux {
         Ok(Told { all, doubts: unseen.problems() })
     }
 
-    fn persistent(&self, stop: &Stop) -> Result<Told<Persistent>, VerbError> {
-        let (all, unseen) = persistence::persistent(&self.root, &self.packages, stop)?;
+    fn persistent(&self, stop: &Stop, meter: &Meter) -> Result<Told<Persistent>, VerbError> {
+        let (all, unseen) = persistence::persistent(&self.root, &self.packages, stop, meter)?;
         Ok(Told { all, doubts: unseen.problems() })
     }
 

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Connections, Driver, Persistent, Platform, Process, RegistryItem, Root, Service, StartupItem, Task, Told};
 use crate::agent::collect::Part;
-use crate::agent::context::{Stop, VerbError, VerbResult};
+use crate::agent::context::{Meter, Stop, VerbError, VerbResult};
 use crate::agent::digest::hex;
 use crate::protocol::{Hello, PROTOCOL_VERSION, PlatformName, Problem};
 pub use places::expand;
@@ -116,7 +116,7 @@ impl Platform for WindowsRoot {
         startup::startup_items(&Registry::new(&self.root), stop)
     }
 
-    fn persistent(&self, stop: &Stop) -> Result<Told<Persistent>, VerbError> {
+    fn persistent(&self, stop: &Stop, _meter: &Meter) -> Result<Told<Persistent>, VerbError> {
         persistence::persistent(&Registry::new(&self.root), stop)
     }
 

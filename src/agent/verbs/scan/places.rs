@@ -71,7 +71,7 @@ pub(super) fn full(scan: &mut Scan<'_, '_>) -> VerbResult {
 
 /// The files that start by themselves, and the programs that they name.
 fn autostart(scan: &mut Scan<'_, '_>) -> VerbResult {
-    let found = match scan.ctx.agent.platform.persistent(&scan.ctx.stop) {
+    let found = match scan.ctx.agent.platform.persistent(&scan.ctx.stop, &scan.ctx.meter) {
         Ok(found) => found,
         Err(VerbError::Failed(problem)) => {
             scan.ctx.problem(problem);

@@ -35,7 +35,7 @@ pub(super) type Wrong = (Option<bool>, String);
 impl Search<'_> {
     /// Takes an entry's `shipped` back where what it runs is not as shipped, and says why.
     pub(super) fn judge(&mut self, entry: &mut Persistent, named: Vec<Named>) -> VerbResult {
-        if entry.shipped != Some(true) || self.packages.index(self.root).is_empty() {
+        if entry.shipped != Some(true) || self.index().is_empty() {
             return Ok(());
         }
         let mut doubt = None;
@@ -70,7 +70,7 @@ impl Search<'_> {
 
     fn look_behind(&self, named: &Named) -> Option<Wrong> {
         let facts = self.root.facts(&named.path).ok().filter(Facts::is_file)?;
-        let index = self.packages.index(self.root);
+        let index = self.index();
         let shown = named.path.display();
         // A link that a package ships, or that alternatives made, is as good as what it leads to; also one among its folders.
         let own = index.owner(self.root, &named.path).filter(|owner| owner.checksum.is_some());
@@ -84,7 +84,7 @@ impl Search<'_> {
             return None;
         }
         let package = owner.package.to_owned();
-        match self.packages.origin(self.root, &real, MAX_PROGRAM, self.stop).shipped {
+        match index.origin(self.root, &real, MAX_PROGRAM, self.stop).shipped {
             Some(true) => None,
             Some(false) => Some((Some(false), format!("it runs {shown}, which is not what the package {package} shipped"))),
             None if !named.run => None,

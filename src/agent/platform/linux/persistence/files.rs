@@ -21,11 +21,11 @@ const MAX_FILES: usize = 2_000_000;
 
 /// Adds what every place of the table holds.
 pub(super) fn places(search: &mut Search<'_>) -> VerbResult {
-    let homes = search.homes.clone();
+    let homes = search.homes;
     let mut known = Known::default();
     for place in PLACES {
         search.stop.check()?;
-        let found = glob::files(search.root, &mut search.unseen, place.path, &homes);
+        let found = glob::files(search.root, &mut search.unseen, place.path, homes);
         let mut next: VecDeque<(PathBuf, Option<String>, usize)> =
             found.into_iter().map(|(file, user)| (file, user.map(|user| user.name.clone()), 0)).collect();
         while let Some((file, user, depth)) = next.pop_front() {
@@ -105,7 +105,7 @@ impl Search<'_> {
             }
             (How::Loaded, Ok(_)) => Ok(Vec::new()),
             (How::Foreign, Ok(_)) => {
-                if self.packages.index(self.root).owner(self.root, file).is_some() {
+                if self.index().owner(self.root, file).is_some() {
                     return Ok(included);
                 }
                 Ok(Vec::new())

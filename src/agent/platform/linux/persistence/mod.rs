@@ -11,19 +11,25 @@ mod setuid;
 mod units;
 mod web;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Builder, ScopedJoinHandle};
 
-use super::dpkg::{Origin, Packages};
+use super::dpkg::{Origin, PackageIndex, Packages};
 use super::homes::{User, homes};
 use super::root::Root;
 use super::startup::startup_items;
 use super::systemd::command_line;
 use super::tasks::tasks;
 use super::unseen::Unseen;
-use crate::agent::context::{Stop, VerbError, VerbResult};
+use crate::agent::context::{Meter, Stop, VerbError, VerbResult};
 use crate::agent::platform::startup_item::{Persistent, StartupKind};
+use crate::agent::platform::{thread_cpu_since, thread_cpu_time};
 use behind::{Wrong, named_in};
+use setuid::Walk;
 
 /// The largest file whose lines are read, and the largest that is compared with what was shipped.
 const MAX_TEXT: u64 = 4 * 1024 * 1024;
@@ -45,24 +51,50 @@ const PATTERNS: [(&str, &[&str]); 9] = [
 ///
 /// # Errors
 /// Only when told to stop: what cannot be read is said with the entry it is about.
-pub fn persistent(root: &Root, packages: &Packages, stop: &Stop) -> Result<(Vec<Persistent>, Unseen), VerbError> {
-    let (homes, found, unseen) = (homes(root), Vec::new(), Unseen::default());
-    let (origins, behind, drop_ins) = (HashMap::new(), HashMap::new(), HashMap::new());
-    let mut search = Search { root, packages, stop, homes, origins, behind, drop_ins, found, unseen };
-    search.startup()?;
-    search.tasks()?;
-    units::units(&mut search)?;
-    files::places(&mut search)?;
-    setuid::setuid(&mut search)?;
-    web::web(&mut search)?;
-    Ok((search.found, search.unseen))
+pub fn persistent(
+    root: &Root,
+    packages: &Packages,
+    stop: &Stop,
+    meter: &Meter,
+) -> Result<(Vec<Persistent>, Unseen), VerbError> {
+    let homes = homes(root);
+    let walk = || Walk::through(root, &homes, stop, meter);
+    std::thread::scope(|scope| {
+        // What takes long and waits for nothing goes on beside the rest, where there are threads for it.
+        let beside = |name: &str| Builder::new().name(name.to_owned());
+        let walking = beside("setuid").spawn_scoped(scope, || metered(meter, walk)).ok();
+        let _ = beside("packages").spawn_scoped(scope, || metered(meter, || packages.index(root)));
+        let mut search = Search::new(root, packages, stop, &homes);
+        search.startup()?;
+        search.tasks()?;
+        units::units(&mut search)?;
+        files::places(&mut search)?;
+        let walked = match walking.map(ScopedJoinHandle::join) {
+            Some(Ok(walked)) => walked?,
+            Some(Err(panic)) => resume_unwind(panic),
+            None => walk()?,
+        };
+        search.setuid(walked);
+        web::web(&mut search)?;
+        Ok((search.found, search.unseen))
+    })
+}
+
+/// What a thread beside the verb's own makes; what it cost goes to the meter.
+fn metered<R>(meter: &Meter, work: impl FnOnce() -> R) -> R {
+    let begun = thread_cpu_time();
+    let made = work();
+    meter.spent(thread_cpu_since(begun));
+    made
 }
 
 struct Search<'a> {
     root: &'a Root,
     packages: &'a Packages,
+    /// The packages as they were when they were first asked for.
+    index: OnceCell<Arc<PackageIndex>>,
     stop: &'a Stop,
-    homes: Vec<User>,
+    homes: &'a [User],
     origins: HashMap<PathBuf, Origin>,
     /// What is wrong with files that others run, by path and whether they are what is run.
     behind: HashMap<(PathBuf, bool), Option<Wrong>>,
@@ -72,7 +104,17 @@ struct Search<'a> {
     unseen: Unseen,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(root: &'a Root, packages: &'a Packages, stop: &'a Stop, homes: &'a [User]) -> Self {
+        let (origins, behind, drop_ins) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (index, found, unseen) = (OnceCell::new(), Vec::new(), Unseen::default());
+        Self { root, packages, index, stop, homes, origins, behind, drop_ins, found, unseen }
+    }
+
+    fn index(&self) -> &PackageIndex {
+        self.index.get_or_init(|| self.packages.index(self.root))
+    }
+
     /// An entry about a file, with all that is known of the file.
     fn entry(&mut self, category: &'static str, technique: &'static str, file: &Path) -> Persistent {
         let origin = self.origin(file);
@@ -91,7 +133,7 @@ impl Search<'_> {
         if let Some(known) = self.origins.get(file) {
             return known.clone();
         }
-        let mut origin = self.packages.origin(self.root, file, MAX_COMPARED, self.stop);
+        let mut origin = self.index().origin(self.root, file, MAX_COMPARED, self.stop);
         if origin.package.is_none() {
             origin = self.copied(file).unwrap_or(origin);
         } else if let Some(real) = self.behind_link(file) {
@@ -102,7 +144,7 @@ impl Search<'_> {
             }
         }
         // Where no packages are known there is no telling.
-        if self.packages.index(self.root).is_empty() {
+        if self.index().is_empty() {
             origin.shipped = None;
         }
         self.origins.insert(file.to_owned(), origin.clone());
@@ -123,9 +165,18 @@ impl Search<'_> {
         let text = self.root.read(file, MAX_TEXT).ok()?;
         patterns.iter().map(Path::new).find_map(|pattern| {
             let same = self.root.read(pattern, MAX_TEXT).ok()? == text;
-            let origin = same.then(|| self.packages.origin(self.root, pattern, MAX_TEXT, self.stop))?;
+            let origin = same.then(|| self.index().origin(self.root, pattern, MAX_TEXT, self.stop))?;
             (origin.shipped == Some(true)).then_some(origin)
         })
+    }
+
+    fn setuid(&mut self, walk: Walk<'_>) {
+        self.unseen.add(walk.unseen);
+        for file in walk.found {
+            let mut entry = self.entry("privileges", "T1548.001", &file);
+            entry.runs = Some(file.to_string_lossy().into_owned());
+            self.found.push(entry);
+        }
     }
 
     fn startup(&mut self) -> VerbResult {

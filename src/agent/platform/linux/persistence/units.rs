@@ -28,7 +28,7 @@ pub(super) fn units(search: &mut Search<'_>) -> VerbResult {
         let starts_itself = unit.state.starts_with("enabled") || unit.state == "static";
         add(search, unit, starts_itself, None)?;
     }
-    for user in search.homes.clone() {
+    for user in search.homes {
         let own = Units::load(search.root, &Scope::Home(user.home.clone()), search.stop)?;
         for unit in own.iter() {
             add(search, unit, unit.state.starts_with("enabled"), Some(&user.name))?;

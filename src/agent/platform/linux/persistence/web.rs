@@ -37,9 +37,9 @@ const LATELY: i64 = 7;
 
 pub(super) fn web(search: &mut Search<'_>) -> VerbResult {
     let mut scripts = Vec::new();
-    let homes = search.homes.clone();
+    let homes = search.homes;
     for root in ROOTS {
-        for (root, _) in glob::files(search.root, &mut search.unseen, root, &homes) {
+        for (root, _) in glob::files(search.root, &mut search.unseen, root, homes) {
             collect(search, &root, MAX_DEPTH, &mut scripts)?;
         }
     }
