@@ -345,6 +345,21 @@ pub struct Column {
     /// The fields within it, where its values are objects; `*` stands for any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
+    /// How rows stand below each other, where they come as a tree: this column's text is then moved in by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Tree>,
+}
+
+/// The fields that say how rows stand below each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tree {
+    /// What the row is known by.
+    pub id: String,
+    /// The same of its parent.
+    pub parent: String,
+    /// How many ancestors stand above it; absent where rows come as a list.
+    pub depth: String,
 }
 
 impl Column {

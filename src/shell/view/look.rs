@@ -57,6 +57,7 @@ fn every_table_reads_well_at_every_width() {
             check(&row.name);
         }
     }
+    check("processes -tree");
     check("remediate list");
     check("fileinfo x");
 }

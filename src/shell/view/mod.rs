@@ -23,6 +23,7 @@ mod spec;
 mod table;
 pub mod theme;
 mod transcript;
+mod tree;
 mod value;
 mod width;
 

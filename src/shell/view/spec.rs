@@ -82,17 +82,26 @@ impl RenderSpec {
 
     /// The columns of a table: those asked for, which then stay, or those shown; all where none is marked.
     pub(super) fn table_columns(&self) -> Vec<Column> {
-        let Some(names) = &self.options.columns else {
-            let shown: Vec<Column> = self.columns.iter().filter(|column| column.shown).cloned().collect();
-            return if shown.is_empty() { self.columns.clone() } else { shown };
+        let mut columns: Vec<Column> = match &self.options.columns {
+            None => {
+                let shown: Vec<Column> = self.columns.iter().filter(|column| column.shown).cloned().collect();
+                if shown.is_empty() { self.columns.clone() } else { shown }
+            }
+            Some(names) => {
+                let asked = names.iter().map(|name| {
+                    let known = self.columns.iter().find(|column| column.key == *name);
+                    let mut column = known.cloned().unwrap_or_else(|| named(name));
+                    column.priority = 0;
+                    column
+                });
+                asked.collect()
+            }
         };
-        let asked = names.iter().map(|name| {
-            let known = self.columns.iter().find(|column| column.key == *name);
-            let mut column = known.cloned().unwrap_or_else(|| named(name));
-            column.priority = 0;
-            column
-        });
-        asked.collect()
+        if self.sort.is_some() {
+            // In another order nobody stands below his parent.
+            columns.iter_mut().for_each(|column| column.tree = None);
+        }
+        columns
     }
 }
 
@@ -106,5 +115,6 @@ pub(super) fn named(key: &str) -> Column {
         align: crate::grammar::Alignment::Left,
         unit: Unit::Plain,
         fields: Vec::new(),
+        tree: None,
     }
 }

@@ -14,6 +14,7 @@ use crate::grammar::{Alignment, Column, Unit};
 use super::fields::Wanted;
 use super::records::Records;
 use super::rows::Shape;
+use super::tree::{self, Lineage};
 use super::{clean, theme, value, width};
 
 /// How many rows the widths are taken from.
@@ -34,6 +35,8 @@ const LEAST: usize = 8;
 pub(super) struct Table {
     columns: Vec<Column>,
     wanted: Wanted,
+    /// The column that is moved in where rows come as a tree, and the rows above the next one.
+    tree: Option<(usize, Lineage)>,
     /// `None`: as wide as it takes.
     width: Option<usize>,
     zone: TimeZone,
@@ -63,6 +66,8 @@ struct Row<'r> {
     cells: Vec<Cow<'r, str>>,
     /// The `file:///` forms of cells that may be cut, and whose they are: on lines of their own, whole.
     below: Vec<(usize, String)>,
+    /// Of a row in a tree: the column that is moved in, and how far.
+    level: Option<(usize, usize)>,
 }
 
 /// Where a column stands.
@@ -88,20 +93,31 @@ impl Table {
         // Each field's exact form is looked for beside it.
         let uris: Vec<String> = columns.iter().map(|column| format!("{}_uri", column.key)).collect();
         let keys = columns.iter().map(|column| column.key.as_str()).chain(uris.iter().map(String::as_str));
-        let wanted = Wanted::new(keys.chain([ERROR]));
+        let tree = columns.iter().enumerate().find_map(|(at, column)| Some((at, column.tree.as_ref()?)));
+        let of_tree = tree.map(|(_, tree)| [&tree.id, &tree.parent, &tree.depth]);
+        let wanted = Wanted::new(keys.chain([ERROR]).chain(of_tree.iter().flatten().map(|key| key.as_str())));
+        let tree = tree.map(|(at, _)| (at, Lineage::default()));
         let state = State::Sampling { rows: Vec::new(), kept: Vec::new(), since: None };
         let (left_out, empty) = (Vec::new(), Vec::new());
-        Self { columns, wanted, width, zone, color, asked, state, rows: 0, errors: 0, cut: 0, left_out, empty }
+        Self { columns, wanted, tree, width, zone, color, asked, state, rows: 0, errors: 0, cut: 0, left_out, empty }
     }
 
     fn read<'r>(&mut self, row: &'r str) -> Row<'r> {
         let mut found = self.wanted.find(row);
+        let level = self.tree.as_mut().and_then(|(column, lineage)| {
+            let of_tree: Vec<_> = found.drain(found.len().saturating_sub(3)..).collect();
+            let [Some(id), Some(parent), Some(depth)] = of_tree[..] else { return None };
+            Some((*column, lineage.level(id, parent, depth.parse().ok()?)))
+        });
         let error = found.pop().flatten();
         self.errors += u64::from(error.is_some_and(|error| error != "null" && error != "\"\""));
         let (values, uris) = found.split_at(self.columns.len().min(found.len()));
         let mut below = Vec::new();
         let cells = self.columns.iter().zip(values).zip(uris).enumerate().map(|(at, ((column, raw), uri))| {
-            let shown = value::cell(raw.unwrap_or("null"), column.unit, &self.zone);
+            let mut shown = value::cell(raw.unwrap_or("null"), column.unit, &self.zone);
+            if level.is_some_and(|(column, _)| column == at) {
+                shown = tree::name(shown);
+            }
             if column.unit != Unit::Path {
                 return shown;
             }
@@ -112,7 +128,7 @@ impl Table {
             }
             value::with_uri(shown, *uri)
         });
-        Row { cells: cells.collect(), below }
+        Row { cells: cells.collect(), below, level }
     }
 
     fn title(&self, column: usize) -> &str {
@@ -138,17 +154,17 @@ impl Table {
         let shown = |column: usize| places.iter().any(|place| place.column == column);
         let left_out = (0..self.columns.len()).filter(|column| !shown(*column) && !empty.contains(column));
         self.left_out = left_out.map(|column| self.title(column).to_owned()).collect();
-        let overflows = rows.iter().any(|row| !row.below.is_empty());
-        if whole && !overflows {
+        let is_plain = rows.iter().all(|row| row.below.is_empty() && row.level.is_none_or(|(_, level)| level == 0));
+        if whole && is_plain {
             self.draw(&places, &rows, out);
         } else {
             let titles = (0..self.columns.len()).map(|column| clean::line(self.title(column))).collect();
             let mut heading = String::new();
-            line(&places, &Row { cells: titles, below: Vec::new() }, self.width.is_some(), &mut heading);
+            line(&places, &Row { cells: titles, ..Row::default() }, self.width.is_some(), false, &mut heading);
             out.extend_from_slice(theme::paint(theme::heading(), &heading, self.color).as_bytes());
             out.push(b'\n');
             for row in &rows {
-                self.cut += write_line(&places, row, self.width.is_some(), out);
+                self.cut += write_line(&places, row, self.width.is_some(), self.color, out);
             }
         }
         self.state = State::Lines(places);
@@ -205,7 +221,7 @@ impl Table {
         let mut places: Vec<(Place, usize, usize)> = Vec::with_capacity(self.columns.len());
         for (at, column) in self.columns.iter().enumerate().filter(|(at, _)| !empty.contains(at)) {
             let title = width::of(&clean::line(self.title(at)));
-            let cells = rows.iter().filter_map(|row| row.cells.get(at)).map(|cell| width::of(cell));
+            let cells = rows.iter().filter_map(|row| Some(row.guide(at, None, false).1 + width::of(row.cells.get(at)?)));
             let natural = cells.max().unwrap_or(0).max(title);
             // Numbers and times are worth nothing when cut.
             let firm = column.align == Alignment::Right || matches!(column.unit, Unit::Time | Unit::Bytes | Unit::Millis);
@@ -260,17 +276,17 @@ impl Shape for Table {
             State::Lines(places) => {
                 let places = std::mem::take(places);
                 let read = self.read(row);
-                self.cut += write_line(&places, &read, self.width.is_some(), out);
+                self.cut += write_line(&places, &read, self.width.is_some(), self.color, out);
                 self.state = State::Lines(places);
                 return;
             }
             State::Sampling { .. } => {}
         }
-        let Row { cells, below } = self.read(row);
+        let Row { cells, below, level } = self.read(row);
         let cells = cells.into_iter().map(|cell| Cow::Owned(cell.into_owned())).collect();
         let State::Sampling { rows, kept, since } = &mut self.state else { return };
         since.get_or_insert_with(Instant::now);
-        rows.push(Row { cells, below });
+        rows.push(Row { cells, below, level });
         if self.width.is_some() {
             // Needed only where the table may turn out to be too wide.
             kept.push(row.to_owned());
@@ -318,9 +334,21 @@ impl Shape for Table {
     }
 }
 
-fn write_line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut Vec<u8>) -> u64 {
+impl Row<'_> {
+    /// What is drawn before a cell for the tree that its row stands in, and how wide it is.
+    fn guide(&self, column: usize, width: Option<usize>, color: bool) -> (String, usize) {
+        let Some((_, level)) = self.level.filter(|(moved, level)| *moved == column && *level > 0) else {
+            return (String::new(), 0);
+        };
+        let guide = tree::guide(level, self.cells.get(column).map_or(0, |cell| width::of(cell)), width, color);
+        let wide = width::of(&guide);
+        (theme::paint(theme::aside(), &guide, color), wide)
+    }
+}
+
+fn write_line(places: &[Place], row: &Row<'_>, bounded: bool, color: bool, out: &mut Vec<u8>) -> u64 {
     let mut text = String::with_capacity(128);
-    let cut = line(places, row, bounded, &mut text);
+    let cut = line(places, row, bounded, color, &mut text);
     text.push('\n');
     for (_, uri) in row.below.iter().filter(|(column, _)| places.iter().any(|place| place.column == *column)) {
         text.push_str("  ");
@@ -332,7 +360,7 @@ fn write_line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut Vec<u8>)
 }
 
 /// Writes a line of cells to their places; how many were cut.
-fn line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut String) -> u64 {
+fn line(places: &[Place], row: &Row<'_>, bounded: bool, color: bool, out: &mut String) -> u64 {
     let mut cut_cells = 0;
     let mut places = places.iter();
     let mut place = places.next();
@@ -340,6 +368,8 @@ fn line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut String) -> u64
         let Some(here) = place.filter(|place| place.column == column) else { continue };
         place = places.next();
         let last = place.is_none();
+        let (guide, moved) = row.guide(column, bounded.then_some(here.width), color);
+        let here = Place { width: here.width.saturating_sub(moved), ..*here };
         let mut shown = Cow::Borrowed(cell.as_ref());
         let mut wide = width::of(cell);
         if wide > here.width && bounded {
@@ -351,6 +381,7 @@ fn line(places: &[Place], row: &Row<'_>, bounded: bool, out: &mut String) -> u64
         if here.align == Alignment::Right {
             width::blanks(pad, out);
         }
+        out.push_str(&guide);
         out.push_str(&shown);
         if !last {
             width::blanks(if here.align == Alignment::Left { pad + GAP } else { GAP }, out);
@@ -371,6 +402,51 @@ mod tests {
         rows.iter().for_each(|row| table.row(row, &mut out));
         table.end(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn children_stand_in_from_their_parents_and_no_name_looks_like_it() {
+        let tree = "key = \"name\"\ntree = { id = \"pid\", parent = \"parent_id\", depth = \"depth\" }";
+        let columns = || ["key = \"pid\"", tree, "key = \"user\""].map(|toml| toml::from_str(toml).unwrap()).to_vec();
+        let rows = [
+            r#"{"name":"init","pid":1,"parent_id":0,"user":"root","depth":0}"#,
+            r#"{"name":"sshd","pid":20,"parent_id":1,"user":"root","depth":1}"#,
+            r#"{"name":"  init","pid":21,"parent_id":20,"user":"eve","depth":2}"#,
+            r#"{"name":"cron","pid":3,"parent_id":1,"user":"root","depth":1}"#,
+        ];
+        let draw = |rows: &[&str], width, color| {
+            let (mut table, mut out) = (Table::new(columns(), false, width, TimeZone::UTC, color), Vec::new());
+            rows.iter().for_each(|row| table.row(row, &mut out));
+            table.end(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let check = |rows: &[&str], width, expected: &str| assert_eq!(draw(rows, width, false), expected);
+        let wide = "\
+pid  name             user
+1    init             root
+20     sshd           root
+21       \\u{20} init  eve
+3      cron           root
+";
+        check(&rows, None, wide);
+        check(&rows, Some(80), wide);
+        // Who stands alone stands at the top.
+        check(&rows[2..3], Some(80), "pid  name         user\n21   \\u{20} init  eve\n");
+        // Where rows come as a list, nothing is moved and nothing is shown otherwise.
+        check(&[r#"{"name":" x","pid":1,"parent_id":0,"user":"root"}"#], None, "pid  name  user\n1     x    root\n");
+        let colored = draw(&rows, Some(80), true);
+        assert!(colored.contains("\u{1b}[2m│ │ \u{1b}[0m\\u{20} init  eve"), "{colored:?}");
+        // Deep down and on a narrow terminal the name stays.
+        let deep = |depth: usize| {
+            format!(
+                r#"{{"name":"d{depth}","pid":{depth},"parent_id":{},"user":"root","depth":{depth}}}"#,
+                depth.wrapping_sub(1)
+            )
+        };
+        let rows: Vec<String> = (0..40).map(deep).collect();
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let narrow = draw(&rows, Some(30), false);
+        assert!(narrow.lines().all(|line| width::of(line) <= 30) && narrow.contains("39   …39 d39"), "{narrow}");
     }
 
     #[test]
