@@ -28,6 +28,10 @@ pub struct NewCommand {
     /// Whether the line ended in `&`.
     #[serde(default)]
     pub background_mode: bool,
+    /// The command of the same line whose work it goes on with, since that ended too early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub continues: Option<CommandId>,
 }
 
 /// One bound parameter.
@@ -148,6 +152,9 @@ pub struct CommandRecord {
 }
 
 /// The little of a command that a list of thousands shows.
+    /// The number of the command that goes on with its work, since it ended too early.
+    #[serde(default)]
+    pub continued_by: Option<u64>,
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CommandBrief {
     /// Its number within the session: `connect` is 1.

@@ -323,6 +323,7 @@ fn command(invocation: &Invocation, text: &str, current_directory: String) -> Ne
         raw_command_line: text.to_owned(),
         command_definition_id: invocation.row.name.clone(),
         params: params.map(|(name, value)| Param { param_id: name.clone(), value: value.clone() }).collect(),
+        continues: None,
         flags: invocation.flags.iter().cloned().collect(),
         current_directory,
         background_mode: invocation.background,

@@ -217,6 +217,7 @@ pub fn command(line: &str) -> NewCommand {
         flags: invocation.flags.iter().cloned().collect(),
         current_directory: "/".into(),
         background_mode: invocation.background,
+        continues: None,
     }
 }
 

@@ -354,3 +354,31 @@ fn the_files_of_a_pattern_go_to_the_background_together() {
     }
     leave(shell);
 }
+
+#[test]
+fn a_file_that_goes_on_under_another_number_says_so_at_once_and_answers_to_both() {
+    let desk = Desk::new();
+    let file = desk.folder.path().join("x");
+    std::fs::File::create(&file).unwrap().set_len(3 << 30).unwrap();
+    let shell = desk.shell();
+    shell.line(&format!("getfile {} -to {}/ &", file.display(), desk.home.path().display()));
+    shell.expect("[1 job] > ");
+    let part = desk.home.path().join("x.part");
+    while !part.exists() {
+        std::thread::yield_now();
+    }
+    desk.signal("KILL");
+    shell.expect("[2] goes on as [3]");
+    shell.line("cls");
+    shell.line("status 2 -columns number,status");
+    let screen = shell.until("the status", |screen| screen.contains("running") && screen.contains("goes on as"));
+    assert!(screen.contains("[2] goes on as [3]") && rows(&screen).contains(&"number  3"), "{screen}");
+    shell.line("fg 2");
+    shell.until("a bar", |screen| screen.contains("GiB"));
+    shell.keys(CTRL_Z);
+    shell.expect("[3]   (Running)");
+    assert!(desk.batch(&["log 2 -output json"]).contains("\"continued_by\": 3"));
+    shell.line("cancel 2");
+    shell.expect("[3]   (Cancelled)");
+    leave(shell);
+}

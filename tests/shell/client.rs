@@ -27,6 +27,7 @@ fn command() -> NewCommand {
         flags: Vec::new(),
         current_directory: "/".into(),
         background_mode: false,
+        continues: None,
     }
 }
 

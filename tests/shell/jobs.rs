@@ -53,6 +53,7 @@ fn sent(service: &Scripted, background_mode: bool) -> Sent {
         flags: Vec::new(),
         current_directory: "/".into(),
         background_mode,
+        continues: None,
     };
     Sent { start, command, directory, announced }
 }

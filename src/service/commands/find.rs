@@ -68,6 +68,25 @@ impl Service {
         pick(records, which).map(|record| self.fresh(&live, record))
     }
 
+    /// The same, but where another command goes on with its work, that one.
+    pub(in crate::service) async fn find_latest(&self, session: &OpenSession, which: &str) -> Answer<CommandRecord> {
+        let mut record = self.find_record(session, which).await?;
+        // Numbers only grow, so this ends.
+        while let Some(number) = record.continued_by.filter(|number| *number > record.number) {
+            record = self.find_record(session, &number.to_string()).await?;
+        }
+        Ok(record)
+    }
+
+    /// That a command may go on with another's work: it is the same line of the same session.
+    pub(super) async fn check_continued(&self, session: &OpenSession, before: CommandId, line: &str) -> Answer<()> {
+        let before = self.inner.store.command(before).await?;
+        if before.is_some_and(|before| before.session_id == session.id.to_string() && before.raw_command_line == line) {
+            return Ok(());
+        }
+        Err(Refusal::bad("mismatch", "the command to go on with is none of this session and line").about("continues"))
+    }
+
     /// The commands that are under way now: asked for before the store is, so that none ends unseen between the two.
     pub(in crate::service) fn live_commands(&self) -> HashMap<CommandId, Arc<Command>> {
         locked(&self.inner.commands).clone()

@@ -51,7 +51,7 @@ impl Service {
         invocation: &Invocation,
     ) -> Answer<()> {
         let which = invocation.params.get("command_id").map_or("", String::as_str);
-        let record = self.find_record(session, which).await?;
+        let record = self.find_latest(session, which).await?;
         let Some(target) = self.live_command(record.command_id).filter(|target| !target.record().status.is_final()) else {
             return Err(Refusal::conflict(
                 "ended",

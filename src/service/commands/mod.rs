@@ -85,6 +85,9 @@ impl Service {
         if let Some(command) = &command {
             self.begin(session, analyst, command, invocation);
         }
+        if let Some(before) = new.continues {
+            self.check_continued(session, before, &new.raw_command_line).await?;
+        }
         Ok(command)
     }
 
@@ -102,6 +105,7 @@ impl Service {
         let Some(invocation) = grammar::read("connect", None).invocation else {
             return Err(Refusal::internal("the table has no `connect`"));
         };
+            continues: None,
         let Some(command) = self.commit(session, analyst, None, new, false).await? else {
             return Err(Refusal::bad("internal", "a new id is taken"));
         };
@@ -161,10 +165,14 @@ impl Service {
             return Ok(None);
         }
         *last = number;
+            continued_by: None,
         drop(last);
         let stream = self.inner.spools.begin(&record);
         push(&stream, &Body::Created { number });
         let (line, shell) = (record.raw_command_line.clone(), record.shell.clone());
+        if let Some(before) = new.continues {
+            self.inner.store.continue_command(before, number).await?;
+        }
         let command = Arc::new(Command {
             record: std::sync::Mutex::new(record),
             stream,

@@ -54,6 +54,7 @@ pub(in crate::service) fn new_command(line: &str, current_directory: String) -> 
                 flags: invocation.flags.iter().cloned().collect(),
                 current_directory,
                 background_mode: false,
+                continues: None,
             };
             Ok((new, invocation))
         }

@@ -57,7 +57,7 @@ enum Kind {
 const EFFECTS: &str =
     "(SELECT group_concat(effect, ',' ORDER BY effect_id) FROM effects WHERE effects.command_id = commands.command_id)";
 
-const FIELDS: [Field; 21] = [
+const FIELDS: [Field; 22] = [
     field("number", "number", Kind::Plain, true),
     field("command_id", "command_id", Kind::Plain, true),
     field("session_id", "session_id", Kind::Plain, true),
@@ -79,6 +79,7 @@ const FIELDS: [Field; 21] = [
     field("cancelled_by", "cancelled_by", Kind::Plain, false),
     field("effects", EFFECTS, Kind::Items, false),
     field("last_event", "last_event", Kind::Plain, false),
+    field("continued_by", "continued_by", Kind::Plain, false),
 ];
 
 const fn field(name: &'static str, column: &'static str, kind: Kind, brief: bool) -> Field {

@@ -66,6 +66,7 @@ impl Store {
             migration(3, "log", include_str!("migrations/3_log.sql")),
             migration(4, "effects", include_str!("migrations/4_effects.sql")),
             migration(5, "log order", include_str!("migrations/5_log_order.sql")),
+            migration(6, "continued", include_str!("migrations/6_continued.sql")),
         ];
         Migrator::with_migrations(migrations).run(&mut writer).await?;
         Ok(Self { writer: Writer::new(writer), pool: one.connect_lazy_with(options) })
@@ -147,6 +148,15 @@ impl Store {
         .bind(&command.cancelled_by)
         .bind(int(command.last_event))
         .bind(command.command_id.to_string());
+        self.writer.run(query).await?;
+        Ok(())
+    }
+
+    /// Writes which command goes on with another's work.
+    pub(super) async fn continue_command(&self, before: CommandId, number: u64) -> Result<()> {
+        let query = sqlx::query("UPDATE commands SET continued_by = $1 WHERE command_id = $2")
+            .bind(int(number))
+            .bind(before.to_string());
         self.writer.run(query).await?;
         Ok(())
     }
@@ -290,6 +300,7 @@ fn command_of(row: &SqliteRow) -> Result<CommandRecord> {
         effects: Vec::new(),
         last_event: unsigned(row.try_get("last_event")?),
     })
+        continued_by: row.try_get::<Option<i64>, _>("continued_by")?.map(unsigned),
 }
 
 fn json(value: &impl serde::Serialize) -> String {

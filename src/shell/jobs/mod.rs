@@ -29,7 +29,7 @@ pub use group::Group;
 pub(super) use sending::Sending;
 pub use task::Start;
 use words::say_left;
-pub(super) use words::{announce, line_of, state_of};
+pub(super) use words::{announce, goes_on, line_of, state_of};
 
 use super::client::Client;
 use super::view::{Rendering, Screen};

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::replay::replay;
+use super::words::goes_on;
 use super::{End, Facts, HEARD, Heard, Job, Reader};
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
@@ -38,6 +39,9 @@ impl Work {
     }
 }
 
+/// Tells of a job that nobody looks at.
+pub(super) type Announce = Arc<dyn Fn(&Job) + Send + Sync>;
+
 /// All that a job begins with.
 pub struct Start {
     /// The way to the service.
@@ -58,8 +62,8 @@ pub struct Start {
     pub upload: Option<Upload>,
     /// What becomes of it is shown together with others, by whoever begins it.
     pub kept: bool,
-    /// What is called when it ends without anybody looking.
-    pub announce: Arc<dyn Fn(&Job) + Send + Sync>,
+    /// What is called when there is something to be told of it and nobody looks: its end, or the number it goes on under.
+    pub announce: Announce,
 }
 
 impl Start {
@@ -112,9 +116,18 @@ impl Start {
             (Some(rendering), None) => Work::Write(Box::new(rendering)),
             (None, None) => Work::Tell,
         };
-        let task =
-            Task { job: job.clone(), events, reader, work, upload: self.upload, directory: self.directory, posted, known: 0 };
-        let announce = self.announce;
+        let announce = self.announce.clone();
+        let task = Task {
+            job: job.clone(),
+            events,
+            reader,
+            work,
+            upload: self.upload,
+            directory: self.directory,
+            posted,
+            announce: self.announce,
+            known: 0,
+        };
         tokio::spawn(async move {
             let job = task.job.clone();
             task.run(asked).await;
@@ -135,6 +148,7 @@ struct Task {
     directory: Option<Arc<Mutex<String>>>,
     /// What was sent, to be sent again where that is how the work goes on.
     posted: Option<NewCommand>,
+    announce: Announce,
     /// The last event that the facts know of; what is heard again changes nothing.
     known: u64,
 }
@@ -326,6 +340,7 @@ impl Task {
     /// Sends the command again, under an id of its own, to go on where the last one ended.
     async fn post_again(&mut self, asked: &mut mpsc::Receiver<Reader>) -> Outcome<()> {
         let Some(posted) = &mut self.posted else { return Err(Failure::internal("nothing to go on with")) };
+        posted.continues = Some(posted.command_id);
         posted.command_id = CommandId::new();
         let command = posted.clone();
         let (before, id) = (self.job.number(), command.command_id);
@@ -340,8 +355,12 @@ impl Task {
             _ => return Err(Failure::internal("the service did not say a command's number")),
         };
         self.job.facts.send_modify(|facts| facts.number = Some(number));
-        let note = format!("[{before}] was interrupted: goes on as [{number}]");
+        let note = goes_on(before, number);
         self.tell(Heard::Note(note), asked).await;
+        if self.reader.is_none() {
+            // Whoever means it by its number is to know the new one now, not at its end.
+            (self.announce)(&self.job);
+        }
         if self.job.facts().cancelled {
             // Said while it was between two commands.
             self.job.cancel().await?;

@@ -49,9 +49,16 @@ pub(in crate::shell) fn state_of(job: &Job) -> String {
     }
 }
 
-/// Says how a job stands that nobody looked at: above the line being typed, where there is one.
+/// Says under which number a command's work goes on.
+pub(in crate::shell) fn goes_on(before: u64, number: u64) -> String {
+    format!("[{before}] goes on as [{number}]")
+}
+
+/// Says what became of a job that nobody looks at, and what its work had to say: above the line being typed, where there is one.
 pub(in crate::shell) fn announce(screen: &Screen, job: &Job) {
-    screen.announce(&line_of(job, &state_of(job)));
+    if job.has_ended() {
+        screen.announce(&line_of(job, &state_of(job)));
+    }
     for note in job.take_notes() {
         screen.announce(&note);
     }

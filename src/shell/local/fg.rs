@@ -35,6 +35,7 @@ impl Shell {
         }
         let session = self.attached().await?;
         let record = self.client.command(&session.session_id, which).await?;
+        let record = self.continued(record).await?;
         if let Some(job) = self.jobs.of(record.command_id) {
             return Ok(job);
         }

@@ -7,8 +7,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::answer::table;
 use crate::error::{Exit, Failure, Outcome};
 use crate::grammar::Invocation;
-use crate::protocol::{Body, CommandRecord, Status};
+use crate::protocol::{Body, CommandRecord, SessionId, Status};
 use crate::shell::Shell;
+use crate::shell::jobs::goes_on;
 use crate::shell::view::Next;
 
 /// The fields that a brief log has.
@@ -97,11 +98,18 @@ struct Row<'a> {
     effects: &'a RawValue,
     #[serde(borrow, default = "untold")]
     errors: &'a RawValue,
+    #[serde(borrow, default = "untold")]
+    continued_by: &'a RawValue,
 }
 
 /// In place of what a brief log leaves out.
 fn untold() -> &'static RawValue {
     RawValue::NULL
+}
+
+/// What a command's record names must be a session.
+pub(super) fn no_session(record: &CommandRecord) -> Failure {
+    Failure::internal(format!("{} is no session id", record.session_id))
 }
 
 impl<'a> Row<'a> {
@@ -130,5 +138,22 @@ impl Shell {
             },
         };
         self.client.command(&session, which).await
+    }
+
+    /// The same, and of a command whose work another one goes on with, that one; says so.
+    pub(super) async fn latest_record(&self, which: &str) -> Outcome<CommandRecord> {
+        let record = self.record(which).await?;
+        self.continued(record).await
+    }
+
+    /// The command that goes on with this one's work, or itself.
+    pub(super) async fn continued(&self, mut record: CommandRecord) -> Outcome<CommandRecord> {
+        // Numbers only grow, so this ends.
+        while let Some(number) = record.continued_by.filter(|number| *number > record.number) {
+            self.screen.message(&goes_on(record.number, number));
+            let session: SessionId = record.session_id.parse().map_err(|_| no_session(&record))?;
+            record = self.client.command(&session, &number.to_string()).await?;
+        }
+        Ok(record)
     }
 }

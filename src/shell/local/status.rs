@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::error::{Exit, Failure, Outcome};
+use super::log::no_session;
+use crate::error::{Exit, Outcome};
 use crate::grammar::{Invocation, read};
 use crate::protocol::{Body, CommandRecord, Cost, Problem, Progress, SessionId};
 use crate::shell::Shell;
@@ -47,7 +48,7 @@ const MAX_OUTPUT: usize = 1000;
 
 pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
     let which = invocation.params.get("command_id").map(String::as_str).unwrap_or_default();
-    let record = shell.record(which).await?;
+    let record = shell.latest_record(which).await?;
     let mut said = shell.output_of(&record).await?;
     if record.status.is_final() {
         said.progress = None;
@@ -75,8 +76,7 @@ impl Shell {
     /// What a command has said; of one that runs, what it has said so far.
     pub(super) async fn output_of(&self, record: &CommandRecord) -> Outcome<Said> {
         let mut said = Said::default();
-        let session: SessionId =
-            record.session_id.parse().map_err(|_| Failure::internal(format!("{} is no session id", record.session_id)))?;
+        let session: SessionId = record.session_id.parse().map_err(|_| no_session(record))?;
         let mut events = CommandEvents::after(&self.client, &session, record.command_id, 0);
         let mut room = MAX_OUTPUT;
         while record.status.is_final() || events.last() < record.last_event {
