@@ -218,12 +218,12 @@ impl Shell {
     /// Lets jobs go on by themselves; what goes into a file is written once the last has ended.
     fn leave_each(&self, left: Left, answer: Option<Answer>) {
         let Left { jobs, mut feed } = left;
-        let (screen, to_file) = (self.screen.clone(), answer.is_some());
+        let (screen, to_file, all) = (self.screen.clone(), answer.is_some(), self.jobs.clone());
         let leave = move |job: &Job, screen: &Screen| {
             job.set_kept(to_file);
             job.set_background(true);
             if job.has_ended() && job.claim() {
-                jobs::announce(screen, job);
+                all.announce(screen, job);
             }
         };
         jobs.iter().for_each(|job| leave(job, &screen));

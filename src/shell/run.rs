@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::client::Client;
 use super::client::fetch::{Destination, Fetch};
 use super::client::send::Upload;
-use super::jobs::{Job, Seen, Start};
+use super::jobs::{Job, Jobs, Seen, Start};
 use super::pattern::Pattern;
 use super::session::Sure;
 use super::view::{Origin, RedirectFile, RenderSpec, Rendering, Screen, Target};
@@ -213,6 +213,7 @@ impl Shell {
 
     fn outbox_of(&self, session: Session, kept: bool) -> Outbox {
         Outbox {
+            jobs: self.jobs.clone(),
             client: self.client.clone(),
             session,
             directory: self.directory.clone(),
@@ -272,6 +273,7 @@ impl Shell {
 
 /// What jobs of a shell are sent with.
 pub(super) struct Outbox {
+    jobs: Jobs,
     client: Client,
     session: Session,
     directory: Arc<Mutex<String>>,
@@ -284,7 +286,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     fn start(&self, invocation: Arc<Invocation>, text: &str) -> Start {
-        let (screen, interactive) = (self.screen.clone(), self.interactive);
+        let (screen, interactive, jobs) = (self.screen.clone(), self.interactive, self.jobs.clone());
         Start {
             client: self.client.clone(),
             session: self.session.session_id.clone(),
@@ -297,7 +299,7 @@ impl Outbox {
             kept: self.kept,
             announce: Arc::new(move |job| {
                 if interactive {
-                    jobs::announce(&screen, job);
+                    jobs.announce(&screen, job);
                 }
             }),
         }

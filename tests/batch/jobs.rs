@@ -1,6 +1,7 @@
 //! Jobs of a batch: started as it goes, awaited at its end.
 
 use crate::kit::shell::Home;
+use crate::kit::talking::Talking;
 
 #[test]
 fn the_end_of_the_input_waits_for_every_job_and_shows_them_in_order() {
@@ -59,4 +60,36 @@ fn a_job_is_fetched_into_a_file() {
     let rows = std::fs::read_to_string(home.work().join("rows")).unwrap();
     let (first, second) = rows.split_at(rows.len() / 2);
     assert!(first.contains("\"etc\"") && first == second, "{rows}");
+}
+
+#[test]
+fn an_end_that_nobody_was_told_of_is_listed_once() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a"), "content\n").unwrap();
+    let mut first = Talking::start({
+        let mut command = home.command();
+        command.arg("--stream");
+        command
+    });
+    let mark = |shell: &mut Talking| {
+        shell.say("devices -output jsonl");
+        shell.hear()
+    };
+    first.say(&format!("cat {} &", home.work().join("a").display()));
+    // Its session is there, and stays.
+    mark(&mut first);
+    let listed = |ran: crate::kit::shell::Ran| ran.code(0).jsonl();
+    loop {
+        let jobs = listed(home.line("jobs -output jsonl"));
+        assert_eq!(jobs.len(), 1, "{jobs:?}");
+        if jobs[0]["status"] == "completed" {
+            break;
+        }
+    }
+    first.say("jobs -output jsonl");
+    assert_eq!(first.hear()["status"], "completed");
+    first.say("jobs -output jsonl");
+    assert!(mark(&mut first).get("platform").is_some());
+    // Its output is shown at the end all the same.
+    assert_eq!(first.rest(), "content\n");
 }

@@ -382,3 +382,17 @@ fn a_file_that_goes_on_under_another_number_says_so_at_once_and_answers_to_both(
     shell.expect("[3]   (Cancelled)");
     leave(shell);
 }
+
+#[test]
+fn what_was_announced_is_no_job_any_more() {
+    let desk = Desk::new();
+    let shell = desk.shell();
+    shell.line(&format!("findfile nothing {} &", desk.folder.path().display()));
+    shell.expect("(Completed)");
+    shell.line("jobs");
+    shell.expect("no rows");
+    // Who comes later was not told, and is told once.
+    let told = desk.batch(&["jobs -output jsonl -columns number,status", "jobs -output jsonl"]);
+    assert_eq!(told, "{\"number\":2,\"status\":\"completed\"}\n");
+    leave(shell);
+}

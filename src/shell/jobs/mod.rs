@@ -13,6 +13,7 @@ mod sending;
 mod task;
 mod words;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub use group::Group;
 pub(super) use sending::Sending;
 pub use task::Start;
 use words::say_left;
-pub(super) use words::{announce, goes_on, line_of, state_of};
+pub(super) use words::{goes_on, line_of, state_of};
 
 use super::client::Client;
 use super::view::{Rendering, Screen};
@@ -275,6 +276,8 @@ pub struct Jobs {
     answers: Arc<Mutex<Vec<JoinHandle<Exit>>>>,
     /// Jobs that are still to be sent.
     sendings: Arc<Mutex<Vec<SendingTask>>>,
+    /// Commands whose end the analyst was told of here.
+    told: Arc<Mutex<HashSet<CommandId>>>,
 }
 
 impl Jobs {
@@ -383,8 +386,14 @@ impl Jobs {
         let _ = timeout(GIVING_UP, join_all(running.iter().map(|job| job.ended()))).await;
     }
 
+    /// Says that the analyst is told of a command's end; whether for the first time.
+    pub(super) fn tell_end(&self, command: CommandId) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(command)
+    }
+
     /// Lets go of a job whose end was seen.
     pub fn remove(&self, job: &Job) {
+        self.tell_end(job.command());
         self.list.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| !std::ptr::eq(Arc::as_ptr(kept), job));
     }
 }

@@ -1,6 +1,6 @@
 //! What is said of a job beside its answer.
 
-use super::{End, Job};
+use super::{End, Job, Jobs};
 use crate::error::Exit;
 use crate::protocol::{Receipt, Status, TIME_LIMIT};
 use crate::shell::view::{Screen, clean};
@@ -54,13 +54,17 @@ pub(in crate::shell) fn goes_on(before: u64, number: u64) -> String {
     format!("[{before}] goes on as [{number}]")
 }
 
-/// Says what became of a job that nobody looks at, and what its work had to say: above the line being typed, where there is one.
-pub(in crate::shell) fn announce(screen: &Screen, job: &Job) {
-    if job.has_ended() {
-        screen.announce(&line_of(job, &state_of(job)));
-    }
-    for note in job.take_notes() {
-        screen.announce(&note);
+impl Jobs {
+    /// Says what became of a job that nobody looks at, and what its work had to say: above the line being typed, where there
+    /// is one.
+    pub(in crate::shell) fn announce(&self, screen: &Screen, job: &Job) {
+        if job.has_ended() {
+            self.tell_end(job.command());
+            screen.announce(&line_of(job, &state_of(job)));
+        }
+        for note in job.take_notes() {
+            screen.announce(&note);
+        }
     }
 }
 

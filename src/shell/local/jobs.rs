@@ -1,4 +1,4 @@
-//! `jobs`: the running commands of the session, and those of this shell whose end nobody has looked at.
+//! `jobs`: the running commands of the session, and once those that ended in the background untold.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -8,15 +8,30 @@ use crate::grammar::Invocation;
 use crate::protocol::{CommandRecord, Progress, ProgressUnit};
 use crate::shell::Shell;
 
+/// So many that have ended are listed at most: `log` has them all.
+const ENDED: usize = 20;
+
 pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<Exit> {
     // A shell that has sent nothing yet may be asked for what others of the session do.
     let session = shell.attached().await?.session_id;
-    let mut rows = Vec::new();
-    for record in shell.client.commands(&session).await? {
-        let own = shell.jobs.of(record.command_id);
-        if record.status.is_final() && own.is_none() {
-            continue;
+    let mut records = shell.client.commands(&session).await?;
+    let mut room = ENDED;
+    // The newest ends first: those are the ones that may be news.
+    let is_listed = |record: &CommandRecord| {
+        if !record.status.is_final() {
+            return true;
         }
+        let is_job = record.background_mode || shell.jobs.of(record.command_id).is_some();
+        let is_news = is_job && record.continued_by.is_none() && shell.jobs.tell_end(record.command_id) && room > 0;
+        room -= usize::from(is_news);
+        is_news
+    };
+    let listed: Vec<bool> = records.iter().rev().map(is_listed).collect();
+    let mut listed = listed.into_iter().rev();
+    records.retain(|_| listed.next().unwrap_or_default());
+    let mut rows = Vec::new();
+    for record in records {
+        let own = shell.jobs.of(record.command_id);
         let progress = match (record.place, own.and_then(|job| job.facts().progress)) {
             (Some(place), _) => Some(format!("place {place}")),
             (None, progress) => progress.map(|progress| progress_text(&progress)),
