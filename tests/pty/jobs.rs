@@ -396,3 +396,18 @@ fn what_was_announced_is_no_job_any_more() {
     assert_eq!(told, "{\"number\":2,\"status\":\"completed\"}\n");
     leave(shell);
 }
+
+#[test]
+fn a_table_that_is_cut_short_does_not_say_that_there_is_nothing() {
+    let desk = Desk::new();
+    let shell = desk.shell();
+    let hash = "0".repeat(64);
+    shell.line(&format!("findfile * {} -sha256 {hash}", desk.folder.path().display()));
+    shell.expect("connected to");
+    while !desk.batch(&["jobs -output jsonl"]).contains("\"running\"") {}
+    shell.keys(CTRL_C);
+    shell.expect("[2] cancelled; the device confirmed");
+    let screen = shell.expect("exit 130");
+    assert!(!screen.contains("no rows"), "{screen}");
+    leave(shell);
+}

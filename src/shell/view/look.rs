@@ -29,7 +29,7 @@ fn shown(line: &str, rows: &str, width: usize) -> String {
     order.end(|row| shape.row(row, &mut out));
     shape.end(&mut out);
     let mut text = String::from_utf8(out).unwrap();
-    for note in shape.notes() {
+    for note in shape.notes(true) {
         text.push_str(&format!("({note})\n"));
     }
     text
@@ -70,7 +70,7 @@ fn a_column_with_nothing_in_it_makes_room_for_others_and_is_named() {
         let (mut table, mut out) = (Table::new(columns, asked, width, TimeZone::UTC, false), Vec::new());
         rows.iter().for_each(|row| table.row(row, &mut out));
         table.end(&mut out);
-        (String::from_utf8(out).unwrap(), table.notes())
+        (String::from_utf8(out).unwrap(), table.notes(true))
     };
     let rows = [r#"{"name":"a","pid":null,"where":"/x"}"#, r#"{"name":"b","where":"/y"}"#];
     let (text, notes) = draw(false, Some(80), &rows);

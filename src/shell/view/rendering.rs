@@ -225,7 +225,7 @@ impl Rendering {
             self.rows.end(|row| shape.row(row, buffer));
             shape.end(buffer);
             notes.extend(self.rows.note());
-            notes.extend(shape.notes());
+            notes.extend(shape.notes(status == Status::Completed));
         }
         let [out, err] = self.text.each_mut().map(clean::Stream::end);
         if self.cleans_text() {

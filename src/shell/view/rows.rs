@@ -28,8 +28,8 @@ pub(super) trait Shape: Send {
     /// No row follows.
     fn end(&mut self, out: &mut Vec<u8>);
 
-    /// What a reader should know about how it was written.
-    fn notes(&self) -> Vec<String> {
+    /// What a reader should know about how it was written; `whole`: nothing was left of the answer.
+    fn notes(&self, _whole: bool) -> Vec<String> {
         Vec::new()
     }
 }

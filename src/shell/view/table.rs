@@ -308,9 +308,9 @@ impl Shape for Table {
         self.settle(true, out);
     }
 
-    fn notes(&self) -> Vec<String> {
+    fn notes(&self, whole: bool) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.rows == 0 {
+        if self.rows == 0 && whole {
             // A screen that shows nothing could as well be one that shows nothing yet.
             notes.push("no rows".to_owned());
         }
