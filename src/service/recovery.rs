@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::state::{Service, end, millis_between, push};
 use super::stream::Stream;
+use crate::grammar;
 use crate::protocol::{Body, CommandId, CommandRecord, Completed, Cost, Effect, Event, Problem, Status};
 
 impl Service {
@@ -50,15 +51,29 @@ impl Service {
 fn interrupted(record: &CommandRecord) -> Completed {
     let name = &record.command_definition_id;
     let problem = match record.started {
-        Some(_) => {
-            // An agent starts only once what the last one ran is gone.
-            let also = if name == "run" { "; its processes were ended" } else { "" };
-            Problem::new("interrupted", format!("{name}: the service's process ended{also}"))
+        Some(_) => Problem::new(
+            "interrupted",
+            format!("{name}: the service's process ended{}", what_to_do(name, &record.raw_command_line)),
+        ),
+        None => {
+            let message = format!("{name}: the service's process ended before it was started; nothing was done: run it again");
+            Problem::new("not_started", message)
         }
-        None => Problem::new("not_started", format!("{name}: the service's process ended before it was started")),
     };
     let duration_ms = record.started.map_or(0, |started| millis_between(started, Timestamp::now()));
     Completed { status: Status::Interrupted, duration_ms, cost: Cost::default(), errors: vec![problem] }
+}
+
+/// What an analyst does about a command that a dead service had under way.
+fn what_to_do(name: &str, line: &str) -> &'static str {
+    let changes = grammar::read(line, None).invocation.is_none_or(|invocation| invocation.changes_state());
+    match name {
+        // An agent starts only once what the last one ran is gone.
+        "run" => "; its processes were ended: run it again if what it did so far allows that",
+        "remediate" | "undo" | "scan" if changes => ": `remediate list` shows what was done, before you run it again",
+        "isolate" | "release" => ": `session` shows whether the device is isolated, before you run it again",
+        _ => ": run it again",
+    }
 }
 
 /// When the device began a command, as its events tell.

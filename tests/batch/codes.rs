@@ -242,7 +242,7 @@ fn what_the_death_of_the_service_interrupts_is_4() {
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{err}");
-    assert!(err.contains("the service's process ended"), "{err}");
+    assert!(err.contains("fileinfo: the service's process ended: run it again\n"), "{err}");
     assert!(err.contains("-c 1:1 ended with 4: 1 line behind it was not run"), "{err}");
     // The next shell finds everything as it should be.
     home.line("processes -first 1").code(0);
