@@ -52,7 +52,9 @@ pub(super) fn canonical<'v>(
         }
         Kind::Count => is_number(value),
         Kind::CommandId => {
-            !value.is_empty() && !value.starts_with('-') && value.bytes().all(|c| c.is_ascii_hexdigit() || c == b'-')
+            let is_id = |c| u8::is_ascii_hexdigit(&c) || c == b'-';
+            // Digits are a number first, and none is 0; as the start of an id that would mean every command.
+            value.trim_start_matches('0').bytes().next().is_some() && !value.starts_with('-') && value.bytes().all(is_id)
         }
         Kind::Size => is_size(value),
         Kind::Age => is_duration(value.strip_prefix(['+', '-']).unwrap_or(value)) || is_time(value),
@@ -103,7 +105,7 @@ pub(super) fn expected(kind: Kind, row: &Row, form: Option<&Form>) -> Cow<'stati
         Kind::Pid => "a process id, 1 to 4194304".into(),
         Kind::Count => "a whole number".into(),
         Kind::Command => "the name of a command".into(),
-        Kind::CommandId => "a command's number, or its id or the start of it".into(),
+        Kind::CommandId => "a command's number, from 1 on, or its id or the start of it".into(),
         Kind::Size => "a size such as 10M, +1G (at least) or -4k (at most)".into(),
         Kind::Age => {
             "an age such as -2d (in the last two days) or +1h (longer ago), or a time such as 2026-01-31T12:00:00Z".into()

@@ -152,6 +152,10 @@ fn what_a_newcomer_types_by_mistake_is_answered_with_what_to_type() {
     let ran = home.batch("").args(&["paths", "nonsense"]).run().code(2);
     assert!(ran.err().contains("nonsense") && ran.err().contains("socket"), "{}", ran.err());
     assert!(home.batch("devices -output jsonl\n").args(&["-"]).run().code(0).jsonl().len() == 1);
+    for line in ["status 0", "cancel 0", "fg 00"] {
+        let ran = home.line(line).code(2);
+        assert!(ran.err().contains("expected a command's number, from 1 on"), "{}", ran.err());
+    }
     let ran = home.line("processes -name no-such-process").code(0);
     assert!(ran.out().is_empty() && ran.err().contains("no rows"), "{}", ran.err());
 }

@@ -181,7 +181,8 @@ impl Store {
                 .bind(int(number))
                 .fetch_all(&self.pool)
                 .await?;
-            if !rows.is_empty() {
+            // Nothing has the number 0, and every id begins with it.
+            if !rows.is_empty() || number == 0 {
                 return self.all_of(&rows).await;
             }
         }
@@ -299,8 +300,8 @@ fn command_of(row: &SqliteRow) -> Result<CommandRecord> {
         cancelled_by: row.try_get("cancelled_by")?,
         effects: Vec::new(),
         last_event: unsigned(row.try_get("last_event")?),
-    })
         continued_by: row.try_get::<Option<i64>, _>("continued_by")?.map(unsigned),
+    })
 }
 
 fn json(value: &impl serde::Serialize) -> String {
