@@ -32,6 +32,9 @@ pub struct NewCommand {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = Uuid)]
     pub continues: Option<CommandId>,
+    /// Whether the analyst was asked whether it is meant, and said yes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirmed: bool,
 }
 
 /// One bound parameter.
@@ -149,12 +152,12 @@ pub struct CommandRecord {
     pub effects: Vec<Effect>,
     /// The number of the last event in its stream.
     pub last_event: u64,
-}
-
-/// The little of a command that a list of thousands shows.
     /// The number of the command that goes on with its work, since it ended too early.
     #[serde(default)]
     pub continued_by: Option<u64>,
+}
+
+/// The little of a command that a list of thousands shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CommandBrief {
     /// Its number within the session: `connect` is 1.

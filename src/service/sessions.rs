@@ -151,13 +151,15 @@ impl OpenSession {
     pub(super) fn check_alone(&self, shell: Option<&str>, but: Option<CommandId>) -> Answer<()> {
         let others = self.others(shell);
         if others > 0 {
-            let message = format!("{others} other shell(s) are attached; `disconnect -force` ends the session for them too");
+            let who = if others == 1 { "another shell is".to_owned() } else { format!("{others} other shells are") };
+            let message = format!("{who} attached; `disconnect -force` ends the session for all");
             return Err(Refusal::conflict("attached", message).about("session"));
         }
         let running = locked(&self.state).under_way.iter().filter(|id| Some(**id) != but).count();
         if running > 0 {
-            let message =
-                format!("{running} command(s) still run or wait; `disconnect -force` cancels them (`jobs` lists them)");
+            let what =
+                if running == 1 { "1 command runs or waits".to_owned() } else { format!("{running} commands run or wait") };
+            let message = format!("{what} (`jobs`); `disconnect -force` cancels and ends the session");
             return Err(Refusal::conflict("running", message).about("session"));
         }
         Ok(())

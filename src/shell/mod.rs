@@ -122,7 +122,8 @@ fn start(options: Options, starter: Arc<dyn Starter>, screen: &Screen, interacti
         device: options.device,
         keep_going: options.keep_going,
         interactive,
-        warned: None,
+        question: None,
+        is_sure: false,
         finished: false,
         leaving: None,
     };
@@ -172,12 +173,33 @@ pub struct Shell {
     device: Option<String>,
     keep_going: bool,
     interactive: bool,
-    /// The command by whose answer the analyst was told what leaving would end; given once more it is done.
-    warned: Option<&'static str>,
+    /// What is to be asked before the line that was just read is carried out.
+    question: Option<Question>,
+    /// The analyst was asked whether the line is meant, and said yes.
+    is_sure: bool,
     /// `exit` was read: a batch takes no further line, and ends as one whose input has ended.
     finished: bool,
     /// The shell is to end.
     leaving: Option<Exit>,
+}
+
+/// What the analyst is asked before a line is carried out.
+struct Question {
+    /// It ends in a question mark.
+    text: String,
+    /// Whether the end of the input means yes.
+    at_end: bool,
+}
+
+impl Question {
+    /// Asks it. Yes is a word of its own: all else is no.
+    fn is_answered_yes(&self, source: &mut dyn LineSource) -> bool {
+        match source.ask(&format!("{} [y/N] ", self.text)) {
+            Line::Text(answer) => ["y", "yes"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes)),
+            Line::End => self.at_end,
+            Line::Interrupted | Line::Foreground => false,
+        }
+    }
 }
 
 impl Shell {
@@ -267,7 +289,14 @@ fn interact(shell: &mut Shell, runtime: &tokio::runtime::Runtime) -> Outcome<Exi
             Line::End => "exit".to_owned(),
         };
         let device = shell.session.as_ref().map(|session| session.facts.device.title());
-        let (exit, failure) = runtime.block_on(shell.line_or_signal(&text, None));
+        let (mut exit, mut failure) = runtime.block_on(shell.line_or_signal(&text, None));
+        if let Some(question) = shell.question.take()
+            && question.is_answered_yes(source.as_mut())
+        {
+            shell.is_sure = true;
+            (exit, failure) = runtime.block_on(shell.line_or_signal(&text, None));
+            shell.is_sure = false;
+        }
         // The line that connects by itself ran on the device it found; the one that leaves, on the device it left.
         let device = shell.session.as_ref().map(|session| session.facts.device.title()).or(device);
         let outcome = LineOutcome { device, duration: begun.elapsed(), exit: exit.code(), failure };

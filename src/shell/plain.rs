@@ -63,6 +63,10 @@ impl LineSource for Plain {
         Line::Text(text)
     }
 
+    fn ask(&mut self, question: &str) -> Line {
+        Self::next(question, &self.screen).map_or(Line::End, Line::Text)
+    }
+
     fn ended(&mut self, outcome: &LineOutcome) {
         if let Some(line) = self.line.take() {
             self.history.write(&line, outcome);

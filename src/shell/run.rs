@@ -11,7 +11,6 @@ use super::client::fetch::{Destination, Fetch};
 use super::client::send::Upload;
 use super::jobs::{Job, Jobs, Seen, Start};
 use super::pattern::Pattern;
-use super::session::Sure;
 use super::view::{Origin, RedirectFile, RenderSpec, Rendering, Screen, Target};
 use super::{Shell, jobs, local};
 use crate::error::{Exit, Failure, Outcome};
@@ -19,8 +18,6 @@ use crate::grammar::{Invocation, Reading, read};
 use crate::host::signals::{Asked, Signals};
 use crate::protocol::{CommandId, MAX_LINE, NewCommand, Param, Problem, Session};
 
-/// What ends a session that is in use.
-const FORCED: &str = "disconnect -force";
 /// How long the service is waited for once an end was asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -75,8 +72,6 @@ impl Shell {
         if reading.is_empty() {
             return (Exit::Done, None);
         }
-        // Whatever else is typed than the same once more says no to that.
-        self.warned = self.warned.filter(|name| reading.invocation.as_ref().is_some_and(|typed| typed.row.name == *name));
         if !reading.diagnostics.is_empty() {
             self.screen.diagnostics(text, origin, &reading.told());
             let kind = reading.diagnostics.first().map(|found| found.kind.as_str().to_owned());
@@ -121,11 +116,10 @@ impl Shell {
         }
         if invocation.row.name == "disconnect" {
             self.attached().await?;
-            if self.interactive && !invocation.flags.contains("force") {
-                match self.sure_to_disconnect().await? {
-                    Sure::Idle => {}
-                    Sure::No => return Ok(Exit::Done),
-                    Sure::Yes => return Ok(Box::pin(self.line(FORCED, None)).await.0),
+            if self.interactive && !invocation.flags.contains("force") && !self.is_sure {
+                self.question = self.before_disconnect().await?;
+                if self.question.is_some() {
+                    return Ok(Exit::Done);
                 }
             }
             self.set_disconnecting(true);
@@ -193,7 +187,8 @@ impl Shell {
         start.fetch = fetch;
         start.upload = upload;
         start.kept = pattern.is_some();
-        let job = start.post(command(invocation, text, self.directory())).await?;
+        let command = NewCommand { confirmed: self.is_sure, ..command(invocation, text, self.directory()) };
+        let job = start.post(command).await?;
         if invocation.changes_state() {
             self.expect_isolation();
         }
@@ -213,12 +208,12 @@ impl Shell {
 
     fn outbox_of(&self, session: Session, kept: bool) -> Outbox {
         Outbox {
-            jobs: self.jobs.clone(),
             client: self.client.clone(),
             session,
             directory: self.directory.clone(),
             downloads: self.config.download_folder.clone(),
             screen: self.screen.clone(),
+            jobs: self.jobs.clone(),
             interactive: self.interactive,
             kept,
         }
@@ -273,12 +268,12 @@ impl Shell {
 
 /// What jobs of a shell are sent with.
 pub(super) struct Outbox {
-    jobs: Jobs,
     client: Client,
     session: Session,
     directory: Arc<Mutex<String>>,
     downloads: Option<PathBuf>,
     screen: Screen,
+    jobs: Jobs,
     interactive: bool,
     /// What becomes of them is shown together with others, by whoever sends them.
     kept: bool,
@@ -325,10 +320,11 @@ fn command(invocation: &Invocation, text: &str, current_directory: String) -> Ne
         raw_command_line: text.to_owned(),
         command_definition_id: invocation.row.name.clone(),
         params: params.map(|(name, value)| Param { param_id: name.clone(), value: value.clone() }).collect(),
-        continues: None,
         flags: invocation.flags.iter().cloned().collect(),
         current_directory,
         background_mode: invocation.background,
+        continues: None,
+        confirmed: false,
     }
 }
 

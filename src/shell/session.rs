@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::Shell;
 use super::client::SessionEvents;
+use super::{Question, Shell};
 use crate::error::{Exit, Failure, Outcome};
 use crate::protocol::{NewSession, Session, SessionEventKind, SessionId};
 
@@ -90,16 +90,6 @@ fn last_activity(session: &Session) -> Instant {
     let limit = Duration::from_secs(session.limits.idle_seconds);
     let idle = session.idle_left_ms.map_or(Duration::ZERO, |left| limit.saturating_sub(Duration::from_millis(left)));
     Instant::now().checked_sub(idle).unwrap_or_else(Instant::now)
-}
-
-/// Whether a session is to be ended.
-pub(super) enum Sure {
-    /// Nothing uses it but this shell: there is nothing to ask.
-    Idle,
-    /// Not yet: the analyst was told what uses it.
-    No,
-    /// Yes, whatever uses it.
-    Yes,
 }
 
 /// A session that this shell is attached to.
@@ -232,32 +222,31 @@ impl Shell {
         }
     }
 
-    /// Whether the analyst means to end the session for all that uses it, too. Tells once what that is.
+    /// What to ask before the session is ended for all that uses it, where anything but this shell does. Tells what runs.
     ///
     /// # Errors
     /// When the service cannot be asked.
-    pub(super) async fn sure_to_disconnect(&mut self) -> Outcome<Sure> {
+    pub(super) async fn before_disconnect(&mut self) -> Outcome<Option<Question>> {
         let session = self.attached().await?.session_id;
         let others = self.client.session(&session).await?.shells.saturating_sub(1);
         let mut running = self.client.commands(&session).await?;
         running.retain(|record| !record.status.is_final());
-        if others == 0 && running.is_empty() {
-            return Ok(Sure::Idle);
-        }
-        if self.warned.is_some() {
-            return Ok(Sure::Yes);
-        }
-        self.warned = Some("disconnect");
         for record in &running {
             self.screen.message(&format!("[{}]   ({})   {}", record.number, record.status, record.raw_command_line));
         }
-        match others {
-            0 => {}
-            1 => self.screen.message("and another shell is attached"),
-            _ => self.screen.message(&format!("and {others} other shells are attached")),
-        }
-        self.screen.message("the session ends for these too: disconnect again ends it");
-        Ok(Sure::No)
+        let runs = match running.len() {
+            0 => None,
+            1 => Some("1 command runs".to_owned()),
+            several => Some(format!("{several} commands run")),
+        };
+        let attached = match others {
+            0 => None,
+            1 => Some("1 other shell is attached".to_owned()),
+            several => Some(format!("{several} other shells are attached")),
+        };
+        let uses: Vec<String> = runs.into_iter().chain(attached).collect();
+        let text = format!("{}. End the session all the same?", uses.join(", and "));
+        Ok((!uses.is_empty()).then_some(Question { text, at_end: false }))
     }
 
     /// Forgets a session that was ended by this shell's own word.

@@ -218,6 +218,7 @@ pub fn command(line: &str) -> NewCommand {
         current_directory: "/".into(),
         background_mode: invocation.background,
         continues: None,
+        confirmed: false,
     }
 }
 

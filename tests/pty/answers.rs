@@ -41,22 +41,52 @@ fn a_prompt_shows_an_odd_folder_as_a_table_does() {
 }
 
 #[test]
-fn disconnect_asks_once_when_commands_run() {
+fn disconnect_asks_when_commands_run_and_is_logged_as_it_was_typed() {
     let home = Home::new();
     let large = home.path().join("large");
     std::fs::File::create(&large).unwrap().set_len(29 << 30).unwrap();
     let shell = shell(&home);
     shell.line(&format!("fileinfo {} &", large.display()));
     shell.expect("[2]   (Just created)");
-    shell.line("disconnect");
-    shell.expect("disconnect again ends it");
-    // What is no leaving says no to it.
-    shell.line("jobs");
-    shell.expect("running");
-    shell.line("disconnect");
-    shell.until("asked anew", |screen| screen.matches("disconnect again ends it").count() == 2);
-    shell.line("disconnect");
+    let question = "1 command runs. End the session all the same? [y/N]";
+    let asked = |count| shell.until("the question", |screen| screen.matches(question).count() == count);
+    // Everything but yes is no: the return key, Ctrl+C, any other word.
+    for (count, no) in [(1, "\r"), (2, "\x03"), (3, "now\r"), (4, "\x04")] {
+        shell.line("disconnect");
+        asked(count);
+        shell.keys(no);
+        shell.until("the prompt", |screen| screen.trim_end().ends_with("[1 job] >"));
+    }
+    // Typed ahead it is an answer too.
+    shell.keys("disconnect\ry\r");
     shell.expect("is closed");
     shell.expect("(Cancelled)");
+    let log = home.lrsh(&["-c", "log -output jsonl -columns command_line"]).output().unwrap();
+    let log = String::from_utf8(log.stdout).unwrap();
+    assert!(log.contains("{\"command_line\":\"disconnect\"}") && !log.contains("-force"), "{log}");
+    let history = std::fs::read_to_string(home.home().history_file()).unwrap();
+    assert!(!history.contains("\"y\"") && !history.contains("\"now\""), "{history}");
+    leave(shell);
+}
+
+#[test]
+fn a_terminal_that_can_only_print_is_asked_too() {
+    let home = Home::new();
+    let large = home.path().join("large");
+    std::fs::File::create(&large).unwrap().set_len(29 << 30).unwrap();
+    let mut shell = Pty::dumb(home.path());
+    shell.prompt();
+    shell.line(&format!("fileinfo {} &", large.display()));
+    shell.expect("[2]   (Just created)");
+    shell.line("disconnect");
+    shell.expect("End the session all the same? [y/N]");
+    shell.line("");
+    shell.line("exit");
+    shell.expect("1 job runs. Cancel and leave? [y/N]");
+    shell.line("n");
+    // The end of the input cannot be asked for ever.
+    shell.keys("\x04\x04");
+    assert_eq!(shell.end(), 0);
+}
     leave(shell);
 }

@@ -106,14 +106,23 @@ fn a_line_that_ends_in_an_ampersand_starts_in_the_background() {
     shell.keys("\r");
     shell.expect("[1 job] > ");
     // Leaving asks once, then cancels what this shell has running.
+    let question = "1 job runs. Cancel and leave? [y/N]";
+    let asked = |count| shell.until("the question", |screen| screen.matches(question).count() == count);
     shell.keys(CTRL_D);
-    shell.expect("exit again cancels them and leaves");
-    // What is no leaving says no to it, understood or not.
+    asked(1);
     shell.line("n");
-    shell.expect("unknown_command");
-    shell.keys(CTRL_D);
-    shell.until("asked anew", |screen| screen.matches("exit again cancels them and leaves").count() == 2);
-    leave(shell);
+    shell.expect("[1 job] > ");
+    shell.line("exit");
+    asked(2);
+    shell.keys(CTRL_C);
+    shell.until("the prompt", |screen| screen.trim_end().ends_with("[1 job] >"));
+    shell.line("exit");
+    asked(3);
+    shell.line("Yes");
+    shell.expect("[2]   (Cancelled)");
+    let mut shell = shell;
+    assert_eq!(shell.end(), 0);
+    shell.is_as_found();
 }
 
 #[test]

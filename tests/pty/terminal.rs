@@ -86,7 +86,7 @@ fn what_came_into_a_file_is_kept_when_the_shell_leaves() {
         match way {
             "keys" => {
                 shell.keys("\x04");
-                shell.expect("exit again");
+                shell.expect("Cancel and leave? [y/N]");
                 shell.keys("\x04");
             }
             "signal at the prompt" => shell.signal(Signal::TERM),

@@ -28,6 +28,7 @@ fn command() -> NewCommand {
         current_directory: "/".into(),
         background_mode: false,
         continues: None,
+        confirmed: false,
     }
 }
 

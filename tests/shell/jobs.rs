@@ -54,6 +54,7 @@ fn sent(service: &Scripted, background_mode: bool) -> Sent {
         current_directory: "/".into(),
         background_mode,
         continues: None,
+        confirmed: false,
     };
     Sent { start, command, directory, announced }
 }

@@ -75,18 +75,22 @@ impl Service {
         shell: Option<String>,
         new: NewCommand,
     ) -> Answer<Option<Arc<Command>>> {
-        let invocation = read_again(session, &new)?;
+        let mut invocation = read_again(session, &new)?;
+        if new.confirmed && invocation.row.name == "disconnect" {
+            // It is done as one that is not to ask; the log has what was typed.
+            invocation.flags.insert("force".to_owned());
+        }
         analyst.check(invocation.role(), &invocation.row.name)?;
         if invocation.row.runs_on == RunsOn::Shell {
             let message = format!("{} is a command of the shell alone", invocation.row.name);
             return Err(Refusal::bad("not_on_platform", message).about("command_definition_id"));
         }
+        if let Some(before) = new.continues {
+            self.check_continued(session, before, &new.raw_command_line).await?;
+        }
         let command = self.commit(session, analyst, shell, new, true).await?;
         if let Some(command) = &command {
             self.begin(session, analyst, command, invocation);
-        }
-        if let Some(before) = new.continues {
-            self.check_continued(session, before, &new.raw_command_line).await?;
         }
         Ok(command)
     }
@@ -101,11 +105,12 @@ impl Service {
             flags: Vec::new(),
             current_directory: session.platform().start_directory().into(),
             background_mode: false,
+            continues: None,
+            confirmed: false,
         };
         let Some(invocation) = grammar::read("connect", None).invocation else {
             return Err(Refusal::internal("the table has no `connect`"));
         };
-            continues: None,
         let Some(command) = self.commit(session, analyst, None, new, false).await? else {
             return Err(Refusal::bad("internal", "a new id is taken"));
         };
@@ -160,19 +165,19 @@ impl Service {
             cancelled_by: None,
             effects: Vec::new(),
             last_event: 0,
+            continued_by: None,
         };
         if !self.inner.store.add_command(&record).await? {
             return Ok(None);
         }
+        if let Some(before) = new.continues {
+            self.inner.store.continue_command(before, number).await?;
+        }
         *last = number;
-            continued_by: None,
         drop(last);
         let stream = self.inner.spools.begin(&record);
         push(&stream, &Body::Created { number });
         let (line, shell) = (record.raw_command_line.clone(), record.shell.clone());
-        if let Some(before) = new.continues {
-            self.inner.store.continue_command(before, number).await?;
-        }
         let command = Arc::new(Command {
             record: std::sync::Mutex::new(record),
             stream,

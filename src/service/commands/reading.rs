@@ -55,6 +55,7 @@ pub(in crate::service) fn new_command(line: &str, current_directory: String) -> 
                 current_directory,
                 background_mode: false,
                 continues: None,
+                confirmed: false,
             };
             Ok((new, invocation))
         }

@@ -62,6 +62,20 @@ impl Completer {
     }
 }
 
+/// Offers nothing: for the answer to a question, which keys that were held back may be too.
+pub(super) struct Nothing(pub(super) Held);
+
+impl reedline::Completer for Nothing {
+    fn complete(&mut self, _line: &str, _pos: usize) -> CompletionResult {
+        CompletionResult::fresh(Vec::new())
+    }
+
+    fn poll_completion(&mut self) -> CompletionStatus {
+        self.0.nudge();
+        CompletionStatus::Idle
+    }
+}
+
 impl reedline::Completer for Completer {
     fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
         let facts = self.around.facts();

@@ -35,6 +35,9 @@ pub trait LineSource: Send {
     /// Waits for the next line. Blocks its thread: never called within an async task.
     fn read(&mut self, prompt: &PromptFacts) -> Line;
 
+    /// Asks something that is answered with a word: no command, and not kept in the history. Blocks as [`LineSource::read`].
+    fn ask(&mut self, question: &str) -> Line;
+
     /// Tells how the line last read went, for the history.
     fn ended(&mut self, outcome: &LineOutcome);
 }

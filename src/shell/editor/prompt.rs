@@ -111,6 +111,35 @@ fn right(facts: &PromptFacts) -> String {
     parts.join("  ")
 }
 
+/// A question, as the prompt of its answer.
+pub(super) struct Question(pub(super) String);
+
+impl reedline::Prompt for Question {
+    fn render_prompt_left(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.0)
+    }
+
+    fn render_prompt_right(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_indicator(&self, _mode: PromptEditMode) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_history_search_indicator(&self, _search: PromptHistorySearch) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn get_prompt_color(&self) -> Color {
+        Color::Default
+    }
+}
+
 impl reedline::Prompt for Prompt {
     fn render_prompt_left(&self) -> Cow<'_, str> {
         match &self.around {

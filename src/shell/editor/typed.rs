@@ -7,7 +7,7 @@ use std::time::Duration;
 use reedline::{EditCommand, ExternalPrinter, Reedline, ReedlineMenu, Signal};
 
 use super::answers::Answers;
-use super::completer::{Completer, Note, Printer};
+use super::completer::{Completer, Note, Nothing, Printer};
 use super::highlighter::Highlighter;
 use super::hinter::Hinter;
 use super::history::History;
@@ -15,7 +15,7 @@ use super::keys::{self, FOREGROUND, HELP, Held, LINES, OFFERS};
 use super::menu::OurMenu;
 use super::past::Past;
 use super::pointed;
-use super::prompt::Prompt;
+use super::prompt::{Prompt, Question};
 use super::validator::Validator;
 use super::{Line, LineOutcome, LineSource, PromptFacts, Surroundings};
 use crate::config::Config;
@@ -34,6 +34,8 @@ const TURN: Duration = Duration::from_millis(50);
 /// The editor.
 pub struct Editor {
     reedline: Reedline,
+    /// Reads the answers to questions.
+    answering: Reedline,
     history: History,
     screen: Screen,
     around: Arc<dyn Surroundings>,
@@ -53,6 +55,12 @@ impl Editor {
     pub fn new(screen: Screen, home: &Home, config: &Config, around: Arc<dyn Surroundings>) -> Outcome<Self> {
         let (answers, held, note, lines) = (Answers::default(), Held::default(), Note::default(), Note::default());
         let mode = keys::mode(config, held.clone())?;
+        let answering = Reedline::create()
+            .with_completer(Box::new(Nothing(held.clone())))
+            .with_edit_mode(keys::mode(config, held.clone())?)
+            .use_bracketed_paste(true)
+            .with_poll_interval(TURN)
+            .with_ansi_colors(screen.color());
         let history = History::open(home.history_file());
         let printer = ExternalPrinter::new(PRINTER);
         let color = screen.color();
@@ -83,7 +91,7 @@ impl Editor {
             .with_poll_interval(TURN)
             .with_transient_prompt(Box::new(Prompt::transient()))
             .with_ansi_colors(color);
-        Ok(Self { reedline, history, screen, around, answers, held, pasted: VecDeque::new(), line: None })
+        Ok(Self { reedline, answering, history, screen, around, answers, held, pasted: VecDeque::new(), line: None })
     }
 
     fn read_line(&mut self, prompt: &Prompt) -> std::io::Result<Signal> {
@@ -166,6 +174,28 @@ impl LineSource for Editor {
                 return line;
             }
         }
+    }
+
+    fn ask(&mut self, question: &str) -> Line {
+        if let Some(answer) = self.pasted.pop_front() {
+            self.screen.message(&format!("{question}{answer}"));
+            return Line::Text(answer);
+        }
+        let question = Question(question.to_owned());
+        self.screen.above().begin();
+        let answer = loop {
+            self.held.begin();
+            match self.answering.read_line(&question) {
+                Ok(Signal::HostCommand(_)) => {}
+                Ok(Signal::Success(text)) => break Line::Text(text),
+                Ok(Signal::CtrlD) | Err(_) => break Line::End,
+                Ok(_) => break Line::Interrupted,
+            }
+        };
+        for text in self.screen.above().end() {
+            self.screen.message(&text);
+        }
+        answer
     }
 
     fn ended(&mut self, outcome: &LineOutcome) {

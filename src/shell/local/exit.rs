@@ -1,23 +1,24 @@
-//! `exit`: leaves the shell. Says once what would be cancelled; the second time it is.
+//! `exit`: leaves the shell. At a terminal it asks where jobs would be cancelled.
 
 use crate::error::{Exit, Outcome};
 use crate::grammar::Invocation;
 use crate::shell::Shell;
-use crate::shell::jobs;
+use crate::shell::{Question, jobs};
 
 pub(super) async fn run(shell: &mut Shell, _invocation: &Invocation) -> Outcome<Exit> {
     if shell.is_interactive() {
         let running = shell.jobs.running();
-        if !running.is_empty() && shell.warned.is_none() {
-            shell.warned = Some("exit");
+        if !running.is_empty() && !shell.is_sure {
             for job in &running {
                 shell.screen.message(&jobs::line_of(job, &jobs::state_of(job)));
             }
-            let unsent = shell.jobs.unsent();
-            if unsent > 0 {
-                shell.screen.message(&format!("and {unsent} more that are still to be sent"));
-            }
-            shell.screen.message("these still run: exit again cancels them and leaves");
+            let runs = if running.len() == 1 { "1 job runs".to_owned() } else { format!("{} jobs run", running.len()) };
+            let unsent = match shell.jobs.unsent() {
+                0 => String::new(),
+                unsent => format!(", and {unsent} more are still to be sent"),
+            };
+            // Where nothing can be typed any more, asking again would never end.
+            shell.question = Some(Question { text: format!("{runs}{unsent}. Cancel and leave?"), at_end: true });
             return Ok(Exit::Done);
         }
         shell.cancel_and_leave().await;
