@@ -67,9 +67,11 @@ fn one_word(row: &Row) -> String {
 }
 
 /// Says so of what did not fit because the second of the two words was taken for a value: `get file /etc/passwd`.
-pub(super) fn meant_in_one_word(row: &Row, diagnostics: &mut [Diagnostic]) {
+pub(super) fn meant_in_one_word(row: &Row, line: &str, [first, second]: [&str; 2], diagnostics: &mut [Diagnostic]) {
     let misread = |found: &&mut Diagnostic| matches!(found.kind, ErrorKind::TooManyValues | ErrorKind::BadValue);
     for found in diagnostics.iter_mut().filter(misread) {
+        let typed = line.get(found.span.start..found.span.end).unwrap_or_default();
+        found.message = format!("`{first}` took `{second}` for its value, and has no use for `{typed}`");
         found.hint = Some(one_word(row));
     }
 }
@@ -229,8 +231,11 @@ pub(super) fn bad_value(
             false => None,
         }
     });
-    let typed = if typed.is_empty() { "\"\"" } else { typed };
-    let message = format!("`{typed}` does not fit {}: expected {}", parameter.name, expected.0);
+    let message = if typed.is_empty() {
+        format!("{} is empty: expected {}", parameter.name, expected.0)
+    } else {
+        format!("`{typed}` does not fit {}: expected {}", parameter.name, expected.0)
+    };
     found(ErrorKind::BadValue, span, message, hint)
 }
 

@@ -371,8 +371,10 @@ impl<'a> Binder<'a> {
             self.split.diagnostics.retain(|found| found.kind != ErrorKind::MissingParameter);
             let first = bound.iter().find(|bound| bound.named.is_none() && !bound.value.quoted);
             let typed = self.line.get(self.command.start..self.command.end).unwrap_or_default();
-            if let Some(row) = first.and_then(|first| hints::in_one_word(typed, &first.value.text)) {
-                hints::meant_in_one_word(row, &mut self.split.diagnostics);
+            if let Some(second) = first.map(|first| first.value.text.as_ref())
+                && let Some(row) = hints::in_one_word(typed, second)
+            {
+                hints::meant_in_one_word(row, self.line, [typed, second], &mut self.split.diagnostics);
             }
         }
         (Reading { invocation: Some(invocation), diagnostics: sorted(self.split.diagnostics) }, self.split.marks)

@@ -36,8 +36,8 @@ pub(super) fn canonical<'v>(
     }
     let is_path = matches!(kind, Kind::Path | Kind::LocalPath);
     if value.is_empty() && !parameter.empty.unwrap_or(!is_path) {
-        let here = if is_path { "; the current directory is `.`" } else { "" };
-        return Err(Expected(format!("something{here}").into()));
+        let here = if kind == Kind::Path { "; the current directory is `.`" } else { "" };
+        return Err(Expected(format!("{}{here}", expected(kind, row, form)).into()));
     }
     if !parameter.choices.is_empty() {
         let choice = parameter.choices.iter().find(|choice| choice.eq_ignore_ascii_case(value));

@@ -152,6 +152,11 @@ fn what_a_newcomer_types_by_mistake_is_answered_with_what_to_type() {
     let ran = home.batch("").args(&["paths", "nonsense"]).run().code(2);
     assert!(ran.err().contains("nonsense") && ran.err().contains("socket"), "{}", ran.err());
     assert!(home.batch("devices -output jsonl\n").args(&["-"]).run().code(0).jsonl().len() == 1);
+    let ran = home.line("cat \"\"").code(2);
+    assert!(ran.err().contains("path is empty: expected a path on the device; the current directory is `.`"), "{}", ran.err());
+    let ran = home.line("get file x").code(2);
+    assert!(ran.err().contains("`get` took `file` for its value, and has no use for `x`"), "{}", ran.err());
+    assert!(ran.err().contains("it is one word here: `getfile`"), "{}", ran.err());
     for line in ["status 0", "cancel 0", "fg 00"] {
         let ran = home.line(line).code(2);
         assert!(ran.err().contains("expected a command's number, from 1 on"), "{}", ran.err());
