@@ -30,16 +30,38 @@ impl Sourced {
     }
 }
 
+/// How many lines ran, and how many of them went wrong; a job counts with the line that began it.
+#[derive(Default)]
+struct Tally {
+    ran: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn count(&mut self, exit: Exit) {
+        self.ran += 1;
+        self.failed += usize::from(!exit.is_done());
+    }
+
+    /// Says it at the end of a batch that went on behind what failed: each error was told where it happened.
+    fn say(&self, shell: &Shell) {
+        if shell.keep_going && self.failed > 0 && self.ran > 1 && shell.leaving.is_none() {
+            shell.screen.aside(&format!("{} of {} lines failed", self.failed, self.ran));
+        }
+    }
+}
+
 /// Runs a batch to its end.
 pub(super) async fn run(shell: &mut Shell, input: Input) -> Outcome<Exit> {
+    let mut tally = Tally::default();
     let exit = match input {
-        Input::Stdin { stream: true } => stream(shell).await,
+        Input::Stdin { stream: true } => stream(shell, &mut tally).await,
         input => match lines(shell, input).await? {
-            Ok(lines) => all(shell, &lines).await,
+            Ok(lines) => all(shell, &lines, &mut tally).await,
             Err(exit) => Ok(exit),
         },
     };
-    finish(shell, exit).await
+    finish(shell, exit, tally).await
 }
 
 /// The lines of a batch, all of them; an exit code when a signal came before, or a script is no text.
@@ -128,7 +150,7 @@ fn say_no_text(shell: &Shell, source: &str, not_text: &NotText) {
 }
 
 /// Checks every line, then runs them.
-async fn all(shell: &mut Shell, lines: &[Sourced]) -> Outcome<Exit> {
+async fn all(shell: &mut Shell, lines: &[Sourced], tally: &mut Tally) -> Outcome<Exit> {
     let mut exit = precheck::check(shell, lines).await?;
     if !exit.is_done() {
         return Ok(exit);
@@ -136,12 +158,15 @@ async fn all(shell: &mut Shell, lines: &[Sourced]) -> Outcome<Exit> {
     for (at, sourced) in lines.iter().enumerate() {
         let (now, _) = shell.line_or_signal(&sourced.line.text, Some(&sourced.origin())).await;
         exit = exit.or(now);
+        if !read(&sourced.line.text, None).is_empty() {
+            tally.count(now);
+        }
         let behind = lines.get(at + 1..).unwrap_or_default();
         if goes_no_further(shell, now) {
             say_unfinished(shell, now, sourced, behind);
             break;
         }
-        if !now.is_done() && !behind.is_empty() {
+        if !now.is_done() && lines.len() > 1 {
             shell.screen.aside(&format!("{} ended with {}", sourced.origin(), now.code()));
         }
     }
@@ -160,7 +185,7 @@ fn say_unfinished(shell: &Shell, exit: Exit, at: &Sourced, behind: &[Sourced]) {
 }
 
 /// Runs lines as they come.
-async fn stream(shell: &mut Shell) -> Outcome<Exit> {
+async fn stream(shell: &mut Shell, tally: &mut Tally) -> Outcome<Exit> {
     let (to, mut lines) = tokio::sync::mpsc::channel::<std::io::Result<Result<String, Box<NotText>>>>(1);
     // A thread, because reading a terminal or pipe cannot be given up; it ends with the process.
     std::thread::spawn(move || {
@@ -196,6 +221,7 @@ async fn stream(shell: &mut Shell) -> Outcome<Exit> {
         };
         let Some(text) = next else { break };
         number += 1;
+        let is_blank = matches!(&text, Ok(Ok(text)) if read(text, None).is_empty());
         let now = match text {
             Ok(Ok(text)) => shell.line_or_signal(&text, Some(&Origin { source: STDIN.to_owned(), number })).await.0,
             Ok(Err(not_text)) => {
@@ -208,6 +234,9 @@ async fn stream(shell: &mut Shell) -> Outcome<Exit> {
             }
         };
         exit = exit.or(now);
+        if !is_blank {
+            tally.count(now);
+        }
         if goes_no_further(shell, now) {
             break;
         }
@@ -228,7 +257,7 @@ fn goes_no_further(shell: &mut Shell, exit: Exit) -> bool {
 }
 
 /// Shows what runs in the background, in order, and leaves the session.
-async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
+async fn finish(shell: &mut Shell, exit: Outcome<Exit>, mut tally: Tally) -> Outcome<Exit> {
     let mut exit = exit?;
     loop {
         if shell.leaving.is_some() || exit == Exit::BrokenPipe {
@@ -243,8 +272,12 @@ async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
         };
         shell.screen.message(&jobs::line_of(&job, &jobs::state_of(&job)));
         match shell.look(&job).await {
-            Ok(now) => exit = exit.or(now),
+            Ok(now) => {
+                exit = exit.or(now);
+                tally.failed += usize::from(!now.is_done());
+            }
             Err(failure) => {
+                tally.failed += 1;
                 if failure.exit != Exit::BrokenPipe {
                     shell.screen.error(&failure.problem);
                 }
@@ -255,6 +288,7 @@ async fn finish(shell: &mut Shell, exit: Outcome<Exit>) -> Outcome<Exit> {
     }
     if shell.leaving.is_none() && exit != Exit::BrokenPipe {
         exit = exit.or(shell.jobs.answered().await);
+        tally.say(shell);
     } else {
         let loud = exit != Exit::BrokenPipe;
         shell.jobs.end(&shell.screen, |_| loud).await;

@@ -63,6 +63,26 @@ fn a_job_is_fetched_into_a_file() {
 }
 
 #[test]
+fn each_error_is_told_once_and_the_end_counts() {
+    let home = Home::new();
+    std::fs::write(home.work().join("a"), "content\n").unwrap();
+    // The second file cannot be written: the job is lost here, not on the device.
+    let good = format!("cat {}", home.work().join("a").display());
+    let script = format!("# a triage\ncat /nonexistent/one\n{good}\n{good} > /dev/full &\n{good}\n");
+    for (args, place) in [(&["--keep-going"][..], "-:2"), (&["--keep-going", "--stream"], "")] {
+        let ran = home.batch(&script).args(args).run().code(1);
+        let err = ran.err();
+        for once in ["/nonexistent/one: ", "the answer cannot be written", "2 of 4 lines failed"] {
+            assert_eq!(err.matches(once).count(), 1, "{once}: {err}");
+        }
+        assert!(err.contains(place) && err.trim_end().ends_with("2 of 4 lines failed"), "{err}");
+    }
+    // Where the first failure is the end, it is said where, and nothing is counted.
+    let ran = home.batch(&script).run().code(1);
+    assert!(!ran.err().contains("lines failed"), "{}", ran.err());
+}
+
+#[test]
 fn an_end_that_nobody_was_told_of_is_listed_once() {
     let home = Home::new();
     std::fs::write(home.work().join("a"), "content\n").unwrap();

@@ -35,17 +35,25 @@ pub(in crate::shell) fn line_of(job: &Job, state: &str) -> String {
     format!("[{}]   ({state})   {}", job.number(), clean::line(&job.line))
 }
 
-/// How a job stands, in the words of such a line.
+/// How a job stands, in the word of such a line.
 pub(in crate::shell) fn state_of(job: &Job) -> String {
     match job.facts().end {
         None if job.facts().status == Status::Pending => "Pending".to_owned(),
         None => "Running".to_owned(),
-        Some(End::Lost(failure)) => format!("Failed: {failure}"),
+        Some(End::Lost(_)) => "Failed".to_owned(),
         Some(End::Completed(completed, _)) => {
             let word = completed.status.as_str();
             let mut letters = word.chars();
             letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
         }
+    }
+}
+
+/// The line that tells of a job whose answer is not shown: what went wrong stands in it.
+fn end_of(job: &Job) -> String {
+    match job.facts().end {
+        Some(End::Lost(failure)) => line_of(job, &format!("Failed: {failure}")),
+        _ => line_of(job, &state_of(job)),
     }
 }
 
@@ -60,7 +68,7 @@ impl Jobs {
     pub(in crate::shell) fn announce(&self, screen: &Screen, job: &Job) {
         if job.has_ended() {
             self.tell_end(job.command());
-            screen.announce(&line_of(job, &state_of(job)));
+            screen.announce(&end_of(job));
         }
         for note in job.take_notes() {
             screen.announce(&note);
@@ -70,7 +78,7 @@ impl Jobs {
 
 /// Says what became of a job as the shell leaves.
 pub(super) fn say_left(screen: &Screen, job: &Job) {
-    screen.message(&line_of(job, &state_of(job)));
+    screen.message(&end_of(job));
     for note in job.take_notes() {
         screen.message(&note);
     }
