@@ -137,3 +137,25 @@ fn fields_with_nothing_in_them_stand_where_they_are_asked_for() {
     let out = home.line(&format!("{line} -columns size,notes")).code(0).out();
     assert_eq!(out, "size   10\nnotes\n");
 }
+
+#[test]
+fn a_note_begins_a_line_where_both_streams_go_to_one_place() {
+    let home = Home::new();
+    let content = "x".repeat(70_000);
+    std::fs::write(home.work().join("long"), &content).unwrap();
+    let line = format!("cat {}", home.work().join("long").display());
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut command = home.command();
+    command.args(["-c", &line]).stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut told).unwrap();
+    assert!(child.wait().unwrap().success());
+    let note = told.lines().find(|line| line.contains("65536 of 70000 bytes")).unwrap();
+    assert!(note.starts_with('/'), "{note}");
+    // The answer itself is exact.
+    let ran = home.line(&line).code(0);
+    assert!(ran.out() == "x".repeat(65_536));
+    assert!(ran.err().contains("\n/"), "no empty line: {}", ran.err());
+}

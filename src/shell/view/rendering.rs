@@ -408,6 +408,7 @@ impl Rendering {
             StreamName::Stderr => return self.screen.write_error(bytes),
         }
         self.flush()
+            StreamName::Stderr if self.transcript.is_none() => return self.screen.write_beside(bytes),
     }
 
     /// A change made on the device is a row of the answer.

@@ -36,7 +36,9 @@ struct Inner {
     out_is_terminal: bool,
     err_is_terminal: bool,
     /// Keeps what two tasks write whole.
-    turn: Mutex<()>,
+    turn: Mutex<Turn>,
+    /// Both streams go to the same place, which is no terminal: what is said beside an answer stands in it.
+    is_one_place: bool,
     bars: Bars,
     above: Above,
     /// Said once nobody can read standard output any more; watched from the first time that somebody wants to know.
@@ -44,6 +46,12 @@ struct Inner {
 }
 
 impl Screen {
+#[derive(Debug, Default)]
+struct Turn {
+    /// The last line of standard output has no end yet.
+    line_is_open: bool,
+}
+
     /// Takes the two streams over.
     #[must_use]
     pub fn new(options: ScreenOptions) -> Self {
@@ -56,6 +64,7 @@ impl Screen {
             err_is_terminal,
             turn: Mutex::default(),
             bars,
+            is_one_place: !out_is_terminal && !err_is_terminal && is_one_place(),
             above: Above::default(),
             unread: OnceLock::new(),
         }))
@@ -117,7 +126,7 @@ impl Screen {
     /// # Errors
     /// As the stream says; `BrokenPipe` when nobody reads it any more.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.in_turn(|| {
+        self.in_turn(|turn| {
             let mut out = io::stdout().lock();
             out.write_all(bytes)?;
             out.flush()
@@ -132,6 +141,7 @@ impl Screen {
     }
 
     /// Waits until nobody can read standard output any more; for ever where it is a terminal or a file.
+            turn.line_is_open = bytes.last().map_or(turn.line_is_open, |last| *last != b'\n');
     pub async fn until_unread(&self) {
         let unread = self.0.unread.get_or_init(|| {
             let unread = CancellationToken::new();
@@ -153,7 +163,16 @@ impl Screen {
     /// # Errors
     /// As the stream says.
     pub fn write_error(&self, bytes: &[u8]) -> io::Result<()> {
-        self.in_turn(|| io::stderr().lock().write_all(bytes))
+        self.in_turn(|_| io::stderr().lock().write_all(bytes))
+    }
+
+    /// Writes something that stands beside the answer to standard error as it is: it begins a line where both streams go to one
+    /// place.
+    ///
+    /// # Errors
+    /// As the stream says.
+    pub fn write_beside(&self, bytes: &[u8]) -> io::Result<()> {
+        self.in_turn(|turn| self.beside(turn, bytes))
     }
 
     /// Says something beside the answer, on standard error. Line feeds stay, all else that is hostile is shown.
@@ -220,12 +239,16 @@ impl Screen {
 
     fn say(&self, text: &str) {
         // Standard error that cannot be written leaves nobody to tell.
-        let _ = self.in_turn(|| {
-            let mut line = String::with_capacity(text.len() + 1);
-            line.push_str(text);
-            line.push('\n');
-            io::stderr().lock().write_all(line.as_bytes())
-        });
+        let _ = self.write_beside(format!("{text}\n").as_bytes());
+    }
+
+    fn beside(&self, turn: &mut Turn, bytes: &[u8]) -> io::Result<()> {
+        let mut err = io::stderr().lock();
+        if std::mem::take(&mut turn.line_is_open) && self.0.is_one_place {
+            // On this stream, so that the answer itself stays as it is.
+            return err.write_all(&[b"\n", bytes].concat());
+        }
+        err.write_all(bytes)
     }
 
     /// Does something with the streams while no bar is drawn and nobody else writes.
