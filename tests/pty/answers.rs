@@ -88,5 +88,26 @@ fn a_terminal_that_can_only_print_is_asked_too() {
     shell.keys("\x04\x04");
     assert_eq!(shell.end(), 0);
 }
+
+#[test]
+fn what_is_longer_than_the_terminal_is_wide_is_broken_between_words() {
+    let home = Home::new();
+    let shell = Pty::start(home.path(), &[], 40, 60);
+    shell.prompt();
+    shell.line("scheduledtasks nosuchtask");
+    let screen = shell.expect("lists their ids");
+    let rows: Vec<&str> = screen.lines().map(str::trim_end).collect();
+    let at = rows.iter().position(|row| *row == "error: there is no scheduled task nosuchtask:").expect(&screen);
+    assert_eq!(rows[at + 1], "  `scheduledtasks` without it lists their ids", "{screen}");
+    // A value goes on below itself.
+    shell.line(&format!("findfile nothing {} -size +10M -modified -2d -type f -ignore_case &", home.path().display()));
+    shell.expect("(Completed)");
+    shell.line("cls");
+    shell.line("status 3 -columns number,command_line");
+    let is_whole = |screen: &str| screen.contains("command_line  findfile") && screen.contains("ignore_case &");
+    let screen = shell.until("the record", is_whole);
+    let rows: Vec<&str> = screen.lines().map(str::trim_end).collect();
+    let at = rows.iter().position(|row| row.starts_with("command_line  findfile nothing")).expect(&screen);
+    assert!(rows[at + 1].starts_with("              -") && !rows[at + 1].trim_start().contains("   "), "{screen}");
     leave(shell);
 }

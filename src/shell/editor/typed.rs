@@ -129,7 +129,7 @@ impl Editor {
                 }
                 let line = if command == FOREGROUND { "fg".to_owned() } else { command };
                 // Reedline takes the rows of the prompt for free as long as the cursor stands on them.
-                self.screen.message(&if is_empty { line.clone() } else { format!("\n> {line}") });
+                self.screen.typed(&if is_empty { line.clone() } else { format!("\n> {line}") });
                 if line == "fg" { Line::Foreground } else { Line::Text(line) }
             }
             Ok(Signal::CtrlD) => Line::End,
@@ -155,7 +155,7 @@ impl Editor {
 
     fn next_pasted(&mut self) -> Option<Line> {
         let line = self.pasted.pop_front()?;
-        self.screen.message(&format!("> {line}"));
+        self.screen.typed(&format!("> {line}"));
         self.line = Some(line.clone());
         Some(Line::Text(line))
     }

@@ -15,7 +15,7 @@ pub(super) async fn run(shell: &mut Shell, invocation: &Invocation) -> Outcome<E
     };
     let redirect = invocation.redirect.as_ref().map(RedirectFile::test).transpose();
     let redirect = redirect.map_err(|problem| Failure { exit: Exit::Failed, problem })?;
-    shell.screen.message(&job.line);
+    shell.screen.typed(&job.line);
     match redirect {
         // The whole answer, also of one that was half shown.
         Some(file) => {

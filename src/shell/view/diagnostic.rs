@@ -4,11 +4,15 @@ use std::borrow::Cow;
 
 use crate::grammar::{Diagnostic, ErrorKind};
 
+use super::wrap::Wrap;
 use super::{clean, theme, width};
 
 /// Of what stands before the place so much is shown, of the place itself, and of what stands behind it: a line may have a
 /// megabyte, and what is wrong with it is to stay on the screen.
 const SHOWN: [usize; 3] = [60, 80, 40];
+/// The line stands this far in, and has so many columns on a terminal however narrow.
+const INDENT: usize = 2;
+const LEAST: usize = 20;
 /// And of the sentence, which may name a value of any length.
 const SENTENCE: usize = 400;
 
@@ -29,7 +33,7 @@ impl std::fmt::Display for Origin {
 
 /// Draws one diagnostic; no line feed at its end.
 #[must_use]
-pub(super) fn render(line: &str, origin: Option<&Origin>, found: &Diagnostic, color: bool) -> String {
+pub(super) fn render(line: &str, origin: Option<&Origin>, found: &Diagnostic, color: bool, columns: Option<usize>) -> String {
     let mut out = String::new();
     let start = floor(line, found.span.start);
     if let Some(origin) = origin {
@@ -39,32 +43,39 @@ pub(super) fn render(line: &str, origin: Option<&Origin>, found: &Diagnostic, co
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         out.push_str(&format!("{}:{number}:{column}: ", clean::line(&origin.source)));
     }
+    let wrap = Wrap { columns, taken: width::of(&out) + "error:".len(), hang: 2 };
     out.push_str(&theme::paint(theme::error(), "error:", color));
-    out.push(' ');
     let message = clean::line(&found.message);
-    out.push_str(&width::cut_path(&message, SENTENCE).map_or(message, Cow::Owned));
+    wrap.line(&format!(" {}", width::cut_path(&message, SENTENCE).map_or(message, Cow::Owned)), &mut out);
     if found.kind != ErrorKind::Empty {
-        place(line, start, found.span.end, color, &mut out);
+        place(line, start, found.span.end, color, columns, &mut out);
     }
     if let Some(hint) = &found.hint {
+        let mut told = String::new();
+        Wrap { columns, taken: 2, hang: 4 }.line(&clean::line(hint), &mut told);
         out.push_str("\n  ");
-        out.push_str(&theme::paint(theme::advice(), &clean::line(hint), color));
+        out.push_str(&theme::paint(theme::advice(), &told, color));
     }
     out
 }
 
 /// The line that the span starts in, and carets below the span.
-fn place(line: &str, start: usize, end: usize, color: bool, out: &mut String) {
+fn place(line: &str, start: usize, end: usize, color: bool, columns: Option<usize>, out: &mut String) {
     let from = line.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
     let to = line.get(start..).and_then(|rest| rest.find('\n')).map_or(line.len(), |at| start + at);
     let end = floor(line, end).clamp(start, to);
     // Cleaned in parts, so that a hostile character's longer form moves the carets with it.
     let part = |range| clean::line(line.get(range).unwrap_or_default());
     let [room_before, room, room_after] = SHOWN;
+    // All of it on one line of the terminal, or the carets would stand below something else: the place itself first, then
+    // what stands before it.
+    let columns = columns.map_or(usize::MAX, |columns| columns.saturating_sub(INDENT).max(LEAST));
     let cut = |text: Cow<'_, str>, room| width::cut(&text, room).unwrap_or_else(|| text.into_owned());
+    let marked = cut(part(start..end), room.min(columns / 2));
+    let left = columns - width::of(&marked).max(1);
     let before = part(from..start);
-    let before = width::cut_start(&before, room_before).unwrap_or_else(|| before.into_owned());
-    let (marked, after) = (cut(part(start..end), room), cut(part(end..to), room_after));
+    let before = width::cut_start(&before, room_before.min(left)).unwrap_or_else(|| before.into_owned());
+    let after = cut(part(end..to), room_after.min(left - width::of(&before)));
     out.push_str("\n  ");
     out.push_str(&before);
     out.push_str(&marked);
@@ -91,7 +102,7 @@ mod tests {
             span: Span { start, end },
             hint: Some("try another".into()),
         };
-        assert_eq!(render(line, None, &found, false), format!("error: no such thing\n{drawn}\n  try another"), "{line}");
+        assert_eq!(render(line, None, &found, false, None), format!("error: no such thing\n{drawn}\n  try another"), "{line}");
     }
 
     #[test]
@@ -118,11 +129,30 @@ mod tests {
             span: Span { start: 0, end: 0 },
             hint: None,
         };
-        let told = render("", None, &found, false);
+        let told = render("", None, &found, false, None);
         assert!(
             told.starts_with("error: `xxx") && told.ends_with("xxx` is no command") && told.chars().count() < 450,
             "{told}"
         );
+    }
+
+    #[test]
+    fn on_a_terminal_the_caret_stays_below_its_place_and_words_are_whole() {
+        let line = format!("dir {} -x {}", "y".repeat(50), "z".repeat(50));
+        let found = Diagnostic {
+            kind: ErrorKind::UnknownParameter,
+            message: "dir has no parameter or flag `-x`, nor anything like it".into(),
+            span: Span { start: 55, end: 57 },
+            hint: Some("`help dir` lists what it takes; a value with a dash in quotes".into()),
+        };
+        let drawn = render(&line, None, &found, false, Some(40));
+        let wanted = format!(
+            "error: dir has no parameter or flag\n  `-x`, nor anything like it\n  …{} -x\n  {}^^\n  `help dir` lists what it takes; a\n    value with a dash in quotes",
+            "y".repeat(34),
+            " ".repeat(36)
+        );
+        assert_eq!(drawn, wanted);
+        assert!(drawn.lines().all(|line| width::of(line) <= 40), "{drawn}");
     }
 
     #[test]
@@ -134,7 +164,7 @@ mod tests {
             hint: None,
         };
         let origin = Origin { source: "fix.lr".into(), number: 4 };
-        let drawn = render("cat 'ö\n'", Some(&origin), &found, false);
+        let drawn = render("cat 'ö\n'", Some(&origin), &found, false, None);
         assert_eq!(drawn, "fix.lr:5:1: error: the quote is not closed\n  '\n  ^");
     }
 }

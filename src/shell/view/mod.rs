@@ -26,6 +26,7 @@ mod transcript;
 mod tree;
 mod value;
 mod width;
+mod wrap;
 
 pub use above::Above;
 pub use diagnostic::Origin;

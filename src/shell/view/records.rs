@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::grammar::{Column, Unit};
 
 use super::rows::Shape;
+use super::wrap::Wrap;
 use super::{clean, theme, value, width};
 
 /// A longer list deep within a field is counted: it would push everything else off the screen.
@@ -22,8 +23,10 @@ const GAP: usize = 2;
 enum Shown {
     /// Behind its name.
     Line(String),
-    /// Below its name: a heading, and a row each.
-    Block(Vec<String>),
+    /// Behind its name, to be copied as it is: it is never broken.
+    Whole(String),
+    /// Below its name: a heading, and a row each. Further lines of the last column begin below it.
+    Block(Vec<String>, usize),
 }
 
 /// Rows as records.
@@ -33,14 +36,22 @@ pub(super) struct Records {
     known: Vec<Column>,
     /// Only these fields, in this order; nothing: whatever the row has.
     only: Option<Vec<String>>,
+    /// Where lines are broken; nothing: they are as long as they are.
+    width: Option<usize>,
     zone: TimeZone,
     color: bool,
     rows: u64,
 }
 
 impl Records {
-    pub(super) fn new(known: Vec<Column>, only: Option<Vec<String>>, zone: TimeZone, color: bool) -> Self {
-        Self { known, only, zone, color, rows: 0 }
+    pub(super) fn new(
+        known: Vec<Column>,
+        only: Option<Vec<String>>,
+        width: Option<usize>,
+        zone: TimeZone,
+        color: bool,
+    ) -> Self {
+        Self { known, only, width, zone, color, rows: 0 }
     }
 
     fn fields(&self, row: &str) -> Vec<(String, Shown)> {
@@ -79,7 +90,8 @@ impl Records {
         }
         let unit = column.map_or(Unit::Plain, |column| column.unit);
         let shown = value::with_uri(value::cell(raw, unit, &self.zone), uri);
-        out.push((title, Shown::Line(shown.into_owned())));
+        let shown = shown.into_owned();
+        out.push((title, if unit == Unit::Path && !shown.is_empty() { Shown::Whole(shown) } else { Shown::Line(shown) }));
     }
 
     fn nested(&self, title: &str, nested: &Value, deep: bool, out: &mut Vec<(String, Shown)>) {
@@ -94,8 +106,8 @@ impl Records {
                 out.push((title.to_owned(), Shown::Line(told)));
             }
             Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
-                if let Some(lines) = self.block(items) {
-                    return out.push((title.to_owned(), Shown::Block(lines)));
+                if let Some((lines, last)) = self.block(items) {
+                    return out.push((title.to_owned(), Shown::Block(lines, last)));
                 }
                 for (n, item) in items.iter().enumerate() {
                     self.nested(&format!("{title}[{n}]"), item, true, out);
@@ -111,8 +123,9 @@ impl Records {
     }
 
     /// Things of plain fields as a table without the columns that say nothing. The last column is as long as it is: what
-    /// it says is never cut. `None` where they are no such things, or the columns before it take too much room.
-    fn block(&self, items: &[Value]) -> Option<Vec<String>> {
+    /// it says is never cut; where it begins is told too. `None` where they are no such things, or the columns before it take
+    /// too much room.
+    fn block(&self, items: &[Value]) -> Option<(Vec<String>, usize)> {
         let is_plain = |value: &Value| match value {
             Value::Object(_) => false,
             Value::Array(items) => items.iter().all(|item| !item.is_object() && !item.is_array()),
@@ -135,7 +148,8 @@ impl Records {
             columns.push((widest, values().all(|value| value.is_number() || value.is_null()), cells));
         }
         let (_, before) = columns.split_last()?;
-        if before.iter().map(|(wide, ..)| wide + GAP).sum::<usize>() > BLOCK {
+        let room = before.iter().map(|(wide, ..)| wide + GAP).sum::<usize>();
+        if room > BLOCK {
             return None;
         }
         let lines = (0..=rows.len()).map(|at| {
@@ -150,7 +164,7 @@ impl Records {
             line.truncate(line.trim_end().len());
             line
         });
-        Some(lines.collect())
+        Some((lines.collect(), room + GAP))
     }
 
     fn scalar(&self, scalar: &Value) -> String {
@@ -163,7 +177,7 @@ impl Shape for Records {
 
     fn row(&mut self, row: &str, out: &mut Vec<u8>) {
         let fields = self.fields(row);
-        let lines = |(title, shown): &(String, Shown)| matches!(shown, Shown::Line(_)).then(|| width::of(title));
+        let lines = |(title, shown): &(String, Shown)| (!matches!(shown, Shown::Block(..))).then(|| width::of(title));
         let widest = fields.iter().filter_map(lines).max().unwrap_or(0);
         if self.rows > 0 {
             out.push(b'\n');
@@ -175,12 +189,21 @@ impl Shape for Records {
                 Shown::Line(shown) if shown.is_empty() => {}
                 Shown::Line(shown) => {
                     width::blanks(widest - width::of(&title) + GAP, &mut text);
+                    let taken = widest + GAP;
+                    Wrap { columns: self.width, taken, hang: taken }.line(&shown, &mut text);
+                }
+                Shown::Whole(shown) => {
+                    width::blanks(widest - width::of(&title) + GAP, &mut text);
                     text.push_str(&shown);
                 }
-                Shown::Block(lines) => {
+                Shown::Block(lines, last) => {
                     for (n, line) in lines.iter().enumerate() {
                         text.push('\n');
-                        text.push_str(&if n == 0 { theme::paint(theme::aside(), line, self.color) } else { line.clone() });
+                        if n == 0 {
+                            text.push_str(&theme::paint(theme::aside(), line, self.color));
+                        } else {
+                            Wrap { columns: self.width, taken: 0, hang: last }.line(line, &mut text);
+                        }
                     }
                 }
             }
@@ -197,12 +220,17 @@ mod tests {
     use super::*;
 
     fn show(only: Option<&[&str]>, rows: &[&str]) -> String {
+        show_in(None, only, rows)
+    }
+
+    fn show_in(width: Option<usize>, only: Option<&[&str]>, rows: &[&str]) -> String {
         let known = vec![
             toml::from_str("key = \"modified\"\nunit = \"time\"").unwrap(),
             toml::from_str("key = \"memory_k\"\ntitle = \"memory (K)\"").unwrap(),
+            toml::from_str("key = \"path\"\nunit = \"path\"").unwrap(),
         ];
         let only = only.map(|keys| keys.iter().map(|&key| key.to_owned()).collect());
-        let (mut records, mut out) = (Records::new(known, only, TimeZone::UTC, false), Vec::new());
+        let (mut records, mut out) = (Records::new(known, only, width, TimeZone::UTC, false), Vec::new());
         rows.iter().for_each(|row| records.row(row, &mut out));
         String::from_utf8(out).unwrap()
     }
@@ -248,6 +276,23 @@ mod tests {
         let long = "x".repeat(70);
         let wide = format!(r#"{{"a":[{{"b":"{long}","c":1}}]}}"#);
         assert_eq!(show(None, &[&wide]), format!("a[0].b  {long}\na[0].c  1\n"));
+    }
+
+    #[test]
+    fn on_a_terminal_a_long_value_goes_on_below_itself() {
+        let row = r#"{"path":"/a path/with blanks in it","why":"nothing that is known","hash":"0123456789abcdef0123456789abcdef",
+            "engines":[{"engine":"yara","why":"there are no rules in the library"}]}"#;
+        let wanted = "path  /a path/with blanks in it\n\
+                      why   nothing that is\n\
+                      \x20     known\n\
+                      hash  0123456789abcdef0123456789abcdef\n\
+                      engines\n\
+                      \x20 engine  why\n\
+                      \x20 yara    there are no\n\
+                      \x20         rules in the\n\
+                      \x20         library\n";
+        assert_eq!(show_in(Some(23), None, &[row]), wanted);
+        assert!(show(None, &[row]).contains("yara    there are no rules in the library\n"));
     }
 
     #[test]

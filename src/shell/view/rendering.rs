@@ -268,7 +268,9 @@ impl Rendering {
             OutputFormat::Json => Box::new(Json::new(true, only)),
             OutputFormat::Jsonl => Box::new(Json::new(false, only)),
             OutputFormat::Csv => Box::new(Csv::new(only.unwrap_or_else(|| self.names()))),
-            OutputFormat::Records => Box::new(Records::new(self.spec.columns.clone(), only, self.spec.zone.clone(), color)),
+            OutputFormat::Records => {
+                Box::new(Records::new(self.spec.columns.clone(), only, width, self.spec.zone.clone(), color))
+            }
             OutputFormat::Table | OutputFormat::Text => {
                 let mut columns = self.spec.table_columns();
                 if columns.is_empty() {
@@ -318,7 +320,8 @@ impl Rendering {
             self.flush()?;
             let object: Map<String, Value> = object.into_iter().filter(|(_, value)| !value.is_null()).collect();
             let only = self.spec.options.columns.clone();
-            let mut records = Records::new(self.spec.columns.clone(), only, self.spec.zone.clone(), false);
+            let width = self.screen.err_width();
+            let mut records = Records::new(self.spec.columns.clone(), only, width, self.spec.zone.clone(), false);
             let mut said = Vec::new();
             // The one row that there is: what the line leaves out of rows, it leaves out of this too.
             self.rows.take(&to_raw_value(&object)?, |row| records.row(row, &mut said));
@@ -405,10 +408,10 @@ impl Rendering {
                 }
                 return self.screen.write_error(piece.as_bytes());
             }
+            StreamName::Stderr if self.transcript.is_none() => return self.screen.write_beside(bytes),
             StreamName::Stderr => return self.screen.write_error(bytes),
         }
         self.flush()
-            StreamName::Stderr if self.transcript.is_none() => return self.screen.write_beside(bytes),
     }
 
     /// A change made on the device is a row of the answer.

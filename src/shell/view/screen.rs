@@ -13,6 +13,7 @@ use crate::protocol::{Problem, Progress};
 
 use super::diagnostic::{self, Origin};
 use super::progress::Bars;
+use super::wrap::Wrap;
 use super::{Above, clean, theme};
 
 /// How a [`Screen`] is to be.
@@ -45,13 +46,13 @@ struct Inner {
     unread: OnceLock<CancellationToken>,
 }
 
-impl Screen {
 #[derive(Debug, Default)]
 struct Turn {
     /// The last line of standard output has no end yet.
     line_is_open: bool,
 }
 
+impl Screen {
     /// Takes the two streams over.
     #[must_use]
     pub fn new(options: ScreenOptions) -> Self {
@@ -63,8 +64,8 @@ struct Turn {
             out_is_terminal,
             err_is_terminal,
             turn: Mutex::default(),
-            bars,
             is_one_place: !out_is_terminal && !err_is_terminal && is_one_place(),
+            bars,
             above: Above::default(),
             unread: OnceLock::new(),
         }))
@@ -103,6 +104,17 @@ struct Turn {
         self.0.out_is_terminal.then(|| crate::host::terminal_width(io::stdout()).unwrap_or(80))
     }
 
+    /// The same of standard error.
+    #[must_use]
+    pub fn err_width(&self) -> Option<usize> {
+        self.0.err_is_terminal.then(|| crate::host::terminal_width(io::stderr()).unwrap_or(80))
+    }
+
+    /// How what stands beside an answer is broken into lines.
+    fn wrap(&self) -> Wrap {
+        Wrap { columns: self.err_width(), taken: 0, hang: 2 }
+    }
+
     /// Whether standard output takes colour.
     #[must_use]
     pub fn color(&self) -> bool {
@@ -129,6 +141,7 @@ struct Turn {
         self.in_turn(|turn| {
             let mut out = io::stdout().lock();
             out.write_all(bytes)?;
+            turn.line_is_open = bytes.last().map_or(turn.line_is_open, |last| *last != b'\n');
             out.flush()
         })
     }
@@ -141,7 +154,6 @@ struct Turn {
     }
 
     /// Waits until nobody can read standard output any more; for ever where it is a terminal or a file.
-            turn.line_is_open = bytes.last().map_or(turn.line_is_open, |last| *last != b'\n');
     pub async fn until_unread(&self) {
         let unread = self.0.unread.get_or_init(|| {
             let unread = CancellationToken::new();
@@ -177,18 +189,23 @@ struct Turn {
 
     /// Says something beside the answer, on standard error. Line feeds stay, all else that is hostile is shown.
     pub fn message(&self, text: &str) {
-        self.say(&clean::lines(text));
+        self.say(&self.wrap().lines(&clean::lines(text)));
+    }
+
+    /// Shows a line as it was typed, to be copied as it is: it is not broken.
+    pub fn typed(&self, line: &str) {
+        self.say(&clean::lines(line));
     }
 
     /// Says something less important than a message.
     pub fn aside(&self, text: &str) {
         let color = self.colors(self.0.err_is_terminal);
-        self.say(&theme::paint(theme::aside(), &clean::lines(text), color));
+        self.say(&theme::paint(theme::aside(), &self.wrap().lines(&clean::lines(text)), color));
     }
 
     /// Says something that did not come from what is being typed now: above that line while there is one.
     pub fn announce(&self, text: &str) {
-        if let Some(text) = self.0.above.offer(clean::lines(text).into_owned()) {
+        if let Some(text) = self.0.above.offer(self.wrap().lines(&clean::lines(text))) {
             self.say(&text);
         }
     }
@@ -198,8 +215,12 @@ struct Turn {
         let color = self.colors(self.0.err_is_terminal);
         let mut text = theme::paint(theme::error(), "error:", color);
         for (n, line) in problem.message.lines().enumerate() {
-            text.push_str(if n == 0 { " " } else { "\n  " });
-            text.push_str(&clean::line(line));
+            if n > 0 {
+                text.push('\n');
+            }
+            let (taken, indent) = if n == 0 { ("error:".len(), " ") } else { (0, "  ") };
+            let wrap = Wrap { taken, ..self.wrap() };
+            wrap.line(&format!("{indent}{}", clean::line(line)), &mut text);
         }
         self.say(&text);
     }
@@ -208,7 +229,7 @@ struct Turn {
     pub fn diagnostics(&self, line: &str, origin: Option<&Origin>, diagnostics: &[Diagnostic]) {
         let color = self.colors(self.0.err_is_terminal);
         for found in diagnostics {
-            self.say(&diagnostic::render(line, origin, found, color));
+            self.say(&diagnostic::render(line, origin, found, color, self.err_width()));
         }
     }
 
@@ -252,9 +273,18 @@ struct Turn {
     }
 
     /// Does something with the streams while no bar is drawn and nobody else writes.
-    fn in_turn<T>(&self, write: impl FnOnce() -> T) -> T {
-        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.bars.suspend(write)
+    fn in_turn<T>(&self, write: impl FnOnce(&mut Turn) -> T) -> T {
+        let mut turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.bars.suspend(|| write(&mut turn))
+    }
+}
+
+/// Whether standard output and standard error are the same pipe or file.
+fn is_one_place() -> bool {
+    let place = |facts: rustix::fs::Stat| (facts.st_dev, facts.st_ino);
+    match (rustix::fs::fstat(io::stdout()), rustix::fs::fstat(io::stderr())) {
+        (Ok(out), Ok(err)) => place(out) == place(err),
+        _ => false,
     }
 }
 

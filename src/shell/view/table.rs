@@ -146,7 +146,7 @@ impl Table {
         self.empty = empty.iter().map(|column| self.title(*column).to_owned()).collect();
         let Some(places) = self.places(&rows, &empty) else {
             let keys = self.columns.iter().map(|column| column.key.clone()).collect();
-            let mut records = Records::new(self.columns.clone(), Some(keys), self.zone.clone(), self.color);
+            let mut records = Records::new(self.columns.clone(), Some(keys), self.width, self.zone.clone(), self.color);
             kept.iter().for_each(|row| records.row(row, out));
             self.state = State::Records(Box::new(records));
             return;
