@@ -2,9 +2,9 @@
 //! belongs to other shells.
 
 use super::colours::Class;
-use super::hints;
 use super::invocation::{Diagnostic, Redirect, Signs, Span};
 use super::lexer::{self, Token, TokenKind};
+use super::operators;
 
 /// A word with its quotes stripped.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ impl<'a> Line<'a> {
     fn miss_target(&mut self, redirect: Option<(Span, bool)>) -> bool {
         let Some((span, append)) = redirect.filter(|_| self.redirect.is_none() && self.command.is_some()) else { return false };
         self.redirect = Some(Redirect { target: String::new(), append });
-        self.diagnostics.push(hints::missing_redirect_target(span));
+        self.diagnostics.push(operators::missing_redirect_target(span));
         true
     }
 
@@ -100,7 +100,7 @@ impl<'a> Line<'a> {
         match kind {
             TokenKind::Word { text, quoted, open } => {
                 if let Some(open) = open {
-                    self.diagnostics.push(hints::open_quote(Span { start: *open, end: line.len() }));
+                    self.diagnostics.push(operators::open_quote(Span { start: *open, end: line.len() }));
                 }
                 let word = Word { text: text.clone(), span, quoted: *quoted };
                 match redirect {
@@ -113,12 +113,12 @@ impl<'a> Line<'a> {
                     }
                     Some((redirect, append)) if self.redirect.is_none() => {
                         self.marks.push((span, Class::Target));
-                        self.diagnostics.extend(hints::bad_target(&word, *redirect));
+                        self.diagnostics.extend(operators::bad_target(&word, *redirect));
                         self.redirect = Some(Redirect { target: word.text.into_owned(), append: *append });
                     }
                     Some(_) => {
                         self.marks.push((span, Class::Error));
-                        self.diagnostics.push(hints::word_behind_target(span, &word.text));
+                        self.diagnostics.push(operators::word_behind_target(span, &word.text));
                     }
                 }
             }
@@ -126,7 +126,7 @@ impl<'a> Line<'a> {
                 if redirect.is_some() {
                     self.end_target(*redirect);
                     self.marks.push((span, Class::Error));
-                    self.diagnostics.push(hints::second_redirect(span));
+                    self.diagnostics.push(operators::second_redirect(span));
                 } else {
                     self.marks.push((span, Class::Redirect));
                     *redirect = Some((span, *append));
@@ -154,7 +154,7 @@ impl<'a> Line<'a> {
                 self.end_target(*redirect);
                 let next = tokens.get(at + 1..).unwrap_or_default();
                 let head = self.command.as_ref().map(|command| command.text.as_ref());
-                self.diagnostics.push(hints::foreign(sign, span, head, next));
+                self.diagnostics.push(operators::foreign(sign, span, head, next));
             }
         }
     }

@@ -12,6 +12,7 @@ mod hints;
 mod invocation;
 mod lexer;
 mod line;
+mod operators;
 mod parser;
 mod reading;
 mod row;

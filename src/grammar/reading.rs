@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::invocation::{Diagnostic, ErrorKind, Invocation, Reading};
 use super::row::{Column, OutputFormat, Role, RunsOn, Sort};
-use super::{hints, values};
+use super::{hints, operators, values};
 
 impl Reading {
     /// The diagnostic that counts, when the line may not run.
@@ -74,9 +74,9 @@ impl Invocation {
         }
         // What `fg` brings has an answer of its own.
         let redirect = self.signs.redirect.filter(|_| self.row.output.is_none() && self.row.name != "fg");
-        redirect.map(|span| hints::no_answer(self.row, span)).or_else(|| {
+        redirect.map(|span| operators::no_answer(self.row, span)).or_else(|| {
             let background = self.signs.background.filter(|_| !self.row.background);
-            background.map(|span| hints::no_background(self.row, span))
+            background.map(|span| operators::no_background(self.row, span))
         })
     }
 
