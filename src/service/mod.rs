@@ -6,6 +6,7 @@
 mod closing;
 mod commands;
 mod error;
+mod frame;
 mod library;
 mod peek;
 mod policy;

@@ -18,8 +18,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 
+use super::frame::MAX_EVENT;
 use super::retention::Spools;
-use super::spool::{MAX_EVENT, Spool};
+use super::spool::Spool;
 use crate::protocol::{Body, CommandRecord, Completed, Cost, Event, Problem};
 
 /// Events kept in memory at most, in bytes.
