@@ -12,6 +12,7 @@ mod refused;
 mod retention;
 mod reuse;
 mod service;
+mod session;
 mod startup;
 mod swaps;
 mod sysv;

@@ -3,6 +3,7 @@
 //! A change is an effect made of steps ([`Act`]). What is to be done is in the journal and on the disk before the first step
 //! begins; how it ended is there before anybody is told.
 
+mod again;
 mod evidence;
 mod file;
 mod image;
@@ -11,10 +12,12 @@ mod process;
 mod recover;
 mod retention;
 mod service;
+mod session;
 mod startup;
 mod task;
 mod told;
 mod undo;
+mod way_back;
 
 use std::io;
 use std::path::PathBuf;
@@ -40,10 +43,11 @@ pub use file::{remediate as remediate_file, remove as remove_file};
 pub use isolation::{isolate, release};
 pub use process::remediate as remediate_process;
 pub use service::remediate as remediate_service;
+pub use session::undo_session;
 pub use startup::remediate as remediate_startup;
 pub use task::remediate as remediate_task;
 pub use told::list;
-pub use undo::{undo_one, undo_session, undo_target};
+pub use undo::{undo_one, undo_target};
 
 /// What an agent keeps of its changes.
 #[derive(Debug)]
@@ -237,7 +241,15 @@ impl Effects {
     ///
     /// # Errors
     /// When the journal cannot be written (nothing was done then), or not all of it was done: the reason.
-    pub fn carry_out(&self, ctx: &mut Context, mut change: Change) -> VerbResult {
+    pub fn carry_out(&self, ctx: &mut Context, change: Change) -> VerbResult {
+        self.effect_of(ctx, change).map(drop)
+    }
+
+    /// The same; the number that the effect has.
+    ///
+    /// # Errors
+    /// As [`Effects::carry_out`].
+    pub fn effect_of(&self, ctx: &mut Context, mut change: Change) -> Result<u64, VerbError> {
         let agent = Arc::clone(&ctx.agent);
         ctx.stop.check().map_err(|_| not_begun(&change))?;
         self.expire(&agent.root);
@@ -265,7 +277,7 @@ impl Effects {
         ctx.effect(effect.clone())?;
         let what = format!("{} {}", effect.action, effect.target);
         match state {
-            State::Done => Ok(()),
+            State::Done => Ok(id),
             _ if ctx.stop.asked() => Err(VerbError::Stopped { done: vec![], not_done: vec![what] }),
             _ => {
                 let reason = effect.reason.unwrap_or_else(|| "it was not done".to_owned());

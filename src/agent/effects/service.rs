@@ -239,7 +239,7 @@ fn before(service: &Service, active: bool, links: &[PathBuf]) -> Value {
 }
 
 /// A link that has a service start goes to quarantine.
-struct Disable(crate::agent::quarantine::Take);
+pub struct Disable(pub crate::agent::quarantine::Take);
 
 impl Act for Disable {
     fn step(&self) -> Step {
@@ -346,14 +346,15 @@ pub struct Unmask {
 }
 
 impl Unmask {
-    /// Of a mask.
+    /// Of a mask; `None` when it is gone already.
     ///
     /// # Errors
-    /// When something else is there by now.
-    pub fn plan(agent: &Shared, step: &Masked) -> Result<Self, Problem> {
+    /// When something else is there by now: `conflict`.
+    pub fn plan(agent: &Shared, step: &Masked) -> Result<Option<Self>, Problem> {
         let path = of_key(&step.path);
-        match agent.root.read_link(&path) {
-            Ok(target) if target == Path::new("/dev/null") => Ok(Self { path }),
+        match (agent.root.read_link(&path), agent.root.link_facts(&path)) {
+            (Ok(target), _) if target == Path::new("/dev/null") => Ok(Some(Self { path })),
+            (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             _ => Err(Problem::new("conflict", format!("{}: something else is there now", step.path)).at(step.path.clone())),
         }
     }

@@ -70,10 +70,16 @@ impl Entry {
         }
     }
 
+    /// Whether it put something back. What takes that away again undoes it too, but is none: it can be undone as any removal.
+    #[must_use]
+    pub fn is_undo(&self) -> bool {
+        self.intent.undoes.is_some() && !self.intent.steps.iter().any(Step::is_undoable)
+    }
+
     /// Whether `undo` can put it back, and how much of it: `yes`, `no`, `image only`.
     #[must_use]
     pub fn undoable(&self) -> &'static str {
-        if self.intent.undoes.is_some() || !matches!(self.state(), State::Done | State::Partly | State::Kept) {
+        if !matches!(self.state(), State::Done | State::Partly | State::Kept) {
             return "no";
         }
         let mut done = self.steps().filter(|(_, state)| matches!(state, Some(StepState::Done | StepState::Kept)));
