@@ -72,7 +72,9 @@ fn compile_now(files: Vec<(String, Vec<u8>)>) -> (Option<Scanner>, Vec<String>) 
 fn check(name: &str, bytes: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("{name}: {error}"))?;
     if let Some(line) = too_deep(text) {
-        return Err(format!("{name}:{line}: the condition is deeper than any that is meant to find something; make several of it"));
+        return Err(format!(
+            "{name}:{line}: the condition is deeper than any that is meant to find something; make several of it"
+        ));
     }
     let added = compiler().add_rules_str_in_namespace(with_symbol(text), name).map(|_| ());
     added.map_err(|error| placed(name, &error.to_string()))

@@ -148,7 +148,9 @@ mod tests {
     fn what_is_too_deep_is_told_by_its_line() {
         let rule = |condition: String| format!("rule n {{\n condition: {condition} }}");
         let check = |text: &str, wanted: Option<usize>| assert_eq!(too_deep(text), wanted, "{}", text.len());
-        for (one, two) in [("1+", "1"), ("1 == ", "1"), ("not ", "true"), ("~", "1"), ("- /* ; */", "1"), ("\"\n\" iequals\n", "\"\"")] {
+        for (one, two) in
+            [("1+", "1"), ("1 == ", "1"), ("not ", "true"), ("~", "1"), ("- /* ; */", "1"), ("\"\n\" iequals\n", "\"\"")]
+        {
             check(&rule(format!("{}{two}", one.repeat(400))), None);
             assert!(too_deep(&rule(format!("{}{two}", one.repeat(2000)))).is_some(), "{one}");
         }
