@@ -135,8 +135,8 @@ fn a_shell_that_leaves_cancels_its_own_jobs_alone() {
     leaves.line(&format!("fileinfo {file} &"));
     leaves.expect("(Just created)");
     leaves.line("exit");
-    leaves.expect("these still run");
-    leaves.line("exit");
+    leaves.expect("1 job runs. Cancel and leave? [y/N]");
+    leaves.line("y");
     assert_eq!(leaves.end(), 0);
 
     until("its own job is cancelled", || rows(&home, "log")[2]["status"] == "cancelled");

@@ -65,18 +65,15 @@ impl Search<'_> {
             let Ok(length) = rustix::fs::readlinkat_raw(folder.fd(), entry.name(), &mut target[..]) else { continue };
             seen += 1;
             let Some(inode) = bracketed(target.get(..length).unwrap_or_default(), b"socket:[") else { continue };
-            match self.places.get(&inode).and_then(|&at| self.sockets.get_mut(at)) {
-                Some(socket) if socket.holders.last() != Some(&pid) => {
+            if let Some(socket) = self.places.get(&inode).and_then(|&at| self.sockets.get_mut(at)) {
+                if socket.holders.last() != Some(&pid) {
                     socket.holders.push(pid);
                     self.found.pids.insert(pid);
                 }
-                Some(_) => {}
-                None if self.looked_at.insert(inode) && namespaces::is_internet(place, entry.name()) => {
-                    self.found
-                        .strangers
-                        .extend(entry.name().to_str().ok().and_then(|name| Some((place.to_owned(), name.parse().ok()?))));
-                }
-                None => {}
+            } else if self.looked_at.insert(inode) && namespaces::is_internet(place, entry.name()) {
+                self.found
+                    .strangers
+                    .extend(entry.name().to_str().ok().and_then(|name| Some((place.to_owned(), name.parse().ok()?))));
             }
         }
         Ok(seen)

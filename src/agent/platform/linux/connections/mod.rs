@@ -66,7 +66,7 @@ pub fn connections(stop: &Stop) -> io::Result<Connections> {
             Ok((number, fd)) => drop(revealed.entry(number).or_insert_with(|| vec![Door::Open(fd)])),
             Err(error) => {
                 found.untold +=
-                    usize::from(matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput))
+                    usize::from(matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput));
             }
         }
     }
