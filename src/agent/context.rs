@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{ReadRequest, Shared};
+use super::path::problem;
 use crate::protocol::link::{Delivery, DeviceCommand, StopReason};
 use crate::protocol::{AgentEvent, Body, Effect, Problem, Progress, ProgressUnit, Seen, SeenItem, StreamName, Text, TextData};
 
@@ -204,6 +206,27 @@ impl Context {
     #[must_use]
     pub fn path(&self, typed: &str) -> PathBuf {
         self.agent.root.resolve(&self.command.current_directory, typed)
+    }
+
+    /// Whether a typed path means a folder and nothing else: it ends in a slash.
+    #[must_use]
+    pub fn means_folder(&self, typed: &str) -> bool {
+        let typed = typed.strip_suffix('.').unwrap_or(typed);
+        typed.ends_with('/') || (self.agent.root.is_windows() && typed.ends_with('\\'))
+    }
+
+    /// The absolute path of a file that was typed.
+    ///
+    /// # Errors
+    /// When the path means a folder. What is not there is for the command to say.
+    pub fn file_path(&self, typed: &str) -> Result<PathBuf, Problem> {
+        let path = self.path(typed);
+        let means_folder = self.means_folder(typed) && path.parent().is_some();
+        match self.agent.root.facts(&path).map(|facts| facts.is_folder()) {
+            Ok(true) if means_folder => Err(problem(&path, &Errno::ISDIR.into())),
+            Ok(false) if means_folder => Err(problem(&path, &Errno::NOTDIR.into())),
+            _ => Ok(path),
+        }
     }
 
     /// Tells which fields the rows carry; once, before the first row.

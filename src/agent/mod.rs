@@ -27,6 +27,7 @@ pub mod script;
 pub mod serve;
 pub mod targets;
 mod verbs;
+mod vital;
 pub mod walk;
 mod ways;
 pub mod working;

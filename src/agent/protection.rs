@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::CWD;
 
 use super::dispatch::Shared;
+use super::path::lossy;
 use super::platform::{Facts, Held, Process};
 use crate::protocol::link::ShellPeer;
 
@@ -14,6 +15,8 @@ use crate::protocol::link::ShellPeer;
 const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64"];
 /// The most names that are looked through in one of them.
 const MAX_NAMES: usize = 200_000;
+/// What everything else is started by, and the folders that programs are looked for in.
+const STARTING: [&str; 6] = ["/sbin/init", "/bin/sh", "/bin", "/sbin", "/usr/bin", "/usr/sbin"];
 
 /// Why a file must stay; `None` when it may go.
 #[must_use]
@@ -48,7 +51,24 @@ pub fn of_file(agent: &Shared, held: &Held) -> Option<String> {
             return Some("it belongs to the running kernel".to_owned());
         }
     }
-    library(agent, &held.facts).map(|what| format!("it is {what}, without which no program starts"))
+    if let Some(what) = library(agent, &held.facts) {
+        return Some(format!("it is {what}, without which no program starts"));
+    }
+    if agent.root.is_live() && Facts::of_path(Path::new("/proc/1/exe")).is_ok_and(|init| is_same(init, &held.facts)) {
+        return Some("the system itself runs it, as its first process".to_owned());
+    }
+    held.facts.is_link().then(|| on_the_way(agent, path)).flatten()
+}
+
+/// What is reached through a link, if no program starts without it.
+fn on_the_way(agent: &Shared, path: &Path) -> Option<String> {
+    let ways = STARTING.iter().map(|path| (PathBuf::from(path), "programs"));
+    let libraries = libraries(agent).into_iter();
+    let leads = |(to, what): (PathBuf, &str)| {
+        let said = || format!("{} is reached through it: {what}, without which nothing starts", lossy(&to));
+        agent.root.links_on_the_way(&to).iter().any(|link| link == path).then(said)
+    };
+    libraries.chain(ways).find_map(leads)
 }
 
 /// Why a process must live; `None` when it may be ended. `all` are all processes.
@@ -125,23 +145,31 @@ fn of_kernel_link(agent: &Shared, facts: &Facts, release: &OsStr) -> bool {
 
 /// Whether it is the dynamic loader or libc, by whatever name.
 fn library(agent: &Shared, facts: &Facts) -> Option<&'static str> {
+    let is_it = |path: &Path| {
+        let is_it = |other: Facts| is_same(other, facts);
+        agent.root.facts(path).is_ok_and(is_it) || agent.root.link_facts(path).is_ok_and(is_it)
+    };
+    libraries(agent).into_iter().find(|(path, _)| is_it(path)).map(|(_, what)| what)
+}
+
+/// The dynamic loader and libc, by all the names that they are reached by.
+fn libraries(agent: &Shared) -> Vec<(PathBuf, &'static str)> {
     let mut folders: Vec<PathBuf> = LIBRARIES.iter().map(PathBuf::from).collect();
     for folder in LIBRARIES {
         let names = agent.root.names(Path::new(folder), MAX_NAMES).unwrap_or_default();
         let multiarch = names.into_iter().filter(|name| name.as_bytes().windows(6).any(|part| part == b"-linux"));
         folders.extend(multiarch.map(|name| Path::new(folder).join(name)));
     }
+    let mut found = Vec::new();
     for folder in folders {
-        for name in agent.root.names(&folder, MAX_NAMES).unwrap_or_default() {
-            let Some(what) = essential(name.as_bytes()) else { continue };
-            let path = folder.join(&name);
-            let same = |other: Facts| (other.dev, other.inode) == (facts.dev, facts.inode);
-            if agent.root.facts(&path).is_ok_and(same) || agent.root.link_facts(&path).is_ok_and(same) {
-                return Some(what);
-            }
-        }
+        let names = agent.root.names(&folder, MAX_NAMES).unwrap_or_default();
+        found.extend(names.iter().filter_map(|name| Some((folder.join(name), essential(name.as_bytes())?))));
     }
-    None
+    found
+}
+
+fn is_same(one: Facts, other: &Facts) -> bool {
+    (one.dev, one.inode) == (other.dev, other.inode)
 }
 
 /// What a name in a library folder means, if no program starts without it.

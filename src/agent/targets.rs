@@ -42,7 +42,7 @@ impl Targets {
     pub fn of(ctx: &Context, typed: &str) -> Result<Self, VerbError> {
         let whole = ctx.path(typed);
         // Only a folder is called so. What is not there is for the command to say.
-        let is_folder = typed.ends_with('/');
+        let is_folder = ctx.means_folder(typed);
         let is_other = |path: &Path| is_folder && ctx.agent.root.facts(path).is_ok_and(|facts| !facts.is_folder());
         if is_other(&whole) {
             return Err(problem(&whole, &Errno::NOTDIR.into()).into());

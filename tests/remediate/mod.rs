@@ -4,6 +4,7 @@ pub mod faults;
 mod file;
 mod kinds;
 mod other_names;
+mod overwrite;
 mod places;
 mod power;
 mod power_of_types;
@@ -18,6 +19,7 @@ mod swaps;
 mod sysv;
 mod task;
 mod units;
+mod vital;
 mod whole_way;
 
 use std::collections::BTreeMap;

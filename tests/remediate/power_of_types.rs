@@ -76,6 +76,18 @@ fn every_cut_while_a_service_is_disabled_and_masked() {
 }
 
 #[test]
+fn every_cut_while_a_service_s_own_file_goes_too() {
+    let make = |tree: &Path| {
+        write(tree, "etc/systemd/system/evil.service", "[Service]\nExecStart=/opt/evil\n", 0o644);
+        write(tree, "opt/evil", "\u{7f}ELF evil", 0o755);
+        // A package's unit starts it, and where its mask would be stands its own file.
+        write(tree, "usr/lib/systemd/system/multi-user.target", "[Unit]\nWants=evil.service\n", 0o644);
+        symlink("multi-user.target", tree.join("usr/lib/systemd/system/default.target")).unwrap();
+    };
+    every_cut_in_a_tree(make, "services", "service", "evil", 12);
+}
+
+#[test]
 fn every_cut_while_a_start_up_item_is_removed() {
     let make = |tree: &Path| write(tree, "etc/profile.d/evil.sh", "/tmp/evil &\n", 0o644);
     every_cut_in_a_tree(make, "startupfolders", "startupfolder", "/etc/profile.d/evil.sh", 8);
@@ -123,6 +135,40 @@ fn every_cut_while_a_process_is_ended() {
         assert_eq!(files(folder.path()), before, "{what}");
         if over {
             assert!(calls > 30 && state == Some("done"), "{what}");
+            break;
+        }
+    }
+}
+
+#[test]
+fn every_cut_while_a_process_s_image_comes_back() {
+    for calls in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("evil");
+        let sleeper = Sleeper::of_copy(&path);
+        let before = files(folder.path());
+        let pid = sleeper.0.id().to_string();
+        let mut device = Device::live();
+        device.seen = device.run("processes", &[("pid", &pid)], &[]).seen();
+        super::done(&device.run("remediate", &[("type", "process"), ("id", &pid)], &["image"]));
+        assert!(!path.exists());
+        let undo = |device: &Device| device.run("undo", &[("number", "1")], &[]);
+        let disk = Cutting::after(calls);
+        device.restart_with(disk.clone());
+        undo(&device);
+        let over = !disk.was_cut();
+        disk.cut();
+        device.restart();
+        let found = rows(&device);
+        let what = format!("cut after {calls} calls: {found:?}");
+        match found[0]["state"].as_str() {
+            Some("undone") => {}
+            Some("done") => drop(super::done(&undo(&device))),
+            other => panic!("{what}: {other:?}"),
+        }
+        assert_eq!(files(folder.path()), before, "{what}");
+        if over {
+            assert!(calls > 5, "{what}");
             break;
         }
     }

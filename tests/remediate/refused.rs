@@ -158,7 +158,7 @@ fn what_the_machine_needs_is_protected() {
     assert_eq!(why.code, "protected", "{why:?}");
     for path in ["/proc", "/proc/version"] {
         let why = refused(&device.run("remediate", &[("type", "file"), ("id", path)], &[]));
-        assert!(["protected", "prerequisite"].contains(&why.code.as_str()), "{why:?}");
+        assert!(["protected", "not_a_file"].contains(&why.code.as_str()), "{why:?}");
     }
     // By another name it is the same file.
     let folder = tempfile::tempdir().unwrap();

@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 
 use super::told::planned;
 use super::{Change, seen};
-use crate::agent::context::{Context, VerbResult};
+use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::dispatch::Shared;
 use crate::agent::identity::FileIdentity;
 use crate::agent::journal::{Kind, Quarantined, Shelf};
 use crate::agent::path::{key, lossy, problem, shown, uri};
 use crate::agent::platform::Held;
 use crate::agent::protection;
-use crate::agent::quarantine::{Asked, Take, plan};
+use crate::agent::quarantine::{Asked, Take, plan, refuse_made_up};
+use crate::agent::vital;
 use crate::protocol::Problem;
 
 /// Removes a file.
@@ -22,7 +23,7 @@ use crate::protocol::Problem;
 /// # Errors
 /// When it was not seen, is not what was seen, is protected, or cannot be removed.
 pub fn remediate(ctx: &mut Context) -> VerbResult {
-    let path = ctx.path(ctx.required("id")?);
+    let path = ctx.file_path(ctx.required("id")?)?;
     let target = key(&path);
     let agent = Arc::clone(&ctx.agent);
     let _one = agent.effects.one_at_a_time();
@@ -31,10 +32,11 @@ pub fn remediate(ctx: &mut Context) -> VerbResult {
     }
     let held = agent.root.hold(&path).map_err(|error| problem(&path, &error))?;
     refuse_protected(&agent, &held)?;
+    // Of what the kernel makes up nothing is seen: looking would not help.
+    refuse_made_up(&held)?;
     let identity: FileIdentity = seen(ctx, "file", &target)?;
     let asked = Asked { used: agent.effects.used()?, hash: ctx.flag("hash"), only_plan: ctx.flag("plan") };
-    let take = plan(&agent.effects.quarantine, &agent.root, held, &identity, asked)?;
-    let change = change(&agent, "file", target, take);
+    let change = removal(ctx, "file", target, held, &identity, asked)?;
     if ctx.flag("plan") { planned(ctx, &[change]) } else { agent.effects.carry_out(ctx, change) }
 }
 
@@ -48,8 +50,7 @@ pub fn remove(ctx: &mut Context, path: &Path, identity: &FileIdentity) -> VerbRe
     let held = agent.root.hold(path).map_err(|error| problem(path, &error))?;
     refuse_protected(&agent, &held)?;
     let asked = Asked { used: agent.effects.used()?, hash: false, only_plan: false };
-    let take = plan(&agent.effects.quarantine, &agent.root, held, identity, asked)?;
-    let change = change(&agent, "file", key(path), take);
+    let change = removal(ctx, "file", key(path), held, identity, asked)?;
     agent.effects.carry_out(ctx, change)
 }
 
@@ -65,6 +66,26 @@ pub fn refuse_protected(agent: &Shared, held: &Held) -> Result<(), Problem> {
             Err(Problem::new("protected", format!("{path}: it is never removed: {why}")).at(path))
         }
     }
+}
+
+/// The change that removes a held file, with a word on it where it is one that is hardly done without.
+///
+/// # Errors
+/// When it is not what was seen, or cannot be removed.
+pub fn removal(
+    ctx: &Context,
+    entity: &'static str,
+    target: String,
+    held: Held,
+    seen: &FileIdentity,
+    asked: Asked,
+) -> Result<Change, VerbError> {
+    let agent = &ctx.agent;
+    let warning = vital::warning(ctx, &held)?;
+    let take = plan(&agent.effects.quarantine, &agent.root, held, seen, asked)?;
+    let mut change = change(agent, entity, target, take);
+    change.notes.splice(0..0, warning);
+    Ok(change)
 }
 
 /// The change that puts one held file into quarantine.

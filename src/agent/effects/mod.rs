@@ -211,7 +211,7 @@ impl Effects {
     }
 
     /// Writes down what is about to be done; its number.
-    fn begin(&self, ctx: &Context, change: &Change) -> Result<u64, Problem> {
+    fn begin(&self, ctx: &Context, change: &Change, aside_for: Option<u64>) -> Result<u64, Problem> {
         let mut journal = self.journal(true)?;
         let Some(journal) = journal.as_mut() else { return Err(Problem::new("internal", "there is no journal")) };
         let id = journal.next_id();
@@ -224,6 +224,7 @@ impl Effects {
             entity: change.entity.to_owned(),
             target: change.target.clone(),
             undoes: change.undoes,
+            aside_for,
             before: change.before.clone(),
             steps: change.acts.iter().map(|act| act.step()).collect(),
             notes: change.notes.clone(),
@@ -242,18 +243,18 @@ impl Effects {
     /// # Errors
     /// When the journal cannot be written (nothing was done then), or not all of it was done: the reason.
     pub fn carry_out(&self, ctx: &mut Context, change: Change) -> VerbResult {
-        self.effect_of(ctx, change).map(drop)
+        self.effect_of(ctx, change, None).map(drop)
     }
 
-    /// The same; the number that the effect has.
+    /// The same; the number that the effect has. `aside_for` is the effect whose undo it makes room for.
     ///
     /// # Errors
     /// As [`Effects::carry_out`].
-    pub fn effect_of(&self, ctx: &mut Context, mut change: Change) -> Result<u64, VerbError> {
+    pub fn effect_of(&self, ctx: &mut Context, mut change: Change, aside_for: Option<u64>) -> Result<u64, VerbError> {
         let agent = Arc::clone(&ctx.agent);
         ctx.stop.check().map_err(|_| not_begun(&change))?;
         self.expire(&agent.root);
-        let id = self.begin(ctx, &change)?;
+        let id = self.begin(ctx, &change, aside_for)?;
         let several = change.acts.len() > 1;
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(change.acts.len());
         let (stop, meter) = (ctx.stop.clone(), Arc::clone(&ctx.meter));
@@ -320,6 +321,7 @@ pub fn seen<T: DeserializeOwned>(ctx: &Context, entity: &str, key: &str) -> Resu
         None => first.command.clone(),
     });
     let first = first.unwrap_or_default();
-    let message = format!("{key}: this session has not looked at it; run `{first}` first, or give -auto");
+    let looks = if ctx.flag("plan") { " (with -plan, that looks and changes nothing)" } else { "" };
+    let message = format!("{key}: this session has not looked at it; run `{first}` first, or give -auto{looks}");
     Err(Problem::new("prerequisite", message).at(key))
 }

@@ -24,6 +24,7 @@ use crate::agent::path::{key, lossy, of_key, problem};
 use crate::agent::platform::services::is_managed;
 use crate::agent::platform::{Service, services};
 use crate::agent::quarantine::{Asked, plan};
+use crate::agent::vital;
 use crate::protocol::Problem;
 
 /// Where an administrator's units are, and what is made while the system runs: links elsewhere are a package's.
@@ -121,6 +122,9 @@ pub fn change(ctx: &Context, agent: &Arc<Shared>, service: &Service, managed: bo
         acts.push(Box::new(Manage::new(service, script, Managing::Reload, active)));
     }
     acts.extend(image_act);
+    if let Some(what) = vital::of_unit(&service.name) {
+        notes.insert(0, format!("warning: without it {what}"));
+    }
     let by: Vec<&str> = service.triggered_by.iter().map(String::as_str).collect();
     if !by.is_empty() {
         notes.push(format!("{} may start it again, and stays", by.join(", ")));

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::file;
+use super::seen;
 use super::told::planned;
-use super::{Change, seen};
 use crate::agent::context::{Context, VerbResult};
 use crate::agent::identity::{FileIdentity, ItemIdentity};
 use crate::agent::path::{key, problem};
-use crate::agent::quarantine::{Asked, plan};
+use crate::agent::quarantine::Asked;
 use crate::protocol::Problem;
 
 const ENTITY: &str = "startupfolder";
@@ -18,7 +18,7 @@ const ENTITY: &str = "startupfolder";
 /// # Errors
 /// When it was not seen, is another than was seen, or cannot be removed.
 pub fn remediate(ctx: &mut Context) -> VerbResult {
-    let path = ctx.path(ctx.required("id")?);
+    let path = ctx.file_path(ctx.required("id")?)?;
     let target = key(&path);
     let agent = Arc::clone(&ctx.agent);
     let _one = agent.effects.one_at_a_time();
@@ -37,7 +37,6 @@ pub fn remediate(ctx: &mut Context) -> VerbResult {
     let asked = Asked { used: agent.effects.used()?, hash: true, only_plan: ctx.flag("plan") };
     // Of a link what it leads to was hashed, and stays.
     let is = FileIdentity::new(&held.facts, item.sha256.clone().filter(|_| held.facts.is_file()));
-    let take = plan(&agent.effects.quarantine, &agent.root, held, &is, asked)?;
-    let change: Change = file::change(&agent, ENTITY, target, take);
+    let change = file::removal(ctx, ENTITY, target, held, &is, asked)?;
     if ctx.flag("plan") { planned(ctx, &[change]) } else { agent.effects.carry_out(ctx, change) }
 }

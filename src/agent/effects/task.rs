@@ -14,7 +14,7 @@ use crate::agent::identity::{FileIdentity, ItemIdentity};
 use crate::agent::path::{key, lossy, problem};
 use crate::agent::platform::Task;
 use crate::agent::platform::services::is_managed;
-use crate::agent::quarantine::{Asked, Rewrite, plan};
+use crate::agent::quarantine::{Asked, Rewrite};
 use crate::protocol::Problem;
 
 const ENTITY: &str = "scheduledtask";
@@ -76,7 +76,7 @@ fn change(ctx: &Context, agent: &Arc<Shared>, task: &Task) -> Result<Change, Ver
     let (quarantine, root) = (&agent.effects.quarantine, &agent.root);
     let (Some(line), Some(sha256)) = (task.line, &task.sha256) else {
         let seen = FileIdentity::new(&held.facts, task.sha256.clone().filter(|_| held.facts.is_file()));
-        return Ok(file::change(agent, ENTITY, task.id.clone(), plan(quarantine, root, held, &seen, asked)?));
+        return file::removal(ctx, ENTITY, task.id.clone(), held, &seen, asked);
     };
     let rewrite = Rewrite::plan(quarantine, root, held, line, sha256, asked)?;
     let before = json!({

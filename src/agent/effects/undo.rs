@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::service::Manage;
 use super::way_back::{Asking, Back, after, make_room, moved_note};
 use super::{Act, Change};
 use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::dispatch::Shared;
 use crate::agent::journal::{Entry, State, Step, StepState};
-use crate::agent::path::key;
+use crate::agent::path::{key, problem};
 use crate::protocol::Problem;
 
 /// `undo N`.
@@ -33,11 +35,24 @@ pub fn undo_one(ctx: &mut Context, number: &str) -> VerbResult {
 /// # Errors
 /// When there is none, or it cannot be undone: why.
 pub fn undo_target(ctx: &mut Context, entity: &str, id: &str) -> VerbResult {
-    let target = if matches!(entity, "file" | "startupfolder") { key(&ctx.path(id)) } else { id.to_owned() };
     let agent = Arc::clone(&ctx.agent);
+    let (target, real) = if matches!(entity, "file" | "startupfolder") {
+        let path = ctx.file_path(id)?;
+        if ctx.means_folder(id) {
+            return Err(problem(&path, &Errno::NOTDIR.into()).into());
+        }
+        (key(&path), agent.root.placed(&path).ok().map(|(_, real)| key(&real)))
+    } else {
+        (id.to_owned(), None)
+    };
     let _one = agent.effects.one_at_a_time();
     let entries = agent.effects.entries()?;
-    let meant = |entry: &&Entry| entry.intent.entity == entity && is_called(entry, &target);
+    // What -overwrite moved aside was meant by nobody; its number brings it back.
+    let meant = |entry: &&Entry| {
+        entry.intent.entity == entity
+            && entry.intent.aside_for.is_none()
+            && (is_called(entry, &target) || real.as_ref().is_some_and(|real| lay_at(entry, real)))
+    };
     let undoable = entries.iter().rev().find(|entry| meant(entry) && entry.undoable() != "no");
     let entry = undoable.or_else(|| entries.iter().rev().find(|entry| meant(entry) && !entry.is_undo()));
     let entry = entry.ok_or_else(|| {
@@ -51,6 +66,12 @@ fn is_called(entry: &Entry, target: &str) -> bool {
     let short = |name: &str| name.strip_suffix(".service").map(ToOwned::to_owned);
     entry.intent.target == target
         || (entry.intent.entity == "service" && short(&entry.intent.target).as_deref() == Some(target))
+}
+
+/// Whether a file went from that path, whatever its folder was called then.
+fn lay_at(entry: &Entry, real: &str) -> bool {
+    let lay = |step: &Step| matches!(step, Step::Quarantine(kept) if kept.path == real);
+    entry.intent.steps.iter().any(lay)
 }
 
 /// Why an effect cannot be undone, where that is in the journal.
@@ -95,7 +116,7 @@ pub(super) fn undo(ctx: &mut Context, agent: &Arc<Shared>, entry: &Entry) -> Ver
     }
     let overwrite = ctx.flag("overwrite");
     let mut way = Way::of(agent, entry, overwrite)?;
-    let moved = if overwrite { make_room(ctx, agent, &way.taken)? } else { Vec::new() };
+    let moved = if overwrite { make_room(ctx, agent, &way.taken, id)? } else { Vec::new() };
     if !moved.is_empty() {
         way = Way::of(agent, entry, overwrite).map_err(|error| after(error, &moved))?;
     }

@@ -148,7 +148,12 @@ fn as_it_is(agent: &Shared, kept: &Quarantined) -> Result<Quarantined, Problem> 
 ///
 /// # Errors
 /// When one of them cannot go: why, and what went before it.
-pub fn make_room(ctx: &mut Context, agent: &Arc<Shared>, taken: &[(PathBuf, Problem)]) -> Result<Vec<u64>, VerbError> {
+pub fn make_room(
+    ctx: &mut Context,
+    agent: &Arc<Shared>,
+    taken: &[(PathBuf, Problem)],
+    undone: u64,
+) -> Result<Vec<u64>, VerbError> {
     let mut changes = Vec::new();
     let mut used = agent.effects.used()?;
     for (path, _) in taken {
@@ -164,11 +169,13 @@ pub fn make_room(ctx: &mut Context, agent: &Arc<Shared>, taken: &[(PathBuf, Prob
         let asked = Asked { used, hash: false, only_plan: false };
         let take = plan(&agent.effects.quarantine, &agent.root, held, &identity, asked)?;
         used = used.saturating_add(take.quarantined().bytes());
-        changes.push(file::change(agent, "file", key(path), take));
+        let mut change = file::change(agent, "file", key(path), take);
+        change.notes.insert(0, format!("it stood in the way of the undo of effect {undone}"));
+        changes.push(change);
     }
     let mut moved = Vec::new();
     for change in changes {
-        match agent.effects.effect_of(ctx, change) {
+        match agent.effects.effect_of(ctx, change, Some(undone)) {
             Ok(number) => moved.push(number),
             Err(error) => return Err(after(error, &moved)),
         }
@@ -195,6 +202,6 @@ pub fn moved_note(moved: &[u64]) -> Option<String> {
     match numbers.as_slice() {
         [] => None,
         [one] => Some(format!("what stood in its way went to quarantine as effect {one}")),
-        several => Some(format!("what stood in its way went to quarantine as effects {}", several.join(", "))),
+        several => Some(format!("what stood in its way went to quarantine as effects {}", several.join(" and "))),
     }
 }

@@ -56,6 +56,9 @@ pub struct Intent {
     /// The effect that this one undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,
+    /// The effect whose undo this one makes room for, with `-overwrite`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside_for: Option<u64>,
     /// How it is before.
     pub before: Value,
     /// What is done, in order.

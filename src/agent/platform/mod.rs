@@ -16,7 +16,7 @@ mod task;
 mod trace;
 pub mod windows_root;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +99,16 @@ pub trait Platform: Send + Sync {
     /// Where a program comes from: the package that owns it, and whether it is what that shipped.
     fn origin(&self, _path: &Path, _stop: &Stop) -> Origin {
         Origin::default()
+    }
+
+    /// Whether a package says of itself that no system is without it.
+    fn is_essential(&self, _package: &str) -> bool {
+        false
+    }
+
+    /// Who may log in, and the shell that is run then.
+    fn logins(&self) -> Vec<(String, PathBuf)> {
+        Vec::new()
     }
 
     /// What of a process exists nowhere else, opened.

@@ -33,7 +33,7 @@ pub use line_back::{LineBack, look_line_back};
 pub use look::look;
 pub use put_back::{PutBack, look_put_back};
 pub use rewrite::{PutOver, Rewrite, look_put_over, look_rewrite};
-pub use take::{Asked, Take, plan};
+pub use take::{Asked, Take, plan, refuse_made_up};
 
 /// How much is kept at most, in bytes, unless `agent.toml` says otherwise.
 pub const CAP: u64 = 10 * 1024 * 1024 * 1024;

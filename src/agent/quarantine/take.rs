@@ -56,6 +56,18 @@ pub struct Asked {
     pub only_plan: bool,
 }
 
+/// Refuses what lies on no disk.
+///
+/// # Errors
+/// When the kernel makes it up.
+pub fn refuse_made_up(held: &Held) -> Result<(), Problem> {
+    if !is_virtual(held.folder.as_fd()) {
+        return Ok(());
+    }
+    let path = lossy(&held.path);
+    Err(Problem::new("not_a_file", format!("{path}: the kernel makes it up, so that it cannot be taken away")).at(path))
+}
+
 /// Looks at a held file and says how it would go to quarantine; nothing is done yet but that a quarantine folder is made.
 ///
 /// # Errors
@@ -80,9 +92,7 @@ pub fn plan(quarantine: &Quarantine, root: &Root, held: Held, seen: &FileIdentit
     if let Some(difference) = difference(seen, &facts, true) {
         return refuse("changed", &format!("it is not what was seen: {difference}; look again, or give -auto"));
     }
-    if is_virtual(held.folder.as_fd()) {
-        return refuse("not_a_file", "the kernel makes it up, so that it cannot be taken away");
-    }
+    refuse_made_up(&held)?;
     if is_mounted_read_only(held.folder.as_fd()) {
         return refuse("read_only", "its file system is mounted read-only");
     }

@@ -61,7 +61,7 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
 
 fn file(ctx: &mut Context, rules: &Rules) -> VerbResult {
     let id = ctx.required("id")?.to_owned();
-    let path = ctx.path(&id);
+    let path = ctx.file_path(&id)?;
     let content = Content::open(&ctx.agent.root, &path, false)?;
     let real = ctx.agent.root.path_of(content.file.as_fd());
     let (named, real) = (real.is_some(), real.unwrap_or_else(|| path.clone()));

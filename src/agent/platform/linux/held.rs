@@ -1,7 +1,7 @@
 //! A name held open together with its folder, so that what was compared is what is acted on, whatever is renamed meanwhile; and
 //! the mount that a folder lies on.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,6 +16,8 @@ use super::root::Root;
 
 /// Of statx(2): which mount a file lies on. Kernels before 5.8 do not tell.
 const MOUNT_ID: StatxFlags = StatxFlags::from_bits_retain(0x1000);
+/// The most links that are followed, as the kernel does.
+const MAX_LINKS: usize = 40;
 /// tmpfs and ramfs, as statfs(2) numbers them.
 const VOLATILE: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
@@ -103,12 +105,46 @@ impl Root {
     /// # Errors
     /// As openat2 and statx say; `EISDIR` for `/`; [`Replaced`] when its folder has no path any more.
     pub fn hold(&self, path: &Path) -> io::Result<Held> {
+        let (folder, path) = self.placed(path)?;
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        Held::of(folder, CString::new(name)?, path)
+    }
+
+    /// The links that are followed on the way to what a path leads to, by their real paths.
+    #[must_use]
+    pub fn links_on_the_way(&self, path: &Path) -> Vec<PathBuf> {
+        let mut links = Vec::new();
+        let mut here = PathBuf::from("/");
+        let mut rest: Vec<OsString> = path.iter().rev().map(OsString::from).collect();
+        while let Some(name) = rest.pop() {
+            match name.as_bytes() {
+                b"/" => here = PathBuf::from("/"),
+                b"." => {}
+                b".." => drop(here.pop()),
+                _ => {
+                    let next = here.join(name);
+                    match self.read_link(&next) {
+                        Ok(target) if links.len() < MAX_LINKS => {
+                            rest.extend(target.iter().rev().map(OsString::from));
+                            links.push(next);
+                        }
+                        _ => here = next,
+                    }
+                }
+            }
+        }
+        links
+    }
+
+    /// The folder that a path lies in, opened, and the path as it is without links in front of its name, which need not be there.
+    ///
+    /// # Errors
+    /// As [`Root::hold`].
+    pub fn placed(&self, path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ISDIR.into()) };
         let real = self.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
         let real = self.path_of(real.as_fd()).ok_or_else(|| io::Error::other(Replaced::Folder))?;
-        let folder = self.open_real_folder(&real)?;
-        let path = real.join(name);
-        Held::of(folder, CString::new(name.as_bytes())?, path)
+        Ok((self.open_real_folder(&real)?, real.join(name)))
     }
 
     /// Where the file system is mounted that a folder lies on; `None` where that has no path here.

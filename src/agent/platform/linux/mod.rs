@@ -196,6 +196,15 @@ impl Platform for Linux {
         Origin { package: found.package, shipped: found.shipped }
     }
 
+    fn is_essential(&self, package: &str) -> bool {
+        self.packages.index(&self.root).is_essential(package)
+    }
+
+    fn logins(&self) -> Vec<(String, PathBuf)> {
+        let shell = |shell: String| if shell.is_empty() { "/bin/sh".to_owned() } else { shell };
+        passwd::entries(&self.root).into_iter().map(|entry| (entry.name, shell(entry.shell).into())).collect()
+    }
+
     fn traces(&self, pid: u32) -> Result<Vec<Trace>, VerbError> {
         self.live("processes")?;
         traces::traces(pid).map_err(|error| problem(&Path::new("/proc").join(pid.to_string()), &error).into())

@@ -1,7 +1,7 @@
 //! The package database as it was at one moment: who owns which path, and what was shipped there.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ pub struct PackageIndex {
     diverters: HashMap<Vec<u8>, Vec<u8>>,
     /// What configuration was when it was shipped; `None` where that is not known (yet).
     conffiles: HashMap<Vec<u8>, Option<Checksum>>,
+    /// Packages that say of themselves that no system is without them.
+    essential: HashSet<Vec<u8>>,
     /// The top-level folders that are links into `/usr` on this root.
     merged: Vec<&'static str>,
     /// What of it could not be read, and why.
@@ -155,11 +157,17 @@ impl PackageIndex {
         }
     }
 
-    /// Takes the checksums of configuration from the `Conffiles` of each package.
+    /// Takes the checksums of configuration from the `Conffiles` of each package, and which are essential.
     fn read_status(&mut self, text: &[u8]) {
         let mut inside = false;
+        let mut package: &[u8] = b"";
         for line in text.split(|&byte| byte == b'\n') {
             if line.first() != Some(&b' ') {
+                if let Some(name) = line.strip_prefix(b"Package:") {
+                    package = name.trim_ascii();
+                } else if line.strip_prefix(b"Essential:").is_some_and(|word| word.trim_ascii() == b"yes") {
+                    self.essential.insert(package.to_vec());
+                }
                 inside = line == b"Conffiles:";
                 continue;
             }
@@ -197,6 +205,12 @@ impl PackageIndex {
             conffile: conffile.is_some(),
             has_sums: !sums.is_empty(),
         })
+    }
+
+    /// Whether a package says of itself that no system is without it.
+    #[must_use]
+    pub fn is_essential(&self, package: &str) -> bool {
+        self.essential.contains(package.as_bytes())
     }
 
     /// Whether there is a package database at all.
