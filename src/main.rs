@@ -1,6 +1,5 @@
 //! Reads the arguments, takes the role they name, and ends with its exit code.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,11 +34,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Action::Config) => cli::config(&home),
         Some(Action::Embedded) => match lrsh::embedded::run(&home) {
             Ok(()) => 0,
-            Err(error) => {
-                // Whoever started it reads this, as long as it is not told in another way.
-                let _ = writeln!(std::io::stderr(), "{error}");
-                1
-            }
+            // Whoever started it reads this, as long as it is not told in another way.
+            Err(error) => cli::refuse(&error.to_string()),
         },
         _ => {
             let embedded = Embedded(home.clone());
