@@ -200,7 +200,8 @@ mod tests {
             assert_eq!(walk.unseen.problems().len(), usize::from(cut), "{depth} {room}");
             let levels: Vec<usize> = found.iter().map(|path| path.split('/').count()).collect();
             assert!(levels.is_sorted(), "{found:?}");
-            (found.sort_unstable(), expected.sort_unstable());
+            found.sort_unstable();
+            expected.sort_unstable();
             assert_eq!(found, expected, "{depth} {room}");
         };
         check(9, 1, vec!["/top/one"], true);
