@@ -16,6 +16,7 @@ pub mod filetype;
 pub mod filter;
 pub mod hexdump;
 pub mod identity;
+mod interpreter;
 pub mod journal;
 pub mod listing;
 pub mod path;

@@ -23,9 +23,10 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 pub use linux::{
     Accounts, Entries, Entry, EntryBuffer, Facts, Folder, Held, HeldProcess, LinkOnTheWay, Linux, Mode, Names, Replaced, Root,
-    Time, capabilities, connections, dpkg, end_remains, handle_of, homes, is_mounted_read_only, is_overlay, is_virtual,
-    is_volatile, is_written_to, login_record, modules, mount_of, mount_root, open_by_handle, open_content, own_program,
-    persistence, release_this_machine, room, services, set_times, startup, supervise, systemd, tasks, thread_cpu_time,
+    Time, capabilities, connections, dpkg, end_remains, folder_of, handle_of, homes, is_mounted_read_only, is_overlay,
+    is_virtual, is_volatile, is_written_to, login_record, modules, mount_of, mount_root, open_by_handle, open_content,
+    own_program, persistence, release_this_machine, room, services, set_times, stands_still, startup, supervise, systemd,
+    tasks, thread_cpu_time,
 };
 
 pub use connection::{Connections, Protocol, Socket, SocketState};

@@ -19,7 +19,7 @@ pub struct Process {
     pub kernel_name: Vec<u8>,
     /// The number of the user that it acts as.
     pub uid: u32,
-    /// What it does.
+    /// What it does: its main thread, or another where that has exited.
     pub status: ProcessStatus,
     /// When it started.
     pub creation_time: Time,
@@ -69,6 +69,14 @@ pub enum ProcessStatus {
     Zombie,
     /// On its way out.
     Dead,
+}
+
+impl ProcessStatus {
+    /// Whether it has ended, and only its parent has not yet asked for it.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Zombie | Self::Dead)
+    }
 }
 
 impl Process {

@@ -28,6 +28,7 @@ pub mod sudoers;
 mod supervise;
 pub mod systemd;
 pub mod tasks;
+mod threads;
 mod traces;
 mod unseen;
 mod users;
@@ -53,6 +54,7 @@ pub use parts::login_record;
 pub use pidfd::HeldProcess;
 pub use root::{LinkOnTheWay, Root, is_virtual};
 pub use supervise::{end_remains, supervise};
+pub use threads::{folder_of, stands_still};
 
 use dpkg::Packages;
 use processes::ProcessReader;
@@ -268,7 +270,7 @@ impl Platform for Linux {
     }
 
     fn environment(&self, pid: u32) -> Option<Vec<u8>> {
-        let file = std::fs::File::open(format!("/proc/{pid}/environ")).ok().filter(|_| self.root.is_live())?;
+        let file = std::fs::File::open(format!("{}/environ", folder_of(pid))).ok().filter(|_| self.root.is_live())?;
         let mut all = Vec::new();
         std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_ENVIRONMENT), &mut all).ok()?;
         Some(all)

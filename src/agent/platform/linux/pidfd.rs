@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process};
 
 /// A process that is held.
 #[derive(Debug)]
 pub struct HeldProcess {
+    pid: Pid,
     fd: OwnedFd,
 }
 
@@ -20,7 +21,13 @@ impl HeldProcess {
     /// As pidfd_open says; `ESRCH` when there is none.
     pub fn open(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { fd: pidfd_open(pid, PidfdFlags::empty())? })
+        Ok(Self { pid, fd: pidfd_open(pid, PidfdFlags::empty())? })
+    }
+
+    /// Whether the agent has the right to end it, as far as can be told without trying: nothing is sent.
+    #[must_use]
+    pub fn may_be_ended(&self) -> bool {
+        test_kill_process(self.pid) != Err(rustix::io::Errno::PERM)
     }
 
     /// Ends it.

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::facts::{Facts, Time};
 use super::folder::{EntryBuffer, Folder};
+use super::threads::spokesman;
 use crate::agent::context::Stop;
 use crate::agent::platform::process::{Image, Process, ProcessStatus, base_name};
 
@@ -111,6 +112,7 @@ impl ProcessReader {
             return Err(io::Error::other(format!("/proc/{pid}/stat is not what it should be")));
         };
         let comm = stat.comm.to_vec();
+        let headless = stat.status.is_over() && stat.threads > 1;
         let mut process = Process {
             pid,
             parent_id: stat.parent,
@@ -124,10 +126,12 @@ impl ProcessReader {
             private_bytes: status.private,
             session_id: stat.session,
             cpu_time_ms: stat.cpu_ticks.saturating_mul(1000 / TICKS_PER_SECOND),
-            image: image(&folder),
+            image: None,
             arguments: Vec::new(),
             threads: stat.threads,
         };
+        let folder = if headless { self.told_by_thread(&mut process).unwrap_or(folder) } else { folder };
+        process.image = image(&folder);
         let room = MAX_ARGUMENTS.min(self.arguments_room.max(SHORT_ARGUMENTS));
         // Who may not read another's arguments still sees the process.
         if read(folder.fd(), c"cmdline", room, &mut self.buffer).is_ok() {
@@ -139,6 +143,20 @@ impl ProcessReader {
         Ok(Some(process))
     }
 
+    /// What only a thread tells of a process whose main thread has exited; the thread's folder. `None` where none is left.
+    fn told_by_thread(&mut self, process: &mut Process) -> Option<Folder> {
+        let number = CString::new(spokesman(&self.proc, process.pid).to_string()).ok()?;
+        let folder = self.proc.folder(&number).ok()?;
+        read(folder.fd(), c"status", usize::MAX, &mut self.buffer).ok()?;
+        let status = Status::of(&self.buffer);
+        // The number may be another's by now.
+        (status.process == process.pid).then_some(())?;
+        (process.uid, process.working_set, process.private_bytes) = (status.uid, status.resident, status.private);
+        read(folder.fd(), c"stat", usize::MAX, &mut self.buffer).ok()?;
+        process.status = Stat::of(&self.buffer)?.status;
+        Some(folder)
+    }
+
     fn time(&self, ticks: u64) -> Time {
         let seconds = i64::try_from(self.boot + ticks / TICKS_PER_SECOND).unwrap_or(i64::MAX);
         let hundredths = u32::try_from(ticks % TICKS_PER_SECOND).unwrap_or(0);
@@ -147,9 +165,9 @@ impl ProcessReader {
 }
 
 /// Of `/proc/PID/stat`: fields by position behind the name, which may itself hold anything, `)` and line ends included.
-struct Stat<'a> {
+pub(super) struct Stat<'a> {
     comm: &'a [u8],
-    status: ProcessStatus,
+    pub(super) status: ProcessStatus,
     parent: u32,
     session: u32,
     cpu_ticks: u64,
@@ -158,7 +176,7 @@ struct Stat<'a> {
 }
 
 impl<'a> Stat<'a> {
-    fn of(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
         let open = bytes.iter().position(|&byte| byte == b'(')?;
         let close = bytes.iter().rposition(|&byte| byte == b')')?;
         let fields: Vec<&[u8]> = bytes.get(close + 1..)?.split(u8::is_ascii_whitespace).skip(1).collect();
@@ -245,7 +263,7 @@ fn whole_name<'a>(comm: &'a [u8], process: &'a Process) -> &'a [u8] {
 }
 
 /// Reads a file of /proc, at most `max` bytes of it, in place of what the buffer held.
-fn read(folder: BorrowedFd<'_>, name: &CStr, max: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn read(folder: BorrowedFd<'_>, name: &CStr, max: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
     let fd = rustix::fs::openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     buffer.clear();
     buffer.reserve(4096);

@@ -14,6 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use super::connections::{TABLES, parse_line};
 use super::facts::Facts;
 use super::folder::{EntryBuffer, Folder};
+use super::threads::folder_of;
 use crate::agent::platform::{Trace, TraceSource};
 
 /// The most that is kept of one text of /proc.
@@ -36,15 +37,21 @@ const TEXTS: [(&str, &str); 7] = [
 /// When it is gone, or may not be looked at.
 pub fn traces(pid: u32) -> io::Result<Vec<Trace>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = Folder::new(rustix::fs::openat(CWD, format!("/proc/{pid}"), flags, Mode::empty())?);
+    let path = folder_of(pid);
+    let folder = Folder::new(rustix::fs::openat(CWD, &path, flags, Mode::empty())?);
+    // The number of a thread may be another process's by now.
+    let status = text(&folder, "status")?;
+    if !status.split(|&byte| byte == b'\n').any(|line| line == format!("Tgid:\t{pid}").as_bytes()) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let mut traces = Vec::new();
     let mut known = HashSet::new();
     if let Some(image) = file_of(&folder, "exe", &mut known)? {
         traces.push(Trace { name: "image".to_owned(), about: link(&folder, "exe"), source: image });
     }
-    for (name, path) in TEXTS {
-        let text = text(&folder, path)?;
-        traces.push(Trace { name: name.to_owned(), about: format!("/proc/{pid}/{path}"), source: TraceSource::Text(text) });
+    for (name, below) in TEXTS {
+        let text = text(&folder, below)?;
+        traces.push(Trace { name: name.to_owned(), about: format!("{path}/{below}"), source: TraceSource::Text(text) });
     }
     let mut listed = String::new();
     let mut sockets = Vec::new();

@@ -10,6 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::facts::Facts;
 use super::folder::{EntryBuffer, Folder};
+use super::threads::spokesman;
 use crate::agent::context::Stop;
 
 /// The longest list of mappings that is read of one process, and how much of it at once: the kernel hands out a page.
@@ -34,11 +35,20 @@ pub fn users(path: &Path, facts: &Facts, stop: &Stop) -> io::Result<Vec<u32>> {
         if stop.asked() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let Ok(exe) = CString::new(format!("{pid}/exe")) else { continue };
-        // The kernel's own threads run no file and map none.
-        let Ok(image) = Facts::of_target(proc.fd(), &exe) else { continue };
+        let image = |number: u32| Facts::of_target(proc.fd(), &CString::new(format!("{number}/exe")).ok()?).ok();
+        let (number, image) = match image(pid) {
+            Some(image) => (pid, image),
+            // The kernel's own threads run no file and map none; nor does what has ended, but for its other threads.
+            None => match spokesman(&proc, pid) {
+                number if number == pid => continue,
+                number => match image(number) {
+                    Some(image) => (number, image),
+                    None => continue,
+                },
+            },
+        };
         let runs = (image.dev, image.inode) == (facts.dev, facts.inode);
-        if runs || maps_it(&proc, pid, &wanted, &mut maps) {
+        if runs || maps_it(&proc, number, &wanted, &mut maps) {
             pids.push(pid);
         }
     }

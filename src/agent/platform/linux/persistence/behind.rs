@@ -8,6 +8,7 @@ use rustix::fs::OFlags;
 
 use super::Search;
 use crate::agent::context::VerbResult;
+use crate::agent::interpreter::is_interpreter;
 use crate::agent::platform::linux::facts::Facts;
 use crate::agent::platform::linux::systemd::CommandLine;
 use crate::agent::platform::startup_item::Persistent;
@@ -18,9 +19,6 @@ const MAX_PROGRAM: u64 = 512 * 1024 * 1024;
 const MAX_NAMED: usize = 64;
 /// Where systemd looks for a program that is named without its folder.
 const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-/// What runs the script that it is given.
-const INTERPRETERS: [&str; 14] =
-    ["sh", "bash", "dash", "ash", "zsh", "ksh", "python", "perl", "ruby", "php", "node", "lua", "tclsh", "env"];
 
 /// A file that a command names.
 pub(super) struct Named {
@@ -110,7 +108,7 @@ impl Search<'_> {
             named.extend(there.map(|path| Named { path, run: true }));
         }
         let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let interprets = INTERPRETERS.contains(&name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.'));
+        let interprets = name == "env" || is_interpreter(name.as_bytes());
         let script = line.arguments.iter().position(|argument| !argument.starts_with('-')).filter(|_| interprets);
         for (at, argument) in line.arguments.iter().enumerate() {
             if Path::new(argument).is_absolute() && !argument.contains(char::is_whitespace) {
