@@ -32,6 +32,14 @@ const PROCESS: [&str; 6] = [
     "journal.step.before_fsync",
     "journal.step.after_fsync",
 ];
+/// While a tree stands still: see `ending`.
+pub const HALT: [&str; 5] = [
+    "journal.halt.before_fsync",
+    "journal.halt.after_fsync",
+    "process.after_halt",
+    "journal.go_on.before_fsync",
+    "journal.go_on.after_fsync",
+];
 /// Of a line of a file: see `task`.
 pub const REWRITE: [&str; 5] =
     ["rewrite.after_write", "rewrite.after_exchange", "rewrite.after_rename", "rewrite.before_return", "rewrite.after_return"];
@@ -242,6 +250,7 @@ fn every_point_is_ended_at_and_every_point_is_listed() {
         .iter()
         .chain(&RETURN)
         .chain(&PROCESS)
+        .chain(&HALT)
         .chain(&SERVICE)
         .chain(&REWRITE)
         .chain(&LINE_BACK)

@@ -1,5 +1,6 @@
 //! `remediate` and `undo`: what was seen goes, nothing else does, and it comes back as it was.
 
+mod ending;
 pub mod faults;
 mod file;
 mod kinds;

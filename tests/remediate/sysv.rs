@@ -98,7 +98,7 @@ fn a_script_is_stopped_for_good_and_comes_back() {
     assert_eq!(row["current_state"], "running", "{row}");
     device.seen = answer.seen();
     let effect = done(&device.run("remediate", &params, &[]));
-    assert!(effect.action.starts_with("stopped, disabled"), "{effect:?}");
+    assert!(effect.action.starts_with("disabled, stopped"), "{effect:?}");
     assert!(!runs(), "it was stopped");
     assert!(!Path::new("/etc/rc2.d/S01lrsh-evil").exists() && !Path::new("/etc/rc3.d/S01lrsh-evil").exists());
     let undone = done(&device.run("undo", &params, &[]));

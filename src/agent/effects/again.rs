@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::service::Disable;
+use super::manage::Disable;
 use super::undo::entity_of;
 use super::{Act, Change, file};
 use crate::agent::context::{Context, VerbError, VerbResult};

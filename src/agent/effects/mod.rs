@@ -8,6 +8,7 @@ mod evidence;
 mod file;
 mod image;
 mod isolation;
+mod manage;
 mod process;
 mod recover;
 mod retention;
@@ -16,6 +17,7 @@ mod session;
 mod startup;
 mod task;
 mod told;
+mod tree;
 mod undo;
 mod way_back;
 
@@ -48,6 +50,9 @@ pub use startup::remediate as remediate_startup;
 pub use task::remediate as remediate_task;
 pub use told::list;
 pub use undo::{undo_one, undo_target};
+
+/// Why a step was not done, where its command was asked to stop.
+const STOPPED: &str = "the command was asked to stop";
 
 /// What an agent keeps of its changes.
 #[derive(Debug)]
@@ -114,6 +119,20 @@ pub struct Change {
     pub acts: Vec<Box<dyn Act>>,
     /// What is said of it whatever comes of it.
     pub notes: Vec<String>,
+}
+
+/// A change that is written down, and what became of the steps that are over.
+struct Begun {
+    id: u64,
+    change: Change,
+    outcomes: Vec<Outcome>,
+}
+
+impl Begun {
+    /// Whether all that was done of it was done well.
+    fn is_well(&self) -> bool {
+        self.outcomes.iter().all(|outcome| outcome.state == StepState::Done)
+    }
 }
 
 impl Effects {
@@ -211,7 +230,7 @@ impl Effects {
     }
 
     /// Writes down what is about to be done; its number.
-    fn begin(&self, ctx: &Context, change: &Change, aside_for: Option<u64>) -> Result<u64, Problem> {
+    fn intend(&self, ctx: &Context, change: &Change, aside_for: Option<u64>) -> Result<u64, Problem> {
         let mut journal = self.journal(true)?;
         let Some(journal) = journal.as_mut() else { return Err(Problem::new("internal", "there is no journal")) };
         let id = journal.next_id();
@@ -250,36 +269,93 @@ impl Effects {
     ///
     /// # Errors
     /// As [`Effects::carry_out`].
-    pub fn effect_of(&self, ctx: &mut Context, mut change: Change, aside_for: Option<u64>) -> Result<u64, VerbError> {
-        let agent = Arc::clone(&ctx.agent);
-        ctx.stop.check().map_err(|_| not_begun(&change))?;
-        self.expire(&agent.root);
-        let id = self.begin(ctx, &change, aside_for)?;
-        let several = change.acts.len() > 1;
-        let mut outcomes: Vec<Outcome> = Vec::with_capacity(change.acts.len());
-        let (stop, meter) = (ctx.stop.clone(), Arc::clone(&ctx.meter));
-        let on = Acting { root: &agent.root, effects: self, stop: &stop, meter: &meter };
-        for (step, act) in change.acts.iter_mut().enumerate() {
-            let outcome = if outcomes.iter().all(|outcome| outcome.state == StepState::Done) {
-                act.run(&on)
-            } else {
-                Outcome::not_done("a step before it was not done")
-            };
-            if several {
-                self.write(Record::Step { id, step, outcome: outcome.clone() })?;
-            }
-            outcomes.push(outcome);
+    pub fn effect_of(&self, ctx: &mut Context, change: Change, aside_for: Option<u64>) -> Result<u64, VerbError> {
+        let begun = self.begin(ctx, change, aside_for)?;
+        let id = begun.id;
+        self.finish(ctx, begun).map(|()| id)
+    }
+
+    /// Writes a change down; nothing of it is done yet.
+    ///
+    /// # Errors
+    /// When the journal cannot be written, or the command was asked to stop.
+    fn begin(&self, ctx: &Context, change: Change, aside_for: Option<u64>) -> Result<Begun, VerbError> {
+        ctx.stop.check().map_err(|_| VerbError::Stopped { done: vec![], not_done: vec![name_of(&change)] })?;
+        self.expire(&ctx.agent.root);
+        let id = self.intend(ctx, &change, aside_for)?;
+        Ok(Begun { id, change, outcomes: Vec::new() })
+    }
+
+    /// Does what changes nothing on the device: those steps in front that only keep something. Whether all was kept.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    fn prepare(&self, ctx: &Context, begun: &mut Begun) -> Result<bool, Problem> {
+        while begun.change.acts.get(begun.outcomes.len()).is_some_and(|act| !act.step().is_change()) {
+            self.next_step(ctx, begun)?;
         }
-        let entry = self.close(id, outcomes, None)?;
+        Ok(begun.is_well())
+    }
+
+    /// Does all of a change that is not done yet, writes down how it ended, and tells it.
+    ///
+    /// # Errors
+    /// When the journal cannot be written, or not all of it was done: the reason.
+    fn finish(&self, ctx: &mut Context, mut begun: Begun) -> VerbResult {
+        while begun.outcomes.len() < begun.change.acts.len() {
+            self.next_step(ctx, &mut begun)?;
+        }
+        self.end(ctx, begun)
+    }
+
+    /// Gives a change up of which nothing is done but that something was kept, and tells it.
+    ///
+    /// # Errors
+    /// When the journal cannot be written, else why it was given up.
+    fn give_up(&self, ctx: &mut Context, mut begun: Begun, why: &str) -> VerbResult {
+        let kept = std::mem::take(&mut begun.outcomes).into_iter().zip(&begun.change.acts);
+        for (outcome, act) in kept {
+            let failed = outcome.state != StepState::Done;
+            if let Step::Evidence(evidence) = act.step() {
+                self.forget_evidence(&evidence);
+            }
+            begun.outcomes.push(if failed { outcome } else { Outcome::not_done(why) });
+        }
+        begun.outcomes.resize(begun.change.acts.len(), Outcome::not_done(why));
+        self.end(ctx, begun)
+    }
+
+    /// One step of a change; none is done behind one that was not, or when the command was asked to stop.
+    fn next_step(&self, ctx: &Context, begun: &mut Begun) -> Result<(), Problem> {
+        let on = Acting { root: &ctx.agent.root, effects: self, stop: &ctx.stop, meter: &ctx.meter };
+        let (step, several, is_well) = (begun.outcomes.len(), begun.change.acts.len() > 1, begun.is_well());
+        let outcome = match begun.change.acts.get_mut(step) {
+            Some(act) if is_well && !ctx.stop.asked() => act.run(&on),
+            Some(_) if is_well => Outcome::not_done(STOPPED),
+            _ => Outcome::not_done("a step before it was not done"),
+        };
+        if several {
+            self.write(Record::Step { id: begun.id, step, outcome: outcome.clone() })?;
+        }
+        begun.outcomes.push(outcome);
+        Ok(())
+    }
+
+    fn end(&self, ctx: &mut Context, begun: Begun) -> VerbResult {
+        let what = name_of(&begun.change);
+        let entry = self.close(begun.id, begun.outcomes, None)?;
+        let agent = Arc::clone(&ctx.agent);
         entry.intent.steps.iter().filter_map(Step::shelf).for_each(|shelf| self.quarantine.tidy(&agent.root, shelf));
         faults::point("effect.before_told");
         let effect = entry.told();
         let state = entry.state();
         ctx.effect(effect.clone())?;
-        let what = format!("{} {}", effect.action, effect.target);
         match state {
-            State::Done => Ok(id),
-            _ if ctx.stop.asked() => Err(VerbError::Stopped { done: vec![], not_done: vec![what] }),
+            State::Done => Ok(()),
+            _ if ctx.stop.asked() => {
+                let done = (state == State::Partly).then(|| format!("{} {}", effect.action, effect.target));
+                Err(VerbError::Stopped { done: done.into_iter().collect(), not_done: vec![what] })
+            }
             _ => {
                 let reason = effect.reason.unwrap_or_else(|| "it was not done".to_owned());
                 Err(Problem::new(state.as_str(), reason).at(effect.target).into())
@@ -301,8 +377,8 @@ impl Effects {
     }
 }
 
-fn not_begun(change: &Change) -> VerbError {
-    VerbError::Stopped { done: vec![], not_done: vec![format!("{} {}", change.entity, change.target)] }
+fn name_of(change: &Change) -> String {
+    format!("{} {}", change.entity, change.target)
 }
 
 /// The identity that the session has seen of an entity.

@@ -1,7 +1,9 @@
 //! `remediate process`: what it alone knows is kept, it is ended, and its image goes where nothing else needs it.
 
-use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,33 +11,28 @@ use std::time::Duration;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
-use super::evidence::Keep;
-use super::image::{Image, decide};
+use super::evidence::{Keep, Room};
+use super::image::{Image, TakeAfter, decide, interpreted};
 use super::told::planned;
-use super::{Act, Acting, Change, seen};
+use super::tree::{Tree, Victim};
+use super::{Act, Acting, Begun, Change, seen};
 use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::dispatch::Shared;
 use crate::agent::faults;
 use crate::agent::identity::ProcessIdentity;
 use crate::agent::journal::{Ended, Outcome, Step};
 use crate::agent::path::lossy;
-use crate::agent::platform::{Facts, HeldProcess, Process, ProcessStatus};
-use crate::agent::protection;
+use crate::agent::platform::{Facts, HeldProcess, Process, folder_of};
 use crate::protocol::Problem;
 
 /// How long a process that was told to end is waited for: one that waits in the kernel ends only when that is over.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the children of a tree are looked for anew, since they may have had more meanwhile.
-const LOOKS: u32 = 64;
+/// How often it is looked while a tree ends whether somebody has had children after all.
+const LOOKS: u32 = 256;
 
-/// A process that is about to be ended, held.
-struct Victim {
-    process: Process,
-    held: Arc<HeldProcess>,
-    stopped: bool,
-}
-
-/// Ends a process, with `-tree` its children too.
+/// Ends a process, with `-tree` its children too: none is ended before all that is to be kept of all is kept, and each before
+/// its parent. The end of a parent would let children run again that stand still: the kernel sends SIGHUP and SIGCONT to a
+/// group that has nobody outside of it any more (setpgid(2)).
 ///
 /// # Errors
 /// When it was not seen, is another than was seen, is protected, or cannot be ended.
@@ -44,33 +41,125 @@ pub fn remediate(ctx: &mut Context) -> VerbResult {
     let pid: u32 = typed.parse().map_err(|_| Problem::new("bad_value", format!("{typed} is no process number")).about("id"))?;
     let agent = Arc::clone(&ctx.agent);
     let _one = agent.effects.one_at_a_time();
-    let mut victims = vec![hold(ctx, pid)?];
-    refuse_protected(ctx, &victims)?;
-    if ctx.flag("tree")
-        && let Err(error) = add_children(ctx, &mut victims)
-    {
-        go_on(&victims);
-        return Err(error);
+    let (process, held) = hold(ctx, pid)?;
+    let mut tree = Tree::of(ctx, process, held)?;
+    if ctx.flag("tree") {
+        tree.gather(ctx)?;
     }
-    let done = end_all(ctx, &agent, &victims);
-    // What was not ended goes on as before.
-    go_on(&victims);
-    done
-}
-
-fn end_all(ctx: &mut Context, agent: &Arc<Shared>, victims: &[Victim]) -> VerbResult {
-    let mut changes = changes(ctx, agent, victims)?;
+    let changes = changes(ctx, &agent, &tree, 0..tree.victims.len())?;
     if ctx.flag("plan") {
+        let changes: Vec<Change> = changes.into_iter().rev().map(|(_, change)| change).collect();
         return planned(ctx, &changes);
     }
-    for change in changes.drain(..) {
-        agent.effects.carry_out(ctx, change)?;
+    end_all(ctx, &agent, &mut tree, changes)
+}
+
+/// Ends all, the deepest first. Before a parent is ended it is looked whether it has had more children.
+fn end_all(ctx: &mut Context, agent: &Arc<Shared>, tree: &mut Tree, changes: Vec<(usize, Change)>) -> VerbResult {
+    let mut waiting = begin_all(ctx, agent, changes)?;
+    let mut sum = Sum::default();
+    let (mut looks, mut looked) = (0, None);
+    while let Some((depth, begun)) = waiting.pop() {
+        if ctx.flag("tree") && looked != Some(depth) && looks < LOOKS && !ctx.stop.asked() {
+            (looks, looked) = (looks + 1, Some(depth));
+            let fresh = tree.gather(ctx).and_then(|fresh| changes_of_more(ctx, agent, tree, fresh));
+            match fresh.and_then(|fresh| begin_all(ctx, agent, fresh)) {
+                Ok(fresh) if fresh.is_empty() => {}
+                Ok(fresh) => {
+                    waiting.push((depth, begun));
+                    waiting.extend(fresh);
+                    waiting.sort_by_key(|(depth, _)| *depth);
+                    looked = None;
+                    continue;
+                }
+                Err(error) => sum.add(Err(error)),
+            }
+        }
+        sum.add(agent.effects.finish(ctx, begun));
     }
-    Ok(())
+    sum.end(ctx)
+}
+
+/// Writes all changes down and keeps what is to be kept. When that cannot be done for one, all are given up.
+fn begin_all(ctx: &mut Context, agent: &Shared, changes: Vec<(usize, Change)>) -> Result<Vec<(usize, Begun)>, VerbError> {
+    let mut all: Vec<(usize, Begun)> = Vec::new();
+    let mut failed = None;
+    for (depth, change) in changes {
+        let begun = agent.effects.begin(ctx, change, None).and_then(|mut begun| {
+            let is_kept = agent.effects.prepare(ctx, &mut begun)?;
+            Ok((begun, is_kept))
+        });
+        match begun {
+            Ok((begun, is_kept)) => {
+                all.push((depth, begun));
+                if !is_kept {
+                    failed = Some("what is to be kept of it or of another could not be kept");
+                }
+            }
+            Err(VerbError::Stopped { .. }) => failed = Some(super::STOPPED),
+            Err(VerbError::Failed(problem)) => {
+                let _ = give_up(ctx, agent, all, &problem.message);
+                return Err(problem.into());
+            }
+        }
+        if failed.is_some() {
+            break;
+        }
+    }
+    match failed {
+        None => {
+            all.sort_by_key(|(depth, _)| *depth);
+            Ok(all)
+        }
+        Some(why) => Err(give_up(ctx, agent, all, why).err().unwrap_or_else(VerbError::stopped)),
+    }
+}
+
+fn give_up(ctx: &mut Context, agent: &Shared, all: Vec<(usize, Begun)>, why: &str) -> VerbResult {
+    let mut sum = Sum::default();
+    // The one that could not be kept says why.
+    for (_, begun) in all.into_iter().rev() {
+        sum.add(agent.effects.give_up(ctx, begun, why));
+    }
+    sum.end(ctx)
+}
+
+/// What became of several changes.
+#[derive(Default)]
+struct Sum {
+    stopped: bool,
+    done: Vec<String>,
+    not_done: Vec<String>,
+    failed: Vec<Problem>,
+}
+
+impl Sum {
+    fn add(&mut self, result: VerbResult) {
+        match result {
+            Ok(()) => {}
+            Err(VerbError::Failed(problem)) => self.failed.push(problem),
+            Err(VerbError::Stopped { done, not_done }) => {
+                self.stopped = true;
+                self.done.extend(done);
+                self.not_done.extend(not_done);
+            }
+        }
+    }
+
+    fn end(self, ctx: &mut Context) -> VerbResult {
+        let mut failed = self.failed.into_iter();
+        if self.stopped {
+            failed.for_each(|problem| ctx.problem(problem));
+            return Err(VerbError::Stopped { done: self.done, not_done: self.not_done });
+        }
+        let Some(first) = failed.next() else { return Ok(()) };
+        failed.for_each(|problem| ctx.problem(problem));
+        Err(first.into())
+    }
 }
 
 /// Holds the process that was seen.
-fn hold(ctx: &Context, pid: u32) -> Result<Victim, VerbError> {
+fn hold(ctx: &Context, pid: u32) -> Result<(Process, HeldProcess), VerbError> {
     let key = pid.to_string();
     let gone = || Problem::new("not_found", format!("no process has the number {pid} (any more)")).about("id");
     let held = match HeldProcess::open(pid) {
@@ -98,86 +187,30 @@ fn hold(ctx: &Context, pid: u32) -> Result<Victim, VerbError> {
             format!("process {pid} ({}) is not the one that was seen: {why}; look again, or give -auto", process.name);
         return Err(Problem::new("changed", message).about("id").into());
     }
-    if matches!(process.status, ProcessStatus::Zombie | ProcessStatus::Dead) {
+    if process.status.is_over() {
         let message = format!(
             "process {pid} ({}) has ended already; its parent {} has not asked for it yet",
             process.name, process.parent_id
         );
         return Err(Problem::new("ended", message).about("id").into());
     }
-    Ok(Victim { process, held: Arc::new(held), stopped: false })
+    Ok((process, held))
 }
 
-fn refuse_protected(ctx: &Context, victims: &[Victim]) -> Result<(), VerbError> {
-    let all = ctx.agent.platform.processes(&ctx.stop)?;
-    for victim in victims {
-        if let Some(why) = protection::of_process(&victim.process, &ctx.command.shells, &all) {
-            let message = format!("process {} ({}) is never ended: {why}", victim.process.pid, victim.process.name);
-            return Err(Problem::new("protected", message).about("id").into());
-        }
-    }
-    Ok(())
-}
-
-/// Adds all that hang below. Each is made to stand still first, so that it has no more children while they are looked for.
-fn add_children(ctx: &Context, victims: &mut Vec<Victim>) -> Result<(), VerbError> {
-    let still = !ctx.flag("plan");
-    for _ in 0..LOOKS {
-        if still {
-            for victim in victims.iter_mut().filter(|victim| !victim.stopped) {
-                victim.stopped = victim.process.status != ProcessStatus::Stopped && victim.held.stop().is_ok();
-            }
-        }
-        let all = ctx.agent.platform.processes(&ctx.stop)?;
-        let known: Vec<u32> = victims.iter().map(|victim| victim.process.pid).collect();
-        let fresh: Vec<&Process> = all
-            .iter()
-            .filter(|process| known.contains(&process.parent_id) && !known.contains(&process.pid))
-            .filter(|process| !matches!(process.status, ProcessStatus::Zombie | ProcessStatus::Dead))
-            .collect();
-        if fresh.is_empty() {
-            return refuse_protected(ctx, victims);
-        }
-        for process in fresh {
-            let Ok(held) = HeldProcess::open(process.pid) else { continue };
-            // Whose number was given anew meanwhile is no child.
-            let same = ctx.agent.platform.process(process.pid)?.is_some_and(|now| now.start_ticks == process.start_ticks);
-            if same {
-                victims.push(Victim { process: process.clone(), held: Arc::new(held), stopped: false });
-            }
-        }
-        refuse_protected(ctx, victims)?;
-    }
-    Err(VerbError::failed("busy", "its children have children faster than they can be held; nothing was ended"))
-}
-
-fn go_on(victims: &[Victim]) {
-    for victim in victims.iter().filter(|victim| victim.stopped) {
-        // Those that were ended are no longer there to go on.
-        let _ = victim.held.go_on();
-    }
-}
-
-/// One change a process. The image that several run goes with the last of them.
-fn changes(ctx: &Context, agent: &Arc<Shared>, victims: &[Victim]) -> Result<Vec<Change>, VerbError> {
-    let ending: Vec<u32> = victims.iter().map(|victim| victim.process.pid).collect();
-    let image_of = |pid: u32| Facts::of_path(Path::new(&format!("/proc/{pid}/exe"))).ok();
-    let mut last: HashMap<(u64, u64), u32> = HashMap::new();
-    for pid in &ending {
-        if let Some(image) = image_of(*pid) {
-            last.insert((image.dev, image.inode), *pid);
-        }
-    }
-    let mut left = agent.effects.quarantine.cap.saturating_sub(agent.effects.used()?);
-    let mut changes: Vec<Change> = Vec::new();
+/// One change a process, with how deep it hangs, in the order of the tree. The image that several run goes with the one that
+/// ends last.
+fn changes(ctx: &Context, agent: &Arc<Shared>, tree: &Tree, fresh: Range<usize>) -> Result<Vec<(usize, Change)>, VerbError> {
+    let images = Images::of(tree);
+    let mut room = Room::now(&agent.effects)?;
+    let mut changes: Vec<(usize, Change)> = Vec::new();
     let mut gone = Vec::new();
-    for (below, victim) in victims.iter().enumerate() {
+    for (at, victim) in tree.victims.iter().enumerate().skip(fresh.start).take(fresh.len()) {
         let process = &victim.process;
         let traces = match agent.platform.traces(process.pid) {
             Ok(traces) => traces,
-            Err(_) if victim.held.ended(Duration::ZERO).unwrap_or(false) => {
+            Err(_) if victim.is_over() => {
                 // Of its children some may always be at their end.
-                if below > 0 {
+                if victim.depth > 0 {
                     gone.push(process.pid.to_string());
                     continue;
                 }
@@ -190,40 +223,82 @@ fn changes(ctx: &Context, agent: &Arc<Shared>, victims: &[Victim]) -> Result<Vec
                 return Err(VerbError::failed("no_evidence", message));
             }
         };
-        let size: u64 = traces.iter().map(crate::agent::platform::Trace::size).sum();
-        let keep = Keep::new(traces, ctx.flag("force"), left);
-        left = left.saturating_sub(size);
-        let end = End {
-            process: process.clone(),
-            held: Arc::clone(&victim.held),
-            boot_id: agent.hello.boot_id.clone(),
-            stopped: victim.stopped,
-        };
+        let (keep, left_out) = Keep::new(traces, &mut room, ctx.flag("force"));
+        let end = End { process: process.clone(), held: Arc::clone(&victim.held), boot_id: agent.hello.boot_id.clone() };
         let mut acts: Vec<Box<dyn Act>> = vec![Box::new(keep), Box::new(end)];
-        let mut notes = Vec::new();
-        let script = script(agent, process);
-        if let Some(facts) = image_of(process.pid) {
-            match last.get(&(facts.dev, facts.inode)) {
-                Some(pid) if *pid != process.pid => {
-                    notes.push(format!("its image is that of process {pid} too, which ends as well: see there"));
-                }
-                _ => match image(ctx, agent, process, &facts, &ending)? {
-                    Image::Stays(why) => notes.push(why),
-                    Image::Goes(_) if script.is_some() && is_interpreter(process) && !ctx.flag("image") => {
-                        notes.push("its image stays: it is an interpreter (-image removes it all the same)".to_owned());
-                    }
-                    Image::Goes(take) => acts.push(take),
-                },
-            }
+        let mut notes: Vec<String> = left_out.into_iter().collect();
+        match images.of_victim(ctx, agent, tree, at)? {
+            Some(Image::Goes(take)) => acts.push(Box::new(TakeAfter { take, users: images.users(tree, at) })),
+            Some(Image::Stays(why)) => notes.push(why),
+            None => {}
         }
-        notes.extend(script);
+        notes.extend(script(agent, process));
         let (target, before) = (process.pid.to_string(), before(agent, process));
-        changes.push(Change { entity: "process", target, undoes: None, before, acts, notes });
+        changes.push((victim.depth, Change { entity: "process", target, undoes: None, before, acts, notes }));
     }
-    if let (Some(first), false) = (changes.first_mut(), gone.is_empty()) {
+    if !ctx.flag("force") {
+        room.check()?;
+    }
+    if let (Some((_, first)), false) = (changes.first_mut(), gone.is_empty()) {
         first.notes.push(format!("below it had ended by themselves: {}", gone.join(", ")));
     }
     Ok(changes)
+}
+
+/// Those that came while the others were being ended.
+fn changes_of_more(
+    ctx: &Context,
+    agent: &Arc<Shared>,
+    tree: &Tree,
+    fresh: Range<usize>,
+) -> Result<Vec<(usize, Change)>, VerbError> {
+    if fresh.is_empty() { Ok(Vec::new()) } else { changes(ctx, agent, tree, fresh) }
+}
+
+/// The images of a tree's processes.
+struct Images {
+    all: Vec<Option<Facts>>,
+    /// The numbers of all that end.
+    ending: Vec<u32>,
+}
+
+impl Images {
+    fn of(tree: &Tree) -> Self {
+        let living = |victim: &Victim| !victim.is_over();
+        let facts = |victim: &Victim| {
+            let path = format!("{}/exe", folder_of(victim.process.pid));
+            living(victim).then(|| Facts::of_path(Path::new(&path)).ok()).flatten()
+        };
+        let ending = tree.victims.iter().filter(|victim| living(victim)).map(|victim| victim.process.pid);
+        Self { ending: ending.collect(), all: tree.victims.iter().map(facts).collect() }
+    }
+
+    /// The victims that run the same image as one of them.
+    fn same(&self, at: usize) -> impl Iterator<Item = usize> {
+        let number = |at: usize| self.all.get(at).and_then(|facts| facts.as_ref()).map(|facts| (facts.dev, facts.inode));
+        (0..self.all.len()).filter(move |other| number(at).is_some() && number(*other) == number(at))
+    }
+
+    /// Those of them, held.
+    fn users(&self, tree: &Tree, at: usize) -> Vec<(u32, Arc<HeldProcess>)> {
+        let victims = self.same(at).filter_map(|at| tree.victims.get(at));
+        victims.map(|victim| (victim.process.pid, Arc::clone(&victim.held))).collect()
+    }
+
+    /// What becomes of the image of a victim; `None` where it has none. It goes with the one that ends last.
+    fn of_victim(&self, ctx: &Context, agent: &Shared, tree: &Tree, at: usize) -> Result<Option<Image>, VerbError> {
+        let victim = |at: usize| tree.victims.get(at);
+        let last = self.same(at).filter_map(|at| Some((victim(at)?.depth, at))).min().map(|(_, at)| at);
+        let (Some(last), Some(Some(facts))) = (last, self.all.get(at)) else { return Ok(None) };
+        let Some(process) = victim(last).map(|victim| &victim.process) else { return Ok(None) };
+        if last == at {
+            return image(ctx, agent, process, facts, &self.ending).map(Some);
+        }
+        Ok(Some(Image::Stays(format!(
+            "its image is that of process {0} too, which ends after it: where it went, `undo process {0}` brings it back",
+            process.pid
+        ))))
+    }
 }
 
 fn image(ctx: &Context, agent: &Shared, process: &Process, facts: &Facts, ending: &[u32]) -> Result<Image, VerbError> {
@@ -239,30 +314,17 @@ fn image(ctx: &Context, agent: &Shared, process: &Process, facts: &Facts, ending
     }
 }
 
-/// Whether a process runs a program that is known to run scripts: not every one belongs to a package, and all else that it runs
-/// would go with it.
-fn is_interpreter(process: &Process) -> bool {
-    const NAMES: [&str; 19] = [
-        "python", "perl", "ruby", "node", "nodejs", "php", "lua", "tclsh", "java", "pwsh", "sh", "bash", "dash", "zsh", "ksh",
-        "fish", "busybox", "Rscript", "pypy",
-    ];
-    let name = process.image.as_ref().and_then(|image| image.path.file_name()?.to_str());
-    // `python3.11`, `perl5.36`, `lua5.4`: the version does not count.
-    name.map(|name| name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.')).is_some_and(|name| NAMES.contains(&name))
-}
-
-/// The script that an interpreter runs.
-fn script(agent: &Shared, process: &Process) -> Option<String> {
-    let arguments = process.arguments.split(|&byte| byte == 0).skip(1).filter(|argument| !argument.is_empty());
-    let first = arguments.take(8).find(|argument| argument.first() != Some(&b'-'))?;
-    let cwd = std::fs::read_link(format!("/proc/{}/cwd", process.pid)).ok()?;
-    let path = cwd.join(std::str::from_utf8(first).ok()?);
-    let facts = agent.root.facts(&path).ok()?;
-    let own = process.image.as_ref().is_some_and(|image| image.path == path);
-    (facts.is_file() && !own).then(|| {
-        let path = crate::agent::path::key(&path);
-        format!("it ran {path}, which stays: `remediate file {}` removes it", crate::grammar::quoted(&path))
-    })
+/// What an interpreter ran; its name may be looked for where it is now, and where it was started.
+pub fn script(agent: &Shared, process: &Process) -> Option<String> {
+    let image = process.image.as_ref()?;
+    let arguments: Vec<&[u8]> = process.arguments.split(|&byte| byte == 0).collect();
+    let folder = std::fs::read_link(format!("{}/cwd", folder_of(process.pid))).ok();
+    let started = agent.platform.environment(process.pid).and_then(|all| {
+        let value = all.split(|&byte| byte == 0).find_map(|one| one.strip_prefix(b"PWD="))?;
+        Some(Path::new(OsStr::from_bytes(value)).to_owned())
+    });
+    let folders: Vec<_> = folder.into_iter().chain(started).collect();
+    interpreted(&agent.root, &image.path, &arguments, &folders)
 }
 
 fn before(agent: &Shared, process: &Process) -> Value {
@@ -280,17 +342,11 @@ struct End {
     process: Process,
     held: Arc<HeldProcess>,
     boot_id: Option<String>,
-    stopped: bool,
 }
 
 impl Act for End {
     fn step(&self) -> Step {
-        Step::End(Ended {
-            pid: self.process.pid,
-            start_ticks: self.process.start_ticks,
-            boot_id: self.boot_id.clone(),
-            stopped: self.stopped,
-        })
+        Step::End(Ended { pid: self.process.pid, start_ticks: self.process.start_ticks, boot_id: self.boot_id.clone() })
     }
 
     fn run(&mut self, _on: &Acting<'_>) -> Outcome {
@@ -320,21 +376,11 @@ fn refusal(error: &io::Error) -> String {
     }
 }
 
-/// What became of a process that was being ended when the agent died. One that was made to stand still goes on.
+/// What became of a process that was being ended when the agent died.
 #[must_use]
 pub fn look(agent_boot: Option<&str>, process: Option<&Process>, step: &Ended) -> Outcome {
     let alive = process.is_some_and(|process| {
-        process.start_ticks == step.start_ticks
-            && step.boot_id.as_deref() == agent_boot
-            && !matches!(process.status, ProcessStatus::Zombie | ProcessStatus::Dead)
+        process.start_ticks == step.start_ticks && step.boot_id.as_deref() == agent_boot && !process.status.is_over()
     });
-    if !alive {
-        return Outcome::done(Value::Null);
-    }
-    if step.stopped
-        && let Ok(held) = HeldProcess::open(step.pid)
-    {
-        let _ = held.go_on();
-    }
-    Outcome::not_done(format!("process {} still runs", step.pid))
+    if alive { Outcome::not_done(format!("process {} still runs", step.pid)) } else { Outcome::done(Value::Null) }
 }

@@ -1,8 +1,8 @@
 //! What an agent does before it accepts anything: it looks what became of changes that were under way when the last one died.
 
-use super::{Effects, Entry, Outcome, StepState, evidence, isolation, process, service};
+use super::{Effects, Entry, Outcome, StepState, evidence, isolation, manage, process};
 use crate::agent::journal::{State, Step};
-use crate::agent::platform::{Platform, Root};
+use crate::agent::platform::{HeldProcess, Platform, Root};
 use crate::agent::quarantine::{look, look_line_back, look_put_back, look_put_over, look_relink, look_restore, look_rewrite};
 
 /// What is looked at.
@@ -33,10 +33,30 @@ impl Effects {
                 tracing::error!(%problem, effect = entry.intent.id, "an effect cannot be closed");
             }
         }
+        self.go_on(platform, boot_id);
         self.expire(root);
         let newest = self.entries().unwrap_or_default();
         let newest = newest.iter().rev().take(TOLD).rev().map(|entry| (entry.intent.command_id, entry.told()));
         *self.recovered.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = newest.collect();
+    }
+
+    /// Has those go on that the agent made to stand still before it died, and nobody else.
+    fn go_on(&self, platform: &dyn Platform, boot_id: Option<&str>) {
+        let halted = match self.journal(false) {
+            Ok(journal) => journal.as_ref().map(|journal| journal.halted().to_vec()).unwrap_or_default(),
+            Err(_) => return,
+        };
+        for process in halted.iter().filter(|process| process.boot_id.as_deref() == boot_id) {
+            let Ok(held) = HeldProcess::open(process.pid) else { continue };
+            // Read only now: what has this number is what is held.
+            let same = platform.process(process.pid).ok().flatten().is_some_and(|now| now.start_ticks == process.start_ticks);
+            if same && let Err(error) = held.go_on() {
+                tracing::error!(%error, pid = process.pid, "a process that was made to stand still does not go on");
+            }
+        }
+        if !halted.is_empty() {
+            self.gone_on();
+        }
     }
 
     /// What became of each step; `None` while that cannot be told, since the file system that it was on is not there: the change
@@ -77,9 +97,9 @@ impl Effects {
             Step::Rewrite(rewritten) => look_rewrite(quarantine, root, rewritten),
             Step::PutOver(rewritten) => look_put_over(quarantine, root, rewritten),
             Step::LineBack(inserted) => look_line_back(quarantine, root, inserted),
-            Step::Manage(managed) => Ok(service::look_managed(managed)),
-            Step::Mask(masked) => Ok(service::look_masked(root, masked, true)),
-            Step::Unmask(masked) => Ok(service::look_masked(root, masked, false)),
+            Step::Manage(managed) => Ok(manage::look_managed(root, managed)),
+            Step::Mask(masked) => Ok(manage::look_masked(root, masked, true)),
+            Step::Unmask(masked) => Ok(manage::look_masked(root, masked, false)),
             Step::Isolate(isolated) => Ok(isolation::look(on.platform, isolated, true)),
             Step::Release(isolated) => Ok(isolation::look(on.platform, isolated, false)),
         }

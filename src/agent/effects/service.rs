@@ -3,26 +3,24 @@
 //! What makes it start by itself are links; they go to quarantine one by one, so that they come back exactly as they were. What a
 //! package's own links start is masked instead.
 
-use std::ffi::CString;
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::evidence::Keep;
-use super::image::{Image, decide};
+use super::evidence::{Keep, Room};
+use super::image::{Image, TakeAfter, decide, interpreted};
+use super::manage::{Disable, HeldProcesses, Manage, Mask};
+use super::process::script as script_of;
 use super::told::planned;
-use super::{Act, Acting, Change, seen};
+use super::{Act, Change, seen};
 use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::dispatch::Shared;
-use crate::agent::faults;
 use crate::agent::identity::{FileIdentity, ServiceIdentity};
-use crate::agent::journal::{Managed, Managing, Masked, Outcome, Place, Step};
-use crate::agent::path::{key, lossy, of_key, problem};
+use crate::agent::journal::{Managed, Managing, Step};
+use crate::agent::path::{key, lossy, problem};
 use crate::agent::platform::services::is_managed;
-use crate::agent::platform::{Service, services};
+use crate::agent::platform::{Facts, HeldProcess, Service, folder_of, services, systemd};
 use crate::agent::quarantine::{Asked, plan};
 use crate::agent::vital;
 use crate::protocol::Problem;
@@ -102,14 +100,29 @@ pub fn change(ctx: &Context, agent: &Arc<Shared>, service: &Service, managed: bo
         (false, true) => service.state.as_deref() == Some("running"),
         (false, false) => false,
     };
+    // Only what is stopped ends.
+    let ending: HeldProcesses = if active { hold(&pids) } else { Vec::new() };
+    let stop = active.then(|| {
+        let step = Managed { unit: service.name.clone(), script, what: Managing::Stop, was_active: true };
+        Box::new(Manage { step, ending: ending.clone() }) as Box<dyn Act>
+    });
     if active {
-        keep_evidence(ctx, agent, &pids, &mut acts)?;
-        acts.push(Box::new(Manage::new(service, script, Managing::Stop, true)));
+        keep_evidence(ctx, agent, &pids, &mut acts, &mut notes)?;
     } else if !managed && !script && !pids.is_empty() {
         notes
             .push(format!("no systemd runs here, so that its processes go on: {}; `remediate process` ends them", join(&pids)));
+    } else if script && service.state.is_none() {
+        notes.push("whether it runs cannot be told, so that it is not stopped: it names no pid file".to_owned());
     }
-    let image_act = image(ctx, agent, service, &pids, &mut notes)?;
+    if let (true, true, Some(file)) = (script, active, &service.file) {
+        let names = agent.accounts.names(&agent.root);
+        let user = names.user(rustix::process::geteuid().as_raw());
+        notes.push(format!("`{} stop`, the suspect's own script, is run for it as {user}", lossy(file)));
+    }
+    let image_act = image(ctx, agent, service, &ending, &mut notes)?;
+    // What a script is told may come to nothing, so that first its links go.
+    let (first, last) = if script { (None, stop) } else { (stop, None) };
+    acts.extend(first);
     let (own, mask) = starting(ctx, agent, service, managed, &mut notes)?;
     for link in &own {
         let held = agent.root.hold(link).map_err(|error| problem(link, &error))?;
@@ -121,6 +134,7 @@ pub fn change(ctx: &Context, agent: &Arc<Shared>, service: &Service, managed: bo
     if managed && acts.iter().any(|act| matches!(act.step(), Step::Disable(_) | Step::Mask(_))) {
         acts.push(Box::new(Manage::new(service, script, Managing::Reload, active)));
     }
+    acts.extend(last);
     acts.extend(image_act);
     if let Some(what) = vital::of_unit(&service.name) {
         notes.insert(0, format!("warning: without it {what}"));
@@ -192,7 +206,8 @@ fn starting(
     Ok((own, None))
 }
 
-fn join(pids: &[u32]) -> String {
+/// Numbers in a sentence.
+pub(super) fn join(pids: &[u32]) -> String {
     pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -203,14 +218,28 @@ fn processes_of(ctx: &Context, service: &Service) -> Result<Vec<u32>, VerbError>
     Ok(pids)
 }
 
-fn keep_evidence(ctx: &Context, agent: &Arc<Shared>, pids: &[u32], acts: &mut Vec<Box<dyn Act>>) -> Result<(), VerbError> {
-    let mut left = agent.effects.quarantine.cap.saturating_sub(agent.effects.used()?);
+/// Those that are still there.
+fn hold(pids: &[u32]) -> HeldProcesses {
+    pids.iter().filter_map(|pid| Some((*pid, Arc::new(HeldProcess::open(*pid).ok()?)))).collect()
+}
+
+fn keep_evidence(
+    ctx: &Context,
+    agent: &Arc<Shared>,
+    pids: &[u32],
+    acts: &mut Vec<Box<dyn Act>>,
+    notes: &mut Vec<String>,
+) -> Result<(), VerbError> {
+    let mut room = Room::now(&agent.effects)?;
     for pid in pids {
         // Who has ended meanwhile leaves nothing behind.
         let Ok(traces) = agent.platform.traces(*pid) else { continue };
-        let size: u64 = traces.iter().map(crate::agent::platform::Trace::size).sum();
-        acts.push(Box::new(Keep::new(traces, ctx.flag("force"), left)));
-        left = left.saturating_sub(size);
+        let (keep, left_out) = Keep::new(traces, &mut room, ctx.flag("force"));
+        acts.push(Box::new(keep));
+        notes.extend(left_out.map(|why| format!("of process {pid} {why}")));
+    }
+    if !ctx.flag("force") {
+        room.check()?;
     }
     Ok(())
 }
@@ -219,19 +248,48 @@ fn image(
     ctx: &Context,
     agent: &Shared,
     service: &Service,
-    pids: &[u32],
+    ending: &HeldProcesses,
     notes: &mut Vec<String>,
 ) -> Result<Option<Box<dyn Act>>, VerbError> {
+    let main = service.process_id.filter(|_| agent.root.is_live());
+    let main = main.map(|pid| agent.platform.process(pid)).transpose()?.flatten();
     let program = service.program.as_deref().map(|program| program.trim_start_matches(['@', '-', ':', '+', '!', '|']));
-    let Some(program) = program.filter(|program| program.starts_with('/')) else { return Ok(None) };
-    match agent.root.hold(Path::new(program)) {
-        Err(error) => notes.push(format!("image {program} stays: {}", problem(Path::new(program), &error).message)),
-        Ok(held) => match decide(ctx, held, pids)? {
-            Image::Goes(take) => return Ok(Some(take)),
-            Image::Stays(why) => notes.push(why),
-        },
-    }
-    Ok(None)
+    // A script of System V's init starts who knows what: its daemon is what runs.
+    let running = main.as_ref().and_then(|main| main.image.as_ref()).filter(|image| !image.deleted);
+    let path = program.map(Path::new).or(running.map(|image| image.path.as_path()));
+    let Some(path) = path.filter(|path| path.is_absolute()) else { return Ok(None) };
+    let said = main.as_ref().filter(|_| running.is_some()).and_then(|main| script_of(agent, main)).or_else(|| {
+        let line = systemd::command_line(&format!("{} {}", lossy(path), service.arguments.as_deref().unwrap_or_default()))?;
+        let mut arguments = vec![line.program.as_bytes()];
+        arguments.extend(line.arguments.iter().map(String::as_bytes));
+        interpreted(&agent.root, path, &arguments, &[PathBuf::from("/")])
+    });
+    let act = match agent.root.hold(path) {
+        Err(error) => {
+            notes.push(format!("image {} stays: {}", lossy(path), problem(path, &error).message));
+            None
+        }
+        Ok(held) => {
+            let (dev, inode) = (held.facts.dev, held.facts.inode);
+            let runs_it = |pid: u32| {
+                let image = Facts::of_path(Path::new(&format!("{}/exe", folder_of(pid))));
+                image.is_ok_and(|image| (image.dev, image.inode) == (dev, inode))
+            };
+            let pids: Vec<u32> = ending.iter().map(|(pid, _)| *pid).collect();
+            match decide(ctx, held, &pids)? {
+                Image::Goes(take) => {
+                    let users = ending.iter().filter(|(pid, _)| runs_it(*pid)).cloned().collect();
+                    Some(Box::new(TakeAfter { take, users }) as Box<dyn Act>)
+                }
+                Image::Stays(why) => {
+                    notes.push(why);
+                    None
+                }
+            }
+        }
+    };
+    notes.extend(said);
+    Ok(act)
 }
 
 fn before(service: &Service, active: bool, links: &[PathBuf]) -> Value {
@@ -240,151 +298,4 @@ fn before(service: &Service, active: bool, links: &[PathBuf]) -> Value {
         "start_type": service.start, "unit_file": service.file.as_deref().map(lossy), "binary_path": service.command,
         "process_id": service.process_id, "links": links.iter().map(|link| key(link)).collect::<Vec<_>>(),
     })
-}
-
-/// A link that has a service start goes to quarantine.
-pub struct Disable(pub crate::agent::quarantine::Take);
-
-impl Act for Disable {
-    fn step(&self) -> Step {
-        Step::Disable(self.0.quarantined().clone())
-    }
-
-    fn run(&mut self, on: &Acting<'_>) -> Outcome {
-        let outcome = self.0.run(on);
-        faults::point("service.after_disable");
-        outcome
-    }
-}
-
-/// A service is stopped, started, or its manager told to read its files anew.
-pub struct Manage {
-    step: Managed,
-}
-
-impl Manage {
-    fn new(service: &Service, script: bool, what: Managing, was_active: bool) -> Self {
-        Self { step: Managed { unit: service.name.clone(), script, what, was_active } }
-    }
-
-    /// What reverses a step: files are read anew, and it is started if it ran.
-    #[must_use]
-    pub fn reverse(step: &Managed) -> Self {
-        Self { step: Managed { what: Managing::Start, ..step.clone() } }
-    }
-}
-
-impl Act for Manage {
-    fn step(&self) -> Step {
-        Step::Manage(self.step.clone())
-    }
-
-    fn run(&mut self, on: &Acting<'_>) -> Outcome {
-        let step = &self.step;
-        let done = match (step.what, step.script) {
-            (Managing::Stop, false) => services::stop(&step.unit),
-            (Managing::Stop, true) => services::script(&step.unit, "stop"),
-            (Managing::Reload, _) => services::reload(),
-            (Managing::Start, true) => services::script(&step.unit, "start"),
-            (Managing::Start, false) if !is_managed(on.root) => Ok(()),
-            (Managing::Start, false) => services::reload().and_then(|()| services::start(&step.unit)),
-        };
-        faults::point("service.after_manage");
-        match done {
-            Ok(()) => Outcome::done(Value::Null),
-            Err(error) => Outcome::not_done(format!("{}: {error}", step.unit)),
-        }
-    }
-}
-
-/// What became of a step that was being done when the agent died.
-#[must_use]
-pub fn look_managed(step: &Managed) -> Outcome {
-    let runs = if step.script { None } else { services::active_state(&step.unit).ok() };
-    let idle = runs.as_deref().is_some_and(|state| matches!(state, "inactive" | "failed"));
-    let active = runs.as_deref() == Some("active");
-    match step.what {
-        Managing::Reload => match services::reload() {
-            Ok(()) => Outcome::done(Value::Null),
-            Err(error) => Outcome::not_done(format!("systemd has not read its files anew: {error}")),
-        },
-        Managing::Stop if idle => Outcome::done(Value::Null),
-        Managing::Start if active || !step.was_active => Outcome::done(Value::Null),
-        Managing::Stop => Outcome::not_done(format!("{} still runs, or its state cannot be told", step.unit)),
-        Managing::Start => Outcome::not_done(format!("{} does not run", step.unit)),
-    }
-}
-
-/// A link to /dev/null that hides a packaged unit.
-struct Mask {
-    path: PathBuf,
-}
-
-fn place(root: &crate::agent::platform::Root, path: &Path) -> std::io::Result<(std::os::fd::OwnedFd, CString)> {
-    let folder = root.open_real_folder(path.parent().unwrap_or(Path::new("/")))?;
-    Ok((folder, CString::new(path.file_name().unwrap_or_default().as_bytes())?))
-}
-
-impl Act for Mask {
-    fn step(&self) -> Step {
-        Step::Mask(Masked { path: key(&self.path) })
-    }
-
-    fn run(&mut self, on: &Acting<'_>) -> Outcome {
-        let made = place(on.root, &self.path).and_then(|(folder, name)| {
-            let disk = &on.effects.quarantine.disk;
-            disk.link_to(Path::new("/dev/null"), Place { folder: folder.as_fd(), name: &name })?;
-            disk.sync_folder(folder.as_fd())
-        });
-        faults::point("service.after_mask");
-        match made {
-            Ok(()) => Outcome::done(json!({ "mask": key(&self.path) })),
-            Err(error) => Outcome::not_done(problem(&self.path, &error).message),
-        }
-    }
-}
-
-/// A mask is taken away again.
-pub struct Unmask {
-    path: PathBuf,
-}
-
-impl Unmask {
-    /// Of a mask; `None` when it is gone already.
-    ///
-    /// # Errors
-    /// When something else is there by now: `conflict`.
-    pub fn plan(agent: &Shared, step: &Masked) -> Result<Option<Self>, Problem> {
-        let path = of_key(&step.path);
-        match (agent.root.read_link(&path), agent.root.link_facts(&path)) {
-            (Ok(target), _) if target == Path::new("/dev/null") => Ok(Some(Self { path })),
-            (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            _ => Err(Problem::new("conflict", format!("{}: something else is there now", step.path)).at(step.path.clone())),
-        }
-    }
-}
-
-impl Act for Unmask {
-    fn step(&self) -> Step {
-        Step::Unmask(Masked { path: key(&self.path) })
-    }
-
-    fn run(&mut self, on: &Acting<'_>) -> Outcome {
-        let disk = &on.effects.quarantine.disk;
-        let removed = place(on.root, &self.path).and_then(|(folder, name)| {
-            disk.remove(Place { folder: folder.as_fd(), name: &name })?;
-            disk.sync_folder(folder.as_fd())
-        });
-        match removed {
-            Ok(()) => Outcome::done(Value::Null),
-            Err(error) => Outcome::not_done(problem(&self.path, &error).message),
-        }
-    }
-}
-
-/// What became of a mask that was being made or taken away when the agent died.
-#[must_use]
-pub fn look_masked(root: &crate::agent::platform::Root, step: &Masked, made: bool) -> Outcome {
-    let there = root.read_link(&of_key(&step.path)).is_ok_and(|target| target == Path::new("/dev/null"));
-    if there == made { Outcome::done(Value::Null) } else { Outcome::not_done(format!("{}: it is as before", step.path)) }
 }

@@ -54,7 +54,7 @@ impl Entry {
         if self.expired.is_some() {
             return 0;
         }
-        let outcomes = self.close.iter().flat_map(|close| &close.outcomes).chain(self.outcomes.values());
+        let outcomes = (0..self.intent.steps.len()).filter_map(|at| self.outcome(at));
         outcomes.filter_map(|outcome| outcome.found.get("evidence_bytes")?.as_u64()).sum()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::service::Manage;
+use super::manage::Manage;
 use super::way_back::{Asking, Back, after, make_room, moved_note};
 use super::{Act, Change};
 use crate::agent::context::{Context, VerbError, VerbResult};

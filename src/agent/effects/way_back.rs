@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::service::Unmask;
+use super::manage::Unmask;
 use super::{Act, file};
 use crate::agent::context::{Context, VerbError};
 use crate::agent::dispatch::Shared;

@@ -28,6 +28,7 @@ pub use step::{
 };
 
 use crate::agent::faults;
+use crate::agent::identity::ProcessIdentity;
 
 const NAME: &CStr = c"journal";
 
@@ -38,6 +39,8 @@ pub struct Journal {
     file: File,
     length: u64,
     entries: BTreeMap<u64, Entry>,
+    /// The processes that were made to stand still, and did not go on yet.
+    halted: Vec<ProcessIdentity>,
     /// How many records could not be read.
     damaged: usize,
     /// When the clocks were last read, and what had been counted until then.
@@ -145,6 +148,7 @@ impl Journal {
             file,
             length: whole as u64,
             entries: BTreeMap::new(),
+            halted: Vec::new(),
             damaged: 0,
             clock: None,
             counted: Duration::ZERO,
@@ -165,6 +169,12 @@ impl Journal {
     #[must_use]
     pub fn damaged(&self) -> usize {
         self.damaged
+    }
+
+    /// The processes that were made to stand still, and did not go on yet.
+    #[must_use]
+    pub fn halted(&self) -> &[ProcessIdentity] {
+        &self.halted
     }
 
     /// When the clocks were last read.
@@ -206,6 +216,8 @@ impl Journal {
             Record::Intent(_) => ("journal.intent.before_fsync", "journal.intent.after_fsync"),
             Record::Step { .. } => ("journal.step.before_fsync", "journal.step.after_fsync"),
             Record::Close(_) => ("journal.close.before_fsync", "journal.close.after_fsync"),
+            Record::Halt { .. } => ("journal.halt.before_fsync", "journal.halt.after_fsync"),
+            Record::GoOn => ("journal.go_on.before_fsync", "journal.go_on.after_fsync"),
             Record::Expire { .. } => ("journal.expire.before_fsync", "journal.expire.after_fsync"),
             Record::Clock(_) => ("journal.clock.before_fsync", "journal.clock.after_fsync"),
         };
@@ -250,6 +262,8 @@ impl Journal {
                 }
             }
             Record::Clock(moment) => self.read_clock(moment),
+            Record::Halt { processes } => self.halted.extend(processes),
+            Record::GoOn => self.halted.clear(),
             Record::Close(close) => {
                 if let Some(uptime) = &close.uptime {
                     self.read_clock(Moment { time: close.time, uptime: uptime.clone() });

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::clock::{Moment, Uptime};
 use super::step::Step;
+use crate::agent::identity::ProcessIdentity;
 use crate::protocol::{CommandId, SessionId};
 
 /// A record.
@@ -25,6 +26,13 @@ pub enum Record {
     },
     /// An effect is over.
     Close(Close),
+    /// Processes are about to be made to stand still, until [`Record::GoOn`].
+    Halt {
+        /// Which.
+        processes: Vec<ProcessIdentity>,
+    },
+    /// All that were made to stand still go on, or have ended.
+    GoOn,
     /// What was kept for an effect has been kept long enough, and is about to be removed.
     Expire {
         /// The effect.

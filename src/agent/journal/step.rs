@@ -96,8 +96,6 @@ pub struct Ended {
     pub start_ticks: u64,
     /// The boot that the ticks count from.
     pub boot_id: Option<String>,
-    /// It was made to stand still first.
-    pub stopped: bool,
 }
 
 /// What is done to a service as a whole.

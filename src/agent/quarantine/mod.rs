@@ -64,7 +64,7 @@ fn without_inherited_list(file: &File) {
 }
 
 /// The nearest folder above a path that is there.
-fn nearest(path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn nearest(path: &Path) -> io::Result<OwnedFd> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for folder in path.ancestors() {
         match rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {

@@ -103,6 +103,9 @@ pub fn plan(quarantine: &Quarantine, root: &Root, held: Held, seen: &FileIdentit
     if let Some(why) = folder_facts.marked() {
         return refuse("immutable", &format!("its folder is {why}"));
     }
+    if !held.may_be_taken(&folder_facts) {
+        return Err(problem(&path, &Errno::ACCESS.into()));
+    }
     let used = asked.used;
     let allocated = (facts.size.saturating_sub(facts.allocated) >= LARGE_HOLES).then_some(facts.allocated);
     let bytes = allocated.unwrap_or(facts.size);

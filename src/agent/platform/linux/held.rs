@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::facts::Facts;
@@ -76,6 +76,16 @@ impl Held {
         let facts = Facts::of(file.as_fd(), c"")?;
         let same = (facts.dev, facts.inode) == (self.facts.dev, self.facts.inode);
         if same { Ok(file) } else { Err(io::Error::other(Replaced::ByFile)) }
+    }
+
+    /// Whether the agent has the right to take the name out of its folder, of which those are the facts.
+    #[must_use]
+    pub fn may_be_taken(&self, folder: &Facts) -> bool {
+        let user = rustix::process::geteuid();
+        // Where the folder is sticky only the owner may, of either (unlink(2)).
+        let is_own = user.is_root() || [self.facts.uid, folder.uid].contains(&user.as_raw());
+        let writable = rustix::fs::accessat(&self.folder, c".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty());
+        writable != Err(Errno::ACCESS) && (is_own || folder.permissions & 0o1000 == 0)
     }
 
     /// What is held, as it is now.
