@@ -2,6 +2,8 @@
 
 use memchr::memmem;
 
+use super::tapes::CPIO;
+
 /// What an archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -9,10 +11,14 @@ pub enum Kind {
     Zip,
     /// A tar.
     Tar,
-    /// A package of Debian.
-    Deb,
+    /// A cpio, in the format of initial ramdisks.
+    Cpio,
+    /// An ar: a package of Debian, a library of object files.
+    Ar,
     /// One stream of gzip.
     Gzip,
+    /// One stream of zlib.
+    Zlib,
     /// One stream of xz.
     Xz,
     /// One stream of zstd.
@@ -28,6 +34,11 @@ const ZIP_END_MARK: &[u8] = b"PK\x05\x06";
 /// The first bytes of 7z and of both kinds of rar.
 const SEVEN: &[u8] = b"7z\xbc\xaf\x27\x1c";
 const RAR: &[u8] = b"Rar!\x1a\x07";
+
+/// Where an image of a disc says that it is one (ECMA-119, 8.1).
+const ISO: usize = 0x8001;
+/// How much has to come out of a stream of zlib, whose two first bytes begin texts too.
+const INFLATED: usize = 64;
 
 impl Kind {
     /// What the first bytes tell.
@@ -53,12 +64,35 @@ impl Kind {
             [b'x', b'a', b'r', b'!', 0, ..] => Self::Closed("xar"),
             _ if head.starts_with(SEVEN) => Self::Closed("7z"),
             _ if head.starts_with(RAR) => Self::Closed("rar"),
-            _ if head.starts_with(b"!<arch>\ndebian-binary") => Self::Deb,
-            _ if head.get(257..262) == Some(b"ustar") => Self::Tar,
+            [b'0', b'7', b'0', b'7', b'0', b'7', ..] => Self::Closed("an old cpio"),
+            _ if CPIO.iter().any(|mark| head.starts_with(mark)) => Self::Cpio,
+            _ if head.starts_with(b"!<arch>\n") => Self::Ar,
+            _ if head.get(257..262) == Some(b"ustar") || is_old_tar(head) => Self::Tar,
+            _ if head.get(ISO..ISO + 5) == Some(b"CD001") => Self::Closed("an image of a disc (ISO 9660)"),
+            [0x78, flags, ..] if (0x7800 | u16::from(*flags)) % 31 == 0 && is_deflated(head) => Self::Zlib,
             _ => return None,
         };
         Some(kind)
     }
+}
+
+/// Whether it begins with a head of a tar as it was before POSIX, which has no mark, but a sum of its bytes (tar(5)).
+fn is_old_tar(head: &[u8]) -> bool {
+    let Some(head) = head.get(..512).filter(|head| head.first().is_some_and(|&byte| byte != 0)) else { return false };
+    let Some(field) = head.get(148..156) else { return false };
+    let digits = field.trim_ascii().split(|&byte| byte == 0).next().unwrap_or_default().trim_ascii();
+    let wanted = std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 8).ok());
+    // The sum counts its own field as blanks.
+    let sum: u32 = head.iter().chain(&[b' '; 8]).map(|&byte| u32::from(byte)).sum();
+    wanted.is_some_and(|wanted| wanted + field.iter().map(|&byte| u32::from(byte)).sum::<u32>() == sum)
+}
+
+/// Whether something comes out of it as a stream of zlib.
+fn is_deflated(head: &[u8]) -> bool {
+    let mut out = [0; INFLATED];
+    let mut decoder = flate2::Decompress::new(true);
+    let ended = decoder.decompress(head, &mut out, flate2::FlushDecompress::None);
+    ended.is_ok_and(|status| status == flate2::Status::StreamEnd || decoder.total_out() >= INFLATED as u64)
 }
 
 /// Every archive that content is, each with the byte that it begins at: what its first bytes tell, a zip whose directory ends it
@@ -69,7 +103,7 @@ pub fn archives(start: &[u8], tail: &[u8]) -> Vec<(Kind, usize)> {
     let mut found: Vec<(Kind, usize)> = Kind::of(start).map(|kind| (kind, 0)).into_iter().collect();
     let own = found.first().map(|(kind, _)| *kind);
     // The last member of these may be a zip, which is looked at as a member.
-    let is_plain = matches!(own, Some(Kind::Tar | Kind::Deb));
+    let is_plain = matches!(own, Some(Kind::Tar | Kind::Ar | Kind::Cpio));
     if own != Some(Kind::Zip) && ends_as_zip(tail, is_plain) {
         found.push((Kind::Zip, 0));
     }
@@ -98,20 +132,19 @@ fn ends_as_zip(tail: &[u8], exactly: bool) -> bool {
         && begins.is_none_or(|begins| tail.get(begins..begins + 4) == Some(b"PK\x01\x02"))
 }
 
-/// What a script carries: a stream that begins on a line of its own.
+/// What a script carries: the first stream in it, wherever it begins.
 fn behind_script(start: &[u8]) -> Option<(Kind, usize)> {
-    let lines = start.iter().enumerate().filter(|&(_, &byte)| byte == b'\n').map(|(at, _)| at + 1);
-    lines.filter(|&at| start.get(at).is_some_and(|&byte| !byte.is_ascii_alphanumeric() || byte == b'B')).find_map(|at| {
-        let rest = start.get(at..).unwrap_or_default();
-        let kind = Kind::of(rest)?;
-        let is_one = match kind {
-            // Flags that nobody has defined.
-            Kind::Gzip => rest.get(3).is_some_and(|flags| flags & 0xe0 == 0),
-            Kind::Xz | Kind::Zstd | Kind::Closed("bzip2") => true,
-            _ => false,
-        };
-        is_one.then_some((kind, at))
-    })
+    let marks: [&[u8]; 4] = [b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"BZh"];
+    let first = |mark: &&[u8]| {
+        memmem::find_iter(start, mark).find_map(|at| {
+            let rest = start.get(at..)?;
+            let kind = Kind::of(rest)?;
+            // Flags that nobody has defined, and systems that there are not (RFC 1952).
+            let is_gzip = |rest: &[u8]| matches!(rest, [_, _, _, flags, _, _, _, _, _, 0..=13 | 255, ..] if flags & 0xe0 == 0);
+            (kind != Kind::Gzip || is_gzip(rest)).then_some((kind, at))
+        })
+    };
+    marks.iter().filter_map(first).min_by_key(|&(_, at)| at)
 }
 
 /// What a program carries that is not looked into. Programs that know these archives carry their first bytes too, so that the
@@ -155,7 +188,19 @@ mod tests {
         check(b"Rar!\x1a\x07\0", Some("rar"));
         check(b"MSCF\0\0\0\0", Some("a cabinet (cab)"));
         check(b"\x1f\x9d\x90\0", Some("compress (Z)"));
-        for plain in [&b"BZh9 is text"[..], b"7z", b"LZIP is a word", b"MSCF", b"hsq", b""] {
+        check(b"070707000000", Some("an old cpio"));
+        check(&[vec![0; 0x8001], b"CD001".to_vec()].concat(), Some("an image of a disc (ISO 9660)"));
+        for plain in [
+            &b"x\x9c and no stream"[..],
+            b"x^2 + y^2 = z^2, and so on and on",
+            b"x\x01\x02\x03",
+            b"BZh9 is text",
+            b"7z",
+            b"LZIP is a word",
+            b"MSCF",
+            b"hsq",
+            b"",
+        ] {
             check(plain, None);
         }
     }
@@ -177,8 +222,12 @@ mod tests {
         let rar = [RAR, &[0], &sum[..2], &head].concat();
         let whole = program(&rar);
         check(&whole, &[(Kind::Closed("rar"), whole.len() - rar.len())]);
-        let script = b"#!/bin/sh\ntail -n +3 \"$0\" | gzip -d | tar x\n\x1f\x8b\x08\0 and so on";
+        let script = b"#!/bin/sh\ntail -n +3 \"$0\" | gzip -d | tar x\n\x1f\x8b\x08\0\0\0\0\0\0\x03 and so on";
         check(script, &[(Kind::Gzip, 44)]);
+        // It need not begin a line.
+        let script = b"#!/bin/sh\ntail -c +41 \"$0\"|gzip -d|sh;exit\x1f\x8b\x08\0\0\0\0\0\0\x03 and so on";
+        check(script, &[(Kind::Gzip, 42)]);
+        check(b"#!/bin/sh\ngrep '\x1f\x8b\x08' file\n", &[]);
         check(b"#!/bin/sh\necho text\n", &[]);
         check(b"no script\n\x1f\x8b\x08\0", &[]);
         // Four bytes alone are no directory.

@@ -1,30 +1,29 @@
-//! Looks into archives: zip, tar, packages of Debian, and what gzip, xz and zstd compress. Of others it is said that they are not
-//! looked into.
+//! Looks into archives: zip, tar, cpio, ar, and what gzip, zlib, xz and zstd compress. Of others it is said that they are not looked
+//! into.
+//!
+//! What programs take out of an archive is not always what it says of itself: everything in it that has content is a member here,
+//! whatever kind of thing it claims to be, and so is what stands where nothing refers to.
 //!
 //! Archives are hostile: they hold themselves, promise more members than there are atoms, unpack to more than any disk holds, and
 //! break off. A [`Budget`] bounds depth, members, bytes and the ratio of what comes out to what went in; what is passed over for
 //! it is said. Nothing is written anywhere, and no decoder is given more memory than its window.
 
 mod kind;
+mod tapes;
+mod zips;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
-use super::budget::{Budget, Layer, Metered, is_too_much};
+use super::budget::{Budget, Layer, Metered};
 pub use kind::{Kind, archives};
 
-/// The most members that a zip may promise in its directory, which is read whole.
-const MAX_DIRECTORY: u64 = 100_000;
 /// How much of a zip's end is searched for its directory: a comment can be 64 KiB long.
 pub const TAIL: u64 = 66 * 1024;
 /// What a decoder of xz may use, in KiB, and the largest window of zstd, as a power of two.
 const XZ_MEMORY_KIB: u32 = 128 * 1024;
 const ZSTD_WINDOW: u32 = 27;
-/// What may be read of a tar between two members: names and attributes.
-const BETWEEN: u64 = 1024 * 1024;
-/// The password that samples are passed around with, which `getfile -zip` uses too.
-const PASSWORD: &[u8] = b"infected";
 /// The longest name of a member that is told.
 const MAX_NAME: usize = 300;
 
@@ -86,14 +85,16 @@ pub fn members<E>(source: &mut dyn Source, kind: Kind, name: &str, budget: &Budg
     }
     let layer = Layer::new(budget, name, packed);
     match kind {
-        Kind::Zip => zip(source, &layer, visit),
-        Kind::Tar => tar(source, &layer, visit),
-        Kind::Deb => deb(source, &layer, visit),
+        Kind::Zip => zips::zip(source, &layer, visit),
+        Kind::Tar => tapes::tar(source, &layer, visit),
+        Kind::Cpio => tapes::cpio(source, &layer, visit),
+        Kind::Ar => tapes::ar(source, &layer, visit),
         Kind::Closed(what) => {
             budget.say(not_looked_into(name, what));
             Ok(())
         }
         Kind::Gzip => stream(flate2::read::MultiGzDecoder::new(source), &layer, ".gz", visit),
+        Kind::Zlib => stream(flate2::read::ZlibDecoder::new(source), &layer, ".zz", visit),
         Kind::Xz => stream(lzma_rust2::XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB), &layer, ".xz", visit),
         Kind::Zstd => {
             let decoder = zstd::Decoder::new(source).and_then(|mut decoder| {
@@ -117,7 +118,7 @@ pub fn not_looked_into(name: &str, what: &str) -> String {
     format!("{name}: it is {what}, which is not looked into")
 }
 
-/// One compressed stream: a tar within is looked into as it comes, anything else is one member.
+/// One compressed stream: a tar or cpio within is looked into as it comes, anything else is one member.
 fn stream<E>(inner: impl Read, layer: &Layer<'_>, ending: &str, visit: Visit<'_, E>) -> Result<(), E> {
     let mut reader = Metered { inner, layer };
     let mut head = Vec::new();
@@ -125,10 +126,12 @@ fn stream<E>(inner: impl Read, layer: &Layer<'_>, ending: &str, visit: Visit<'_,
         layer.budget.say(format!("{}: {error}", layer.name));
         return Ok(());
     }
-    let is_tar = Kind::of(&head) == Some(Kind::Tar);
+    let kind = Kind::of(&head);
     let mut whole = io::Cursor::new(head).chain(reader);
-    if is_tar {
-        return tar(&mut whole, layer, visit);
+    match kind {
+        Some(Kind::Tar) => return tapes::tar(&mut whole, layer, visit),
+        Some(Kind::Cpio) => return tapes::cpio(&mut whole, layer, visit),
+        _ => {}
     }
     if !layer.budget.member() {
         return Ok(());
@@ -136,141 +139,6 @@ fn stream<E>(inner: impl Read, layer: &Layer<'_>, ending: &str, visit: Visit<'_,
     let base = layer.name.rsplit(['/', '>']).next().unwrap_or(layer.name).trim();
     let inner = base.strip_suffix(ending).unwrap_or("content");
     visit(inner, &mut whole)
-}
-
-fn tar<E>(source: &mut dyn Read, layer: &Layer<'_>, visit: Visit<'_, E>) -> Result<(), E> {
-    // Content of a plain tar is not counted otherwise; of a compressed one it counts twice against the bytes, which is no harm.
-    let mut archive = tar::Archive::new(Metered { inner: source, layer });
-    let mut entries = match archive.entries() {
-        Ok(entries) => entries,
-        Err(error) => {
-            layer.budget.say(format!("{}: {error}", layer.name));
-            return Ok(());
-        }
-    };
-    loop {
-        layer.allowed.set(BETWEEN);
-        let next = entries.next();
-        layer.allowed.set(u64::MAX);
-        match next {
-            None => return Ok(()),
-            Some(Err(error)) => {
-                if layer.goes_on() {
-                    layer.budget.say(format!("{}: {error}; what comes behind was not looked at", layer.name));
-                }
-                return Ok(());
-            }
-            Some(Ok(mut entry)) => {
-                if entry.header().entry_type().is_file() || entry.header().entry_type().is_gnu_sparse() {
-                    if !layer.budget.member() {
-                        return Ok(());
-                    }
-                    let name = told(&entry.path_bytes());
-                    visit(&name, &mut entry)?;
-                }
-                // Read to its end here, where it is counted: the library would on its way to the next.
-                if io::copy(&mut entry, &mut io::sink()).is_err_and(|error| is_too_much(&error)) {
-                    return Ok(());
-                }
-            }
-        }
-    }
-}
-
-fn zip<E>(source: &mut dyn Source, layer: &Layer<'_>, visit: Visit<'_, E>) -> Result<(), E> {
-    let (budget, name) = (layer.budget, layer.name);
-    match promised(source, layer.packed) {
-        Ok(count) if count <= MAX_DIRECTORY => {}
-        Ok(count) => {
-            budget.say(format!("{name}: its directory promises {count} members, and none was looked at"));
-            return Ok(());
-        }
-        Err(error) => {
-            budget.say(format!("{name}: {error}"));
-            return Ok(());
-        }
-    }
-    let mut archive = match zip::ZipArchive::new(source) {
-        Ok(archive) => archive,
-        Err(error) => {
-            budget.say(format!("{name}: {error}"));
-            return Ok(());
-        }
-    };
-    for place in 0..archive.len() {
-        if budget.is_over() {
-            break;
-        }
-        // What is encrypted with another password is said as an error of that member.
-        let unread = match archive.by_index_decrypt(place, PASSWORD) {
-            Ok(member) if !member.is_file() => None,
-            Ok(mut member) => {
-                if !budget.member() {
-                    break;
-                }
-                let inner = told(member.name_raw());
-                // One that holds too much ends alone.
-                let whole = format!("{name} > {inner}");
-                let own = Layer::new(budget, &whole, member.compressed_size().min(layer.packed));
-                own.holds(member.size());
-                visit(&inner, &mut Metered { inner: &mut member, layer: &own })?;
-                None
-            }
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(error) = unread {
-            let inner = archive.name_for_index(place).and_then(Result::ok).map(|name| told(name.as_bytes()));
-            let inner = inner.unwrap_or_else(|| format!("member {place}"));
-            budget.say(format!("{name} > {inner}: {error}"));
-        }
-    }
-    Ok(())
-}
-
-/// A package of Debian: an archive of ar(5), whose members are compressed tars.
-fn deb<E>(source: &mut dyn Source, layer: &Layer<'_>, visit: Visit<'_, E>) -> Result<(), E> {
-    let mut at = 8;
-    loop {
-        let mut head = [0; 60];
-        if at >= layer.packed {
-            return Ok(());
-        }
-        let read = source.seek(SeekFrom::Start(at)).and_then(|_| source.read_exact(&mut head));
-        let text =
-            |from: usize, to: usize| std::str::from_utf8(head.get(from..to).unwrap_or_default()).unwrap_or_default().trim();
-        let size = text(48, 58).parse::<u64>().ok().filter(|_| read.is_ok() && head.ends_with(b"`\n"));
-        let Some(size) = size else {
-            layer.budget.say(format!("{}: it is broken at byte {at}; what comes behind was not looked at", layer.name));
-            return Ok(());
-        };
-        if !layer.goes_on() || !layer.budget.member() {
-            return Ok(());
-        }
-        let name = told(text(0, 16).trim_end_matches('/').as_bytes());
-        visit(&name, &mut Metered { inner: (&mut *source).take(size), layer })?;
-        // Members begin at even bytes.
-        at = at.saturating_add(60).saturating_add(size).saturating_add(size % 2);
-    }
-}
-
-/// How many members a zip's directory promises (APPNOTE 4.3.14 and 4.3.16): the library makes room for all of them.
-fn promised(source: &mut dyn Source, size: u64) -> io::Result<u64> {
-    let start = size.saturating_sub(TAIL);
-    source.seek(SeekFrom::Start(start))?;
-    let mut tail = Vec::new();
-    (&mut *source).take(TAIL).read_to_end(&mut tail)?;
-    source.seek(SeekFrom::Start(0))?;
-    let found = |mark: &[u8]| memchr::memmem::rfind(&tail, mark);
-    let number = |at: usize, length: usize| {
-        let bytes = tail.get(at..at + length).unwrap_or_default();
-        bytes.iter().rev().fold(0, |value: u64, &byte| (value << 8) | u64::from(byte))
-    };
-    let end = found(b"PK\x05\x06").ok_or_else(|| io::Error::other("it has no directory: cut, or no zip"))?;
-    let count = number(end + 10, 2);
-    if count < 0xffff {
-        return Ok(count);
-    }
-    Ok(found(b"PK\x06\x06").map_or(u64::MAX, |wide| number(wide + 32, 8)))
 }
 
 /// A member's name as it is told.
@@ -336,6 +204,106 @@ mod tests {
             assert_eq!(budget.into_said(), Vec::<String>::new());
         }
         assert_eq!(names(&gzipped(b"text"), &ample()), [("content".to_owned(), 4)]);
+    }
+
+    /// A head of a tar with that kind and that mark.
+    fn tar_head(name: &str, kind: u8, size: usize, ustar: bool) -> Vec<u8> {
+        let mut head = if ustar { tar::Header::new_ustar() } else { tar::Header::new_old() };
+        head.set_path(name).unwrap();
+        head.set_mode(0o644);
+        head.set_uid(0);
+        head.set_gid(0);
+        head.set_mtime(0);
+        head.set_size(size as u64);
+        head.as_mut_bytes()[156] = kind;
+        head.set_cksum();
+        head.as_bytes().to_vec()
+    }
+
+    fn tar_member(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
+        let padding = vec![0; content.len().next_multiple_of(512) - content.len()];
+        [tar_head(name, kind, content.len(), true), content.to_vec(), padding].concat()
+    }
+
+    #[test]
+    fn what_claims_to_be_no_file_and_has_content_is_a_member() {
+        for kind in [b'0', 0, b'7', b'Q', b'Z', b'2', b'5'] {
+            let tar = [tar_member("evil", kind, b"evil"), vec![0; 1024]].concat();
+            assert_eq!(names(&tar, &ample()), [("evil".to_owned(), 4)], "{kind}");
+        }
+        let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        zip.add_symlink("link", "evil", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.start_file("folder/", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(b"evil").unwrap();
+        let zip = zip.finish().unwrap().into_inner();
+        assert_eq!(names(&zip, &ample()), [("link".to_owned(), 4), ("folder/".to_owned(), 4)]);
+    }
+
+    #[test]
+    fn what_stands_behind_an_end_is_looked_at() {
+        let (evil, good) = (tar_member("evil", b'0', b"evil"), tar_member("good", b'0', b"good"));
+        let both = [("good".to_owned(), 4), ("evil".to_owned(), 4)];
+        let tar = [good, vec![0; 1024], evil, vec![0; 10_240]].concat();
+        for bytes in [tar.clone(), gzipped(&tar)] {
+            let budget = ample();
+            assert_eq!(names(&bytes, &budget), both);
+            assert_eq!(budget.into_said(), Vec::<String>::new());
+        }
+        let (evil, good) = (zipped(&[("evil", b"evil")]), zipped(&[("good", b"good")]));
+        let budget = ample();
+        assert_eq!(names(&[evil.clone(), good.clone()].concat(), &budget), both);
+        assert_eq!(budget.into_said(), Vec::<String>::new());
+        // Members that stand in no directory are said.
+        let end = evil.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+        for bytes in [[&evil[..end], &good].concat(), [good.as_slice(), &evil[..end]].concat()] {
+            let budget = ample();
+            assert_eq!(names(&bytes, &budget), both[..1]);
+            assert!(budget.into_said().concat().contains("stand in no directory"));
+        }
+        // A program before it is none of it, whatever it knows.
+        let budget = ample();
+        let program = [b"MZ PK\x03\x04 PK\x05\x06 ".as_slice(), &[0xcc; 100], &good].concat();
+        members::<()>(&mut io::Cursor::new(&program), Kind::Zip, "a", &budget, &mut |_, _| Ok(())).unwrap();
+        assert_eq!(budget.into_said(), Vec::<String>::new());
+    }
+
+    /// A cpio as the kernel reads it.
+    fn cpio(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut all = Vec::new();
+        for (name, content) in files.iter().chain([&("TRAILER!!!", &b""[..])]) {
+            let fields = [1, 0o100_644, 0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0];
+            let head: String = fields.iter().map(|field| format!("{field:08x}")).collect();
+            all.extend([b"070701", head.as_bytes(), name.as_bytes(), &[0]].concat());
+            all.resize(all.len().next_multiple_of(4), 0);
+            all.extend(*content);
+            all.resize(all.len().next_multiple_of(4), 0);
+        }
+        all.resize(all.len().next_multiple_of(512), 0);
+        all
+    }
+
+    #[test]
+    fn ramdisks_libraries_and_old_tars_are_looked_into() {
+        let wanted = [("one".to_owned(), 1), ("evil".to_owned(), 4)];
+        let plain = cpio(&[("one", b"1"), ("folder", b""), ("evil", b"evil")]);
+        for bytes in [plain.clone(), gzipped(&plain)] {
+            let budget = ample();
+            assert_eq!(names(&bytes, &budget), wanted);
+            assert_eq!(budget.into_said(), Vec::<String>::new());
+        }
+        // As with microcode: what is packed behind it is a member.
+        let all = names(&[cpio(&[("one", b"1")]), gzipped(&plain)].concat(), &ample());
+        assert_eq!(all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["one", "what follows"]);
+        let budget = ample();
+        names(&plain[..300], &budget);
+        assert!(budget.into_said().concat().contains("was not looked at"));
+
+        let old = [tar_head("evil", b'0', 4, false), b"evil".to_vec(), vec![0; 508 + 1024]].concat();
+        assert_eq!(Kind::of(&old), Some(Kind::Tar));
+        assert_eq!(names(&old, &ample()), [("evil".to_owned(), 4)]);
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        zlib.write_all(b"evil").unwrap();
+        assert_eq!(names(&zlib.finish().unwrap(), &ample()), [("content".to_owned(), 4)]);
     }
 
     #[test]
