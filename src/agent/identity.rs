@@ -6,7 +6,7 @@ use super::path::lossy;
 use super::platform::{Facts, Service};
 
 /// Which file it is, and in which state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileIdentity {
     /// The file system.
     pub dev: u64,

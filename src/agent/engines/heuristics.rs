@@ -1,7 +1,7 @@
 //! What a file's place, mode and shape say of it, without any signature.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::packages::AS_SHIPPED;
@@ -61,6 +61,8 @@ const SETUID: &[&str] = &[
     "vmware-user-suid-wrapper",
     "xscreensaver-auth",
 ];
+/// The rule of a program that lies where everybody may make files.
+pub const TEMPORARY: &str = "temporary";
 /// Machine code whose bytes are that even is compressed or encrypted.
 const PACKED_ENTROPY: f64 = 7.2;
 /// The most of `/etc/ld.so.preload` that is read.
@@ -118,7 +120,7 @@ impl Engine for Static {
         let runs = code || file.facts.permissions & 0o111 != 0;
         if is_writable(file.path) && runs {
             let weight = if file.autostart { 60 } else { 20 };
-            tell("temporary", weight, format!("a program ({kind}) in a folder in which everybody may make files"));
+            tell(TEMPORARY, weight, format!("a program ({kind}) in a folder in which everybody may make files"));
         } else if file.path.starts_with("/dev") && runs {
             tell("device_folder", 60, format!("a program ({kind}) among the devices"));
         }
@@ -177,11 +179,19 @@ pub fn owner(agent: &Shared, library: &[u8]) -> Option<String> {
         let real = real.and_then(|fd| agent.root.path_of(std::os::fd::AsFd::as_fd(&fd)));
         return agent.platform.package(&real.unwrap_or_else(|| path.to_path_buf())).map(|owner| owner.name);
     }
+    loaded_from(agent, library).into_iter().find_map(|path| agent.platform.package(&path).map(|owner| owner.name))
+}
+
+/// The files of a bare name in the folders that the loader looks in unless it is told otherwise, links resolved.
+#[must_use]
+pub fn loaded_from(agent: &Shared, library: &[u8]) -> Vec<PathBuf> {
     let folders = ["/lib", "/usr/lib", "/lib64", "/usr/local/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
-    folders.iter().map(|folder| Path::new(folder).join(path)).find_map(|path| {
-        agent.root.facts(&path).ok()?;
-        agent.platform.package(&path).map(|owner| owner.name)
-    })
+    let name = Path::new(std::ffi::OsStr::from_bytes(library));
+    let real = |folder: &&str| {
+        let file = agent.root.open(&Path::new(folder).join(name), rustix::fs::OFlags::PATH).ok()?;
+        agent.root.path_of(std::os::fd::AsFd::as_fd(&file))
+    };
+    folders.iter().filter_map(real).collect()
 }
 
 #[cfg(test)]

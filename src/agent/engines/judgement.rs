@@ -26,7 +26,7 @@ impl Bounds {
 }
 
 /// What engines say of one thing.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Judgement {
     /// What they found, the weightiest first.
     pub findings: Vec<Finding>,

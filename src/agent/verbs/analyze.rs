@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::agent::content::Content;
 use crate::agent::context::{Context, VerbError, VerbResult};
-use crate::agent::engines::{Bounds, Finding, Judge, Judgement, MALICIOUS, Rules, SUSPICIOUS, Verdict};
+use crate::agent::engines::{Bounds, Finding, Judge, Judgement, KnownParts, MALICIOUS, Rules, SUSPICIOUS, Verdict};
 use crate::agent::identity::ProcessIdentity;
 use crate::agent::path::{key, lossy, uri};
 use crate::agent::platform::{thread_cpu_since, thread_cpu_time};
@@ -53,10 +53,12 @@ struct EngineState {
 
 pub(super) fn run(ctx: &mut Context) -> VerbResult {
     let rules = Rules::of(ctx)?;
-    match ctx.required("type")? {
+    let done = match ctx.required("type")? {
         "process" => process(ctx, &rules),
         _ => file(ctx, &rules),
-    }
+    };
+    rules.tell_given_up(ctx);
+    done
 }
 
 fn file(ctx: &mut Context, rules: &Rules) -> VerbResult {
@@ -87,7 +89,8 @@ fn process(ctx: &mut Context, rules: &Rules) -> VerbResult {
     let image = process.image.as_ref().map(|image| image.path.clone());
     let agent = Arc::clone(&ctx.agent);
     let shown = image.clone().unwrap_or_else(|| Path::new("/proc").join(&id));
-    let (judgement, engines) = beside(ctx, rules, &shown, None, |judge| judge.process(&agent, &process))?;
+    let (judgement, engines) =
+        beside(ctx, rules, &shown, None, |judge| judge.process(&agent, &process, &mut KnownParts::default()))?;
     let boot_id = ctx.agent.hello.boot_id.clone();
     let identity = ProcessIdentity { pid, start_ticks: process.start_ticks, boot_id };
     ctx.seen("process", vec![SeenItem { key: pid.to_string(), identity: serde_json::json!(identity) }])?;

@@ -1,23 +1,26 @@
 //! What a process is judged by: its image, the files it executes or has that lie nowhere else, the libraries it was made to load,
 //! and how it presents itself.
 
-use std::collections::HashSet;
+mod maps;
+mod script;
+
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
-use super::heuristics::{is_writable, owner};
+use super::heuristics::{TEMPORARY, is_writable};
 use super::{Finding, Judge, Judgement};
 use crate::agent::content::Content;
 use crate::agent::context::VerbError;
 use crate::agent::dispatch::Shared;
+use crate::agent::identity::FileIdentity;
 use crate::agent::path::{lossy, shown};
-use crate::agent::platform::{Facts, Origin, Process, ProcessStatus, Trace, TraceSource, base_name};
+use crate::agent::platform::{Facts, Process, ProcessStatus, Trace, TraceSource};
 use crate::protocol::Problem;
+use maps::{Mapped, foreign, is_dotnet, mapped, vouching};
 
 /// The most files of a process that are looked at.
 const MAX_PARTS: usize = 64;
@@ -25,8 +28,8 @@ const MAX_PARTS: usize = 64;
 const MAX_ENVIRONMENT: usize = 1024 * 1024;
 /// Variables that make the loader load something (ld.so(8)).
 const PRELOADS: [&[u8]; 2] = [b"LD_PRELOAD", b"LD_AUDIT"];
-/// Programs that run the file they are given.
-const INTERPRETERS: [&[u8]; 10] = [b"sh", b"bash", b"dash", b"zsh", b"ksh", b"python", b"perl", b"ruby", b"php", b"node"];
+/// The most files of processes whose judgement is remembered.
+const MAX_KNOWN: usize = 2000;
 
 /// A file of a process, open.
 pub struct Part {
@@ -46,7 +49,13 @@ pub struct Looked {
     pub findings: Vec<Finding>,
     /// Its files, the image first.
     pub parts: Vec<Part>,
+    /// What of it is not to be had, and why.
+    pub cut: Vec<String>,
 }
+
+/// What was made of the files that several processes have.
+#[derive(Default)]
+pub struct KnownParts(HashMap<FileIdentity, Judgement>);
 
 /// Looks at a process.
 ///
@@ -54,47 +63,74 @@ pub struct Looked {
 /// When it is gone, is another by now, or may not be looked at.
 pub fn look(agent: &Shared, process: &Process) -> Result<Looked, VerbError> {
     let pid = process.pid;
-    let traces = agent.platform.traces(pid)?;
+    let traces = agent.platform.traces(pid).map_err(|error| closed(pid, error))?;
     if start_ticks(text(&traces, "stat")).is_some_and(|ticks| ticks != process.start_ticks) {
         return Err(Problem::new("not_found", format!("process {pid} ended, and another has its number by now"))
             .about("id")
             .into());
     }
-    let executed = executed(text(&traces, "maps"));
+    let mapped = mapped(text(&traces, "maps"));
     let preloaded = preloaded(text(&traces, "environment"));
     let mut findings = own(agent, process);
-    for target in executed.iter().filter(|target| is_no_image(process, target)) {
-        let lost = target.strip_suffix(" (deleted)").unwrap_or(target);
-        let replaced = !lost.starts_with("/memfd:") && is_there(agent, lost);
-        let (weight, what) = match () {
-            // What .NET maps twice, once to write and once to execute, belongs to its way of compiling.
-            () if lost.starts_with("/memfd:doublemapper") => continue,
-            () if lost.starts_with("/memfd:") => (40, "which never was on a disk"),
-            () if replaced => (10, "which was replaced since"),
-            () => (40, "which is gone"),
-        };
-        findings.push(finding("mapped", weight, format!("it executes memory of {}, {what}", shown(Path::new(lost)))));
-    }
+    let image = process.image.as_ref().map(|image| image.path.as_path());
+    findings.extend(lost(agent, image, &mapped));
+    let (scripts, mut cut) = script::scripts(agent, process, text(&traces, "open_files"));
+    let (foreign, not_had) = foreign(agent, pid, image, &mapped);
+    cut.extend(not_had);
     let mut parts = parts(agent, traces);
     for (variable, library) in preloaded {
         let name = shown(Path::new(OsStr::from_bytes(&library)));
-        let (weight, whose) = match owner(agent, &library) {
+        let (weight, whose) = match vouching(agent, &library, &mapped) {
             Some(package) => (0, format!("of the package {package}")),
             None => (60, "which no package owns".to_owned()),
         };
         findings.push(finding("preload", weight, format!("{variable} has it load {name}, {whose}")));
         parts.extend(named_part(agent, &library, &format!("{variable} {name}")));
     }
-    parts.extend(script(agent, process));
-    Ok(Looked { findings, parts })
+    parts.extend(scripts.into_iter().chain(foreign));
+    let mut known = HashSet::new();
+    parts.retain(|part| known.insert((part.content.facts.dev, part.content.facts.inode)));
+    Ok(Looked { findings, parts, cut })
+}
+
+/// What to do where it may not be looked at.
+fn closed(pid: u32, error: VerbError) -> VerbError {
+    match error {
+        VerbError::Failed(problem) if problem.code == "permission_denied" => {
+            let message =
+                format!("process {pid} is another user's: an agent that runs as root, as by `sudo lrsh`, may look at it");
+            Problem { message, ..problem }.into()
+        }
+        error => error,
+    }
+}
+
+/// What it executes of files that are gone or never were on a disk, beside its image.
+fn lost(agent: &Shared, image: Option<&Path>, mapped: &[Mapped]) -> Vec<Finding> {
+    let is_dotnet = is_dotnet(mapped);
+    let files = mapped.iter().filter(|file| file.executed && file.is_lost());
+    let told = files.filter_map(|file| {
+        let path = Path::new(OsStr::from_bytes(file.path()));
+        let in_memory = file.path().starts_with(b"/memfd:");
+        if image == Some(path) || (is_dotnet && file.path().starts_with(b"/memfd:doublemapper")) {
+            return None;
+        }
+        let (weight, what) = match () {
+            () if in_memory => (40, "which never was on a disk"),
+            () if is_there(agent, &lossy(path)) => (10, "which was replaced since"),
+            () => (40, "which is gone"),
+        };
+        Some(finding("mapped", weight, format!("it executes memory of {}, {what}", shown(path))))
+    });
+    told.take(MAX_PARTS).collect()
 }
 
 impl Judge {
-    /// Judges a process. The identity is that of its image's file.
+    /// Judges a process. The identity is that of its image's file. What others had too is known already.
     ///
     /// # Errors
     /// When it cannot be looked at, or the command was asked to stop.
-    pub fn process(&mut self, agent: &Shared, process: &Process) -> Result<Judgement, VerbError> {
+    pub fn process(&mut self, agent: &Shared, process: &Process, known: &mut KnownParts) -> Result<Judgement, VerbError> {
         let mut judgement = Judgement::default();
         if let Some(why) = without_file(process) {
             judgement.cut.push(why.to_owned());
@@ -104,18 +140,35 @@ impl Judge {
         if looked.parts.is_empty() {
             judgement.cut.push("it runs no file: it is the kernel's own, has ended, or may not be looked at".to_owned());
         }
+        judgement.cut.extend(looked.cut);
         for part in looked.parts {
-            let origin: Option<&Origin> = None;
-            let judged = self.file(&part.content, &part.path, part.named, origin, false)?;
+            let judged = self.part(&part, known)?;
             if part.role.is_empty() {
+                judgement.cut.extend(judged.cut);
                 judgement = Judgement { cut: judgement.cut, ..judged };
             } else {
                 judgement.add(judged, &part.role);
             }
         }
+        // Where its image lies is one fact, whoever tells it.
+        if looked.findings.iter().any(|finding| finding.rule == TEMPORARY) {
+            judgement.findings.retain(|finding| finding.rule != TEMPORARY || finding.place.is_some());
+        }
         judgement.findings.extend(looked.findings);
         judgement.sort();
         Ok(judgement)
+    }
+
+    fn part(&mut self, part: &Part, known: &mut KnownParts) -> Result<Judgement, VerbError> {
+        let identity = part.named.then(|| FileIdentity::new(&part.content.facts, None));
+        if let Some(judged) = identity.as_ref().and_then(|identity| known.0.get(identity)) {
+            return Ok(judged.clone());
+        }
+        let judged = self.file(&part.content, &part.path, part.named, None, false)?;
+        if let Some(identity) = identity.filter(|_| known.0.len() < MAX_KNOWN) {
+            known.0.insert(identity, judged.clone());
+        }
+        Ok(judged)
     }
 }
 
@@ -153,7 +206,7 @@ fn own(agent: &Shared, process: &Process) -> Vec<Finding> {
         findings.push(finding("deleted", weight, format!("its image {path} was deleted {what}")));
     }
     if is_writable(&image.path) {
-        findings.push(finding("temporary", 40, format!("its image {path} lies in a folder in which everybody may make files")));
+        findings.push(finding(TEMPORARY, 40, format!("its image {path} lies in a folder in which everybody may make files")));
     }
     let first = process.argument(0);
     let bracketed = |name: &[u8]| name.starts_with(b"[") && name.ends_with(b"]");
@@ -174,30 +227,12 @@ fn is_there(agent: &Shared, path: &str) -> bool {
     agent.root.facts(Path::new(plain)).is_ok_and(|facts| facts.is_file())
 }
 
-fn is_no_image(process: &Process, target: &str) -> bool {
-    let lost = target.strip_suffix(" (deleted)").unwrap_or(target);
-    process.image.as_ref().is_none_or(|image| lossy(&image.path) != lost)
-}
-
 fn text<'a>(traces: &'a [Trace], name: &str) -> &'a [u8] {
     let found = traces.iter().find(|trace| trace.name == name);
     match found.map(|trace| &trace.source) {
         Some(TraceSource::Text(text)) => text,
         _ => &[],
     }
-}
-
-/// The files without a name whose memory is executed, from `/proc/PID/maps`: `address perms offset dev inode   path`.
-fn executed(maps: &[u8]) -> Vec<String> {
-    let mut known = HashSet::new();
-    let lines = maps.split(|&byte| byte == b'\n').filter_map(|line| {
-        let mut fields = line.splitn(6, |&byte| byte == b' ');
-        let executable = fields.nth(1)?.get(2) == Some(&b'x');
-        let path = String::from_utf8_lossy(fields.nth(3)?.trim_ascii()).into_owned();
-        let lost = path.starts_with("/memfd:") || (path.starts_with('/') && path.ends_with(" (deleted)"));
-        (executable && lost).then_some(path)
-    });
-    lines.filter(|path| known.insert(path.clone())).take(MAX_PARTS).collect()
 }
 
 /// What the loader was made to load, and by which variable.
@@ -251,39 +286,9 @@ fn named_part(agent: &Shared, path: &[u8], role: &str) -> Option<Part> {
     Some(Part { role: role.to_owned(), content, path, named: true })
 }
 
-/// The script that an interpreter runs: its first argument that is no option.
-fn script(agent: &Shared, process: &Process) -> Option<Part> {
-    let image = process.image.as_ref()?;
-    let name = base_name(image.path.as_os_str().as_bytes());
-    if !INTERPRETERS.iter().any(|interpreter| name.starts_with(interpreter)) {
-        return None;
-    }
-    let mut arguments = process.arguments.split(|&byte| byte == 0).skip(1).take_while(|argument| !argument.is_empty());
-    let given = arguments.find(|argument| !argument.starts_with(b"-"))?;
-    let given = Path::new(OsStr::from_bytes(given));
-    let whole = if given.is_absolute() {
-        given.to_path_buf()
-    } else {
-        let folder = agent.root.open(&Path::new("/proc").join(process.pid.to_string()).join("cwd"), OFlags::PATH).ok()?;
-        agent.root.path_of(folder.as_fd())?.join(given)
-    };
-    named_part(agent, whole.as_os_str().as_bytes(), &format!("script {}", shown(&whole)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_executed_without_a_name_is_read_from_maps() {
-        let maps = b"7f00-7f01 r-xp 00000000 08:01 12                     /usr/lib/libc.so.6\n\
-            7f01-7f02 rw-p 00000000 00:01 13                     /memfd:data (deleted)\n\
-            7f02-7f03 r-xp 00000000 00:01 14                     /memfd:a b (deleted)\n\
-            7f02-7f03 r-xp 00001000 00:01 14                     /memfd:a b (deleted)\n\
-            7f03-7f04 r-xp 00000000 08:01 15                     /tmp/x.so (deleted)\n\
-            7f04-7f05 r-xp 00000000 00:00 0                      [vdso]\nbroken\n";
-        assert_eq!(executed(maps), ["/memfd:a b (deleted)", "/tmp/x.so (deleted)"]);
-    }
 
     #[test]
     fn preloads_and_start_times_are_read() {
