@@ -27,17 +27,21 @@ rule reverse_shell
         description = "a line that gives a shell to another machine"
         weight = 60
     strings:
-        $bash = /(ba|da|z|k)?[s]h[ \t]+-i[ \t]*(0|1|2)?[<>&]{1,2}[ \t]*\/de[v]\/(tcp|udp)\/[^ \t\n]{1,255}\/[0-9]{1,5}/
+        $bash = /(ba|da|z|k)?[s]h([ \t]+-[a-z]{1,4}){1,3}[ \t]*[0-9]{0,3}[<>&]{1,3}[ \t]*\/de[v]\/(tcp|udp)\/[^ \t\n]{1,255}\/[0-9]{1,5}/
         $fd = /exec[ \t]+[0-9]{1,3}<>[ \t]*\/de[v]\/(tcp|udp)\/[^ \t\n]{1,255}\/[0-9]{1,5}/
         $netcat = /mk[f]ifo[ \t][^\n]{1,200}[s]h[ \t]+-i[^\n]{1,200}\bn(c|cat|etcat)\b/
-        $nc = /\bn(c|cat)(\.traditional|\.openbsd)?[ \t]+-{1,2}e(xec)?[ \t]+\/bin\/(ba|da)?[s]h/
+        $openssl = /\b(ba|da|z|k)?[s]h[ \t]+-i[^\n]{0,200}\|[ \t]*openss[l][ \t]+s_client[ \t]/
+        $nc_path = /\bn(c|cat|etcat)(\.traditional|\.openbsd)?[ \t][^\n|;]{0,120}-{1,2}(e|c|exec|sh-exec)[ \t]+(\/usr)?\/bin\/(ba|da|z|k)?[s]h\b/
+        $nc_name = /\bn(c|cat|etcat)(\.traditional|\.openbsd)?[ \t]([^\n|;]{0,120}[ \t])?-(c|e|-exec|-sh-exec) (ba|da|z|k)?[s]h\b/
         $python = /socket\.socket\([^\n]{0,300}os\.du[p]2\([^\n]{0,300}(subprocess|pty\.spawn|os\.exec)/
         $perl = /use Sock[e]t[^\n]{0,300}open\(STDIN,[^\n]{0,200}exec[ \t]*[\({"']/
-        $php = /fsock[o]pen\([^\n]{0,200}(exec|shell_exec|system|proc_open)[ \t]*\([^\n]{0,40}[s]h[ \t]+-i/
+        $php = /fsock[o]pen\([^\n]{0,200}(exec|shell_exec|system|passthru|popen|proc_open)[ \t]*\([^\n]{0,40}[s]h\b[^\n]{0,40}([ \t]-i|[<>]&)/
+        $ruby = /TCPSo[c]ket\.(open|new)\([^\n]{0,200}((exec|spawn|system)[^\n]{0,100}[s]h\b|IO\.popen\()/
+        $awk = /\/ine[t]\/(tcp|udp)\/0\/[^\n"]{1,255}\/[0-9]{1,5}"[^\n]{0,300}\|&[ \t]*getline[^\n]{0,300}\|&[ \t]*getline/
         $socat = /soca[t][ \t][^\n]{0,200}(exec|EXEC):[^\n]{0,60}[s]h[^\n]{0,80}(tcp|TCP)[^\n]{0,10}:/
     condition:
-        // Books on the matter and other rules are long; what is used is not, unless it is a script with padding.
-        any of them and (filesize < 1MB or uint16(0) == 0x2123)
+        // Programs and collections on the matter carry such lines; what is used is short, or text however much is around it.
+        any of them and (filesize < 1MB or uint16(0) == 0x2123 or for all i in (0..63) : (uint8(i) > 8))
 }
 
 rule php_web_shell
@@ -50,8 +54,15 @@ rule php_web_shell
         $eval = /\b(eva[l]|assert|system|exec|shell_exec|passthru|popen|proc_open)[ \t]*\([ \t]*(@?(base64_decode|gzinflate|gzuncompress|str_rot13|stripslashes|trim)[ \t]*\([ \t]*){0,4}@?\$_(GE[T]|POST|REQUEST|COOKIE|SERVER|FILES)\b/
         $call = /\$_(GE[T]|POST|REQUEST|COOKIE)[ \t]*\[[^\]\n]{1,64}\][ \t]*\([ \t]*@?\$_(GE[T]|POST|REQUEST|COOKIE)/
         $packed = /\bev[a]l[ \t]*\([ \t]*(gz(inflate|uncompress)|str_rot13)[ \t]*\([ \t]*(base64_decode|str_rot13)[ \t]*\(/
+        // Comments put names into such marks too, behind words.
+        $marks = /(<\?=|<\?php|\b(echo|print|return)|[=;@(])[ \t]*`[^`\n]{0,64}\$_(GE[T]|POST|REQUEST|COOKIE)[ \t]*\[/
+        $include = /\b(include|require)(_once)?[ \t]*\(?[ \t]*@?\$_(GE[T]|POST|REQUEST|COOKIE)[ \t]*\[/
+        // A name of a function that is put together, and a function whose name is in a variable.
+        $joined = /('[a-z_]{1,12}'( \. |\.)'[a-z_]{1,12}'|"[a-z_]{1,12}"( \. |\.)"[a-z_]{1,12}")/
+        $variable = /\$[A-Za-z_][A-Za-z0-9_]{0,40}[ \t]*\([ \t]*@?\$_(GE[T]|POST|REQUEST|COOKIE)[ \t]*\[[^\]\n]{1,64}\][ \t]*\)/
     condition:
-        $php and any of ($eval, $call, $packed) and (filesize < 2MB or $php in (0..256))
+        $php and (any of ($eval, $call, $packed, $marks, $include) or ($joined and $variable)) and
+        (filesize < 2MB or $php in (0..256) or for all i in (0..63) : (uint8(i) > 8))
 }
 
 rule downloads_and_runs
@@ -60,11 +71,12 @@ rule downloads_and_runs
         description = "a line that runs what it fetches from a bare address or hides where that comes from"
         weight = 40
     strings:
-        $address = /\b(cur[l]|wge[t])[ \t][^\n|;]{0,200}https?:\/\/[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}[^\n|;]{0,200}\|[ \t]*(sudo[ \t]+)?(ba|da|z)?sh\b/
+        $address = /\b(cur[l]|wge[t])[ \t]([^\n|;]{0,200}[ \t"'\/])?[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}[:\/][^\n|;]{0,200}\|[ \t]*(sudo[ \t]+)?(ba|da|z)?sh\b/
+        $within = /(\b(ba|da|z|k)?[s]h|\beval|\bsource|[ \t;&|]\.)[ \t]+(-[a-z]{0,3}c[ \t]+)?["']?(\$\(|<\(|`)[ \t]*(cur[l]|wge[t])[ \t]([^\n|;]{0,200}[ \t"'\/])?[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}[:\/]/
         $hidden = /\bbase6[4][ \t]+(-d|--decode|-D)[^\n|;]{0,80}\|[ \t]*(sudo[ \t]+)?(ba|da|z)?sh\b/
         $onion = /\b(cur[l]|wge[t])[ \t][^\n|;]{0,200}\.onion[^\n|;]{0,200}\|[ \t]*(ba|da|z)?sh\b/
     condition:
-        any of them and (filesize < 1MB or uint16(0) == 0x2123)
+        any of them and (filesize < 1MB or uint16(0) == 0x2123 or for all i in (0..63) : (uint8(i) > 8))
 }
 
 rule coin_miner

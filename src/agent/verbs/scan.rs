@@ -85,6 +85,7 @@ pub(super) fn run(ctx: &mut Context) -> VerbResult {
         }
         (done, untold)
     });
+    rules.tell_given_up(ctx);
     match done {
         Ok(()) => ctx.text(StreamName::Stderr, format!("{}\n", tally.told()).as_bytes()),
         Err(VerbError::Stopped { .. }) => {

