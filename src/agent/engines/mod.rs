@@ -11,10 +11,10 @@
 //! | engine | rule | weight |
 //! |---|---|---|
 //! | `hashes` | the content's hash is in a list of the library (`*.sha256`, `*.sha1`, `*.md5`, `*.hashes`) | 100 |
-//! | `builtin` | a YARA rule of our own (`builtin.yar`) | its `weight` |
+//! | `builtin` | a YARA rule of our own (`builtin.yar`); a line of text in documentation that is as its package shipped it | its `weight`; 20 |
 //! | `yara` | a YARA rule of the library (`*.yar`, `*.yara`) | its meta `weight` or `score`, 0 to 100; 60 without |
 //! | `clamav` | ClamAV knows it; possibly unwanted (`PUA.`) or only a guess (`Heuristics.`) | 100; 50 |
-//! | `packages` | a package owns it and shipped other content (configuration: 0) | 60 |
+//! | `packages` | a package owns it and shipped other content; of what is read and not run; of configuration | 60; 20; 0 |
 //! | `packages` | `as_shipped`: it is what its package shipped; lets `entropy`, `temporary`, `hidden` not count | 0 |
 //! | `static` | `ld_so_preload`: `/etc/ld.so.preload` names a library that no package owns | 60 |
 //! | `static` | `setuid`: a program that runs as root for everybody and is not known to | 50, in a folder that all may write 70 |
@@ -25,9 +25,15 @@
 //! | `process` | `memfd`: its image never was on a disk | 60 |
 //! | `process` | `deleted`: its image is gone; replaced by another one there | 40; 10 |
 //! | `process` | `temporary`: its image lies in a folder that all may write | 40 |
-//! | `process` | `mapped`: it executes memory of a file that is gone or never was on a disk | 40 |
+//! | `process` | `mapped`: it executes memory of a file that is gone or never was on a disk; of one that was replaced | 40; 10 |
 //! | `process` | `preload`: `LD_PRELOAD` or `LD_AUDIT` names a library that no package owns (one that a package owns: 0) | 60 |
 //! | `process` | `disguise`: it calls itself a thread of the kernel and runs a file | 60 |
+//!
+//! A process is judged by its image, by the files that it executes and no package owns, by what it has open that lies nowhere else
+//! and by the scripts that it runs; `process` tells what it shows of itself. That its image lies in a folder that all may write counts
+//! once, as `process`.
+//!
+//! A program that a package owns and has no checksum of is not looked at by `packages`, which is an error of that engine.
 //!
 //! What a packaged program does not answer for — content and setuid — counts however it is owned. What lies in an archive counts
 //! for the archive; `packages`, `static` and `clamav` (which unpacks by itself) look at the file alone.
@@ -68,8 +74,8 @@ use super::platform::{Facts, Origin};
 pub use crew::{Crew, Judged, Target};
 pub use judge::Judge;
 pub use judgement::{Bounds, Judgement};
-pub use process::{Looked, Part, look};
-pub use rules::Rules;
+pub use process::KnownParts;
+pub use rules::{Rules, complaints};
 
 /// From this weight on it is malicious.
 pub const MALICIOUS: u32 = 100;
