@@ -193,6 +193,10 @@ impl AgentLink for Agent {
         Running { events }
     }
 
+    fn complaints(&self, name: &str, content: &[u8]) -> Vec<String> {
+        super::engines::complaints(name, content)
+    }
+
     fn stop(&self, command: CommandId, reason: StopReason) {
         if let Some(entry) = locked(&self.running).get(&command) {
             entry.stop.ask(reason);

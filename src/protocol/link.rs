@@ -222,6 +222,11 @@ pub trait AgentLink: Send + Sync {
     /// belongs to: a service that ended meanwhile may not have heard how they ended.
     fn recovered(&self) -> Vec<(CommandId, super::Effect)>;
 
+    /// What is wrong with a file of rules ([`RuleKind`]), as the device would say when it looks with it. Takes a while.
+    fn complaints(&self, _name: &str, _content: &[u8]) -> Vec<String> {
+        Vec::new()
+    }
+
     /// How long the device stays cut off the network yet, as its kernel says now; `None` when it is not, or does not tell.
     fn isolation_left(&self) -> Option<Duration> {
         None

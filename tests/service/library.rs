@@ -435,3 +435,19 @@ fn an_upload_that_nobody_sends_is_cancelled_like_any_command() {
     assert!(rest.contains("nothing was added") && rest.contains("\"status\":\"cancelled\""), "{rest}");
     assert_eq!(service.call("PUT", "/library/a", "", b"x").0, 200, "the name is free again");
 }
+
+#[test]
+fn rules_that_are_none_are_added_and_said() {
+    let home = Home::new();
+    std::fs::write(home.work().join("syn.yar"), "rule a {\n condition: tru }").unwrap();
+    std::fs::write(home.work().join("good.yar"), "rule a { condition: true }").unwrap();
+    std::fs::write(home.work().join("list.md5"), "no hash\n").unwrap();
+    let ran = home.line("library add syn.yar");
+    assert!(ran.err().contains("syn.yar:2:13: "), "{}", ran.err());
+    let ran = home.line("library add list.md5");
+    assert!(ran.err().contains("list.md5: line 1 is no hash"), "{}", ran.err());
+    let ran = home.line("library add good.yar").code(0);
+    assert!(!ran.err().contains("good.yar"), "{}", ran.err());
+    let all = home.line("library -output json").code(0).json();
+    assert_eq!(all.as_array().unwrap().len(), 3, "{all}");
+}

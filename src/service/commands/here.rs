@@ -31,13 +31,13 @@ impl Service {
         push(&command.stream, &Body::Started);
         let ran = match invocation.row.name.as_str() {
             "library" => self.run_library(analyst, command, invocation).await,
-            "cancel" => self.run_cancel(session, analyst, command, invocation).await,
-            "settings" => self.run_settings(analyst, command, invocation).await,
-            "disconnect" => self.run_disconnect(session, command, invocation).await,
+            "cancel" => self.run_cancel(session, analyst, command, invocation).await.map(|()| Vec::new()),
+            "settings" => self.run_settings(analyst, command, invocation).await.map(|()| Vec::new()),
+            "disconnect" => self.run_disconnect(session, command, invocation).await.map(|()| Vec::new()),
             other => Err(Refusal::bad("not_on_platform", format!("{other} is not to be had yet"))),
         };
         match ran {
-            Ok(()) => ended(Status::Completed, millis_between(begun, Timestamp::now()), Vec::new()),
+            Ok(errors) => ended(Status::Completed, millis_between(begun, Timestamp::now()), errors),
             Err(refusal) if command.stop.is_cancelled() => cancelled(command, refusal.into_problem().message),
             Err(refusal) => failed(refusal.into_problem()),
         }

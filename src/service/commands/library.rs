@@ -1,5 +1,6 @@
 //! `library` as a command: the same code as its routes, told as events.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use crate::grammar::Invocation;
-use crate::protocol::{Body, Progress, ProgressUnit};
+use crate::protocol::link::{MAX_RULES, RuleKind};
+use crate::protocol::{Body, LibraryFile, Problem, Progress, ProgressUnit};
 use crate::service::error::{Answer, Refusal};
 use crate::service::library::{NewFile, etag};
 use crate::service::policy::Analyst;
@@ -19,14 +21,21 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const ROWS: usize = 512;
 
 impl Service {
-    pub(super) async fn run_library(&self, analyst: &Analyst, command: &Arc<Command>, invocation: &Invocation) -> Answer<()> {
+    /// What is wrong with what was done all the same comes back.
+    pub(super) async fn run_library(
+        &self,
+        analyst: &Analyst,
+        command: &Arc<Command>,
+        invocation: &Invocation,
+    ) -> Answer<Vec<Problem>> {
         let file = invocation.params.get("file").map_or("", String::as_str);
         match invocation.params.get("action").map_or("list", String::as_str) {
-            "add" => self.library_add(analyst, command, invocation, file).await,
+            "add" => return self.library_add(analyst, command, invocation, file).await,
             "show" => self.library_show(command, file).await,
             "delete" => self.library_delete(command, file).await,
             _ => self.library_list(command, invocation).await,
-        }
+        }?;
+        Ok(Vec::new())
     }
 
     async fn library_list(&self, command: &Command, invocation: &Invocation) -> Answer<()> {
@@ -40,7 +49,13 @@ impl Service {
     }
 
     /// Takes the name, says by a first `progress` that the content may come (`PUT /library/{name}?command_id=`), and waits.
-    async fn library_add(&self, analyst: &Analyst, command: &Arc<Command>, invocation: &Invocation, file: &str) -> Answer<()> {
+    async fn library_add(
+        &self,
+        analyst: &Analyst,
+        command: &Arc<Command>,
+        invocation: &Invocation,
+        file: &str,
+    ) -> Answer<Vec<Problem>> {
         let param = |name: &str| invocation.params.get(name).cloned();
         let new = NewFile {
             name: param("name").unwrap_or_else(|| file.rsplit('/').next().unwrap_or(file).to_owned()),
@@ -73,7 +88,22 @@ impl Service {
         };
         let added = answer.map_err(|_| Refusal::bad("cut_off", "the upload broke off; nothing of it was kept"))??;
         tell_object(command, &added);
-        Ok(())
+        Ok(self.complaints(&added).await)
+    }
+
+    /// What a device would have against a file of rules: it is in the library all the same.
+    async fn complaints(&self, file: &LibraryFile) -> Vec<Problem> {
+        let link = self.inner.devices.first().map(|device| Arc::clone(&device.link));
+        let wanted = RuleKind::of(&file.file_name).is_some() && file.size <= MAX_RULES;
+        let (Some(link), true, Ok(mut opened)) = (link, wanted, self.open_content(file)) else { return Vec::new() };
+        let name = file.file_name.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut content = Vec::new();
+            // What cannot be read is said by whoever looks with it.
+            opened.read_to_end(&mut content).map_or_else(|_| Vec::new(), |_| link.complaints(&name, &content))
+        });
+        let told = asked.await.unwrap_or_default();
+        told.into_iter().map(|why| Problem::new("bad_rules", why).about(file.file_name.clone())).collect()
     }
 
     /// Tells which file it is. The content is for whoever looks at the answer to ask for (`GET /library/{name}`): it would be
