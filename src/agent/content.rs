@@ -81,8 +81,8 @@ fn refuse(path: &Path, kind: FileType, raw: bool) -> Result<(), Problem> {
     let why = match kind {
         FileType::RegularFile => return Ok(()),
         FileType::BlockDevice if raw => return Ok(()),
-        FileType::BlockDevice => "it is a block device; -raw reads its bytes",
-        FileType::Directory => "it is a folder; dir lists what is in it",
+        FileType::BlockDevice => "it is a block device; getfile -raw reads its bytes",
+        FileType::Directory => "it is a folder; dir lists what is in it, scan judges it",
         FileType::Fifo => "it is a FIFO, which has no content of its own",
         FileType::Socket => "it is a socket, which has no content of its own",
         FileType::CharacterDevice => "it is a character device, whose content has no end",
