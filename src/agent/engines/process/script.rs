@@ -92,7 +92,7 @@ impl Interpreter {
         let is_it = |wanted: &&str| {
             name.strip_prefix(wanted.as_bytes()).is_some_and(|rest| !rest.first().is_some_and(u8::is_ascii_alphabetic))
         };
-        INTERPRETERS.iter().find(|interpreter| interpreter.names.iter().any(|name| is_it(&name)))
+        INTERPRETERS.iter().find(|interpreter| interpreter.names.iter().any(&is_it))
     }
 
     fn given<'a>(&self, mut arguments: impl Iterator<Item = &'a [u8]>) -> Given<'a> {
