@@ -15,6 +15,7 @@ mod findfile;
 mod getfile;
 mod hostile;
 mod persistence;
+mod places;
 mod processes;
 mod putfile;
 pub mod registry;

@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::kit::device::Device;
 
-struct Tree(tempfile::TempDir);
+pub(super) struct Tree(tempfile::TempDir);
 
 impl Tree {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let tree = Self(tempfile::tempdir().unwrap());
         // A package that has nothing of what is planted.
         tree.write("var/lib/dpkg/info/none.list", "/.\n/usr/share/doc/none\n");
@@ -23,14 +23,14 @@ impl Tree {
         tree
     }
 
-    fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
         let path = self.0.path().join(path.trim_start_matches('/'));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
     }
 
-    fn mode(&self, path: &str, mode: u32) {
+    pub(super) fn mode(&self, path: &str, mode: u32) {
         std::fs::set_permissions(self.0.path().join(path.trim_start_matches('/')), PermissionsExt::from_mode(mode)).unwrap();
     }
 
@@ -47,7 +47,7 @@ impl Tree {
     }
 
     /// Every entry, whatever its list.
-    fn entries(&self) -> Vec<Value> {
+    pub(super) fn entries(&self) -> Vec<Value> {
         entries(self.0.path())
     }
 }
@@ -59,7 +59,7 @@ fn entries(tree: &Path) -> Vec<Value> {
     object["autoruns"].as_object().unwrap().values().flat_map(|list| list.as_array().unwrap().clone()).collect()
 }
 
-fn at<'a>(entries: &'a [Value], location: &str) -> Vec<&'a Value> {
+pub(super) fn at<'a>(entries: &'a [Value], location: &str) -> Vec<&'a Value> {
     entries.iter().filter(|entry| entry["location"] == location).collect()
 }
 

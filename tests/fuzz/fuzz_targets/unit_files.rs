@@ -53,13 +53,22 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         lines::procmail_pipes,
         lines::display_scripts,
         lines::module_aliases,
-        lines::server_modules,
+        lines::server_commands,
+        lines::container_restarts,
+        lines::mounts_over,
+        lines::key_macros,
+        lines::programs_elsewhere,
+        lines::converter_modules,
+        lines::powerful_groups,
         lines::named_programs,
         lines::editor_commands,
     ] {
         for (line, _) in finder(&text) {
             assert!((1..=count).contains(&line));
         }
+    }
+    for (line, _) in lines::naming(&text, &["command", "*exec", "root preexec"]) {
+        assert!((1..=count).contains(&line));
     }
     for includes in [
         lines::key_files,
@@ -69,6 +78,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         lines::git_includes,
         lines::apt_includes,
         lines::plain_includes,
+        lines::rsyslog_includes,
     ] {
         let _ = includes(&text);
     }

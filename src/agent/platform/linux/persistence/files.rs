@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::behind::named_in;
-use super::lines::{MAX_TOLD, Told};
-use super::places::{How, PLACES, Place};
+use super::lines::{MAX_TOLD, Told, naming};
+use super::places::{self, How, Place};
 use super::{MAX_TEXT, Search, glob};
 use crate::agent::context::{VerbError, VerbResult};
 use crate::agent::path::reason;
@@ -23,7 +23,7 @@ const MAX_FILES: usize = 2_000_000;
 pub(super) fn places(search: &mut Search<'_>) -> VerbResult {
     let homes = search.homes;
     let mut known = Known::default();
-    for place in PLACES {
+    for place in places::all() {
         search.stop.check()?;
         let found = glob::files(search.root, &mut search.unseen, place.path, homes);
         let mut next: VecDeque<(PathBuf, Option<String>, usize)> =
@@ -75,8 +75,9 @@ impl Known {
             }
         };
         let reader = match place.how {
-            How::Program => 1,
+            How::Program | How::Runnable => 1,
             How::Loaded | How::Foreign => 2,
+            How::Naming(words) => words.as_ptr().addr(),
             How::Lines(finder) | How::Including(finder, _) => finder as usize,
         };
         self.files.len() < MAX_FILES && self.files.insert(((place.category, reader), at, name.to_owned()))
@@ -103,13 +104,15 @@ impl Search<'_> {
                 }
                 Ok(Vec::new())
             }
-            (How::Loaded, Ok(_)) => Ok(Vec::new()),
+            (How::Runnable, Ok(facts)) if facts.permissions & 0o111 == 0 => return Ok(included),
+            (How::Loaded | How::Runnable, Ok(_)) => Ok(Vec::new()),
             (How::Foreign, Ok(_)) => {
                 if self.index().owner(self.root, file).is_some() {
                     return Ok(included);
                 }
                 Ok(Vec::new())
             }
+            (How::Naming(words), Ok(_)) => self.text(file).map(|text| naming(&text, words)),
             (How::Lines(finder), Ok(_)) => self.text(file).map(|text| finder(&text)),
             (How::Including(finder, includes), Ok(_)) => self.text(file).map(|text| {
                 let base = if file.starts_with("/etc/ssh") { Path::new("/etc/ssh") } else { file.parent().unwrap_or(file) };
@@ -122,7 +125,7 @@ impl Search<'_> {
                 finder(&text)
             }),
         };
-        let is_lines = matches!(place.how, How::Lines(_) | How::Including(..));
+        let is_lines = matches!(place.how, How::Naming(_) | How::Lines(_) | How::Including(..));
         match told {
             Ok(told) if is_lines => self.tell(place, file, user, told)?,
             told => {
@@ -132,7 +135,7 @@ impl Search<'_> {
                     Ok(_) => {
                         entry.runs = Some(file.to_string_lossy().into_owned());
                         let executable = facts.as_ref().is_ok_and(|facts| facts.permissions & 0o111 != 0);
-                        entry.enabled = matches!(place.how, How::Program).then_some(executable);
+                        entry.enabled = matches!(place.how, How::Program | How::Runnable).then_some(executable);
                     }
                     Err(error) => entry.error = Some(error),
                 }
@@ -179,7 +182,7 @@ impl Search<'_> {
         let mut whole = self.entry(place.category, place.technique, file);
         whole.user = user.map(ToOwned::to_owned);
         // Accounts are nobody's to ship.
-        if file == Path::new("/etc/passwd") || file == Path::new("/etc/shadow") {
+        if ["/etc/passwd", "/etc/shadow", "/etc/group"].iter().any(|accounts| file == Path::new(accounts)) {
             whole.shipped = Some(false);
         }
         for (line, runs) in told {

@@ -21,8 +21,26 @@ pub(super) fn files<'a>(
     pattern: &str,
     homes: &'a [User],
 ) -> Vec<(PathBuf, Option<&'a User>)> {
+    expanded(pattern).iter().flat_map(|pattern| of_pattern(root, unseen, pattern, homes)).collect()
+}
+
+/// A pattern for each of the words within braces.
+fn expanded(pattern: &str) -> Vec<String> {
+    let parts = pattern.split_once('{').and_then(|(start, rest)| Some((start, rest.split_once('}')?)));
+    let Some((start, (words, end))) = parts else { return vec![pattern.to_owned()] };
+    words.split(',').flat_map(|word| expanded(&format!("{start}{word}{end}"))).collect()
+}
+
+/// Homes of the system's own users, in which nobody keeps anything.
+const SYSTEM: [&str; 4] = ["/usr", "/bin", "/sbin", "/dev"];
+
+fn of_pattern<'a>(root: &Root, unseen: &mut Unseen, pattern: &str, homes: &'a [User]) -> Vec<(PathBuf, Option<&'a User>)> {
+    let is_home = |user: &&User| {
+        let home = &user.home;
+        !pattern.starts_with("~/*") || (home != Path::new("/") && !SYSTEM.iter().any(|folder| home.starts_with(folder)))
+    };
     let bases: Vec<(PathBuf, Option<&User>)> = match pattern.strip_prefix("~/") {
-        Some(_) => homes.iter().map(|user| (user.home.clone(), Some(user))).collect(),
+        Some(_) => homes.iter().filter(is_home).map(|user| (user.home.clone(), Some(user))).collect(),
         None => vec![(PathBuf::from("/"), None)],
     };
     let parts: Vec<&str> = pattern.trim_start_matches("~/").trim_start_matches('/').split('/').collect();
@@ -38,7 +56,7 @@ pub(super) fn files<'a>(
 /// The files that an absolute pattern of a configuration names.
 pub(super) fn named(root: &Root, unseen: &mut Unseen, pattern: &Path) -> Vec<PathBuf> {
     let Some(pattern) = pattern.to_str().filter(|pattern| pattern.starts_with('/')) else { return Vec::new() };
-    files(root, unseen, pattern, &[]).into_iter().map(|(path, _)| path).collect()
+    of_pattern(root, unseen, pattern, &[]).into_iter().map(|(path, _)| path).collect()
 }
 
 struct Search<'a> {
@@ -112,6 +130,15 @@ fn fits(name: &OsStr, start: &str, end: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn braces_are_one_or_the_other() {
+        let check = |pattern: &str, expected: &[&str]| assert_eq!(expanded(pattern), expected, "{pattern}");
+        check("/etc/x", &["/etc/x"]);
+        check("/{a,b/c}/*.{d,e}", &["/a/*.d", "/a/*.e", "/b/c/*.d", "/b/c/*.e"]);
+        check("/x{,64}", &["/x", "/x64"]);
+        check("/x{a", &["/x{a"]);
+    }
 
     #[test]
     fn stars_fit_as_in_a_shell() {

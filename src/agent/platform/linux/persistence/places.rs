@@ -1,6 +1,10 @@
 //! The places from which something can start by itself, as a table: where, how it is read, and the technique of MITRE ATT&CK
 //! (enterprise, Linux, tactic persistence) that it stands for. Adding a place is adding a line.
 
+mod daemons;
+mod loaded;
+mod sessions;
+
 use super::lines::{self, Told};
 
 /// A place.
@@ -9,7 +13,8 @@ pub(super) struct Place {
     pub category: &'static str,
     /// The technique.
     pub technique: &'static str,
-    /// Its path; `~` is each home, `*` any name (`.*` one with a leading dot), `**` all files below, `**.x` those that end so.
+    /// Its path; `~` is each home, `*` any name (`.*` one with a leading dot), `**` all files below, `**.x` those that end so, `{a,b}`
+    /// one or the other.
     pub path: &'static str,
     /// What of it counts.
     pub how: How,
@@ -19,10 +24,14 @@ pub(super) struct Place {
 pub(super) enum How {
     /// The file is run, if it may be.
     Program,
+    /// The same of what may be run; other files in the folder are settings.
+    Runnable,
     /// The file is loaded or read as it is.
     Loaded,
     /// The same, where so many are shipped that only one of no package is told.
     Foreign,
+    /// Lines of it that set one of these words (`lines::naming` says how).
+    Naming(&'static [&'static str]),
     /// Lines of it.
     Lines(fn(&str) -> Told),
     /// Lines of it, and of the files that it includes.
@@ -36,7 +45,12 @@ const fn place(category: &'static str, technique: &'static str, path: &'static s
 use How::{Foreign, Including, Lines, Loaded, Program};
 
 /// Every place that is no unit, task or start-up item: those have lists of their own.
-pub(super) const PLACES: &[Place] = &[
+pub(super) fn all() -> impl Iterator<Item = &'static Place> {
+    [SYSTEM, sessions::PLACES, daemons::PLACES, loaded::PLACES].into_iter().flatten()
+}
+
+/// Of the system itself.
+const SYSTEM: &[Place] = &[
     place("preload", "T1574.006", "/etc/ld.so.preload", Lines(lines::every_line)),
     place("preload", "T1574.006", "/etc/environment", Lines(lines::preload_variables)),
     place("preload", "T1574.006", "/etc/environment.d/*.conf", Lines(lines::preload_variables)),
@@ -139,20 +153,15 @@ pub(super) const PLACES: &[Place] = &[
     place("init", "T1543.002", "/etc/systemd/user-environment-generators/*", Program),
     place("init", "T1543.002", "/run/systemd/user-environment-generators/*", Program),
     place("init", "T1543.002", "/usr/local/lib/systemd/user-environment-generators/*", Program),
+    place("init", "T1543.002", "/{etc,run,usr/lib,usr/local/lib}/systemd/{system,user}-preset/*", Foreign),
     place("init", "T1546", "/etc/systemd/system-shutdown/*", Program),
     place("init", "T1546", "/etc/pm/sleep.d/*", Program),
     place("init", "T1546", "/etc/pm/power.d/*", Program),
     place("init", "T1546", "/usr/lib/pm-utils/sleep.d/*", Program),
     place("init", "T1546", "/usr/lib/pm-utils/power.d/*", Program),
-    place("init", "T1543", "/etc/containers/systemd/*", Loaded),
-    place("init", "T1543", "/usr/share/containers/systemd/*", Loaded),
-    place("init", "T1543", "~/.config/containers/systemd/*", Loaded),
-    place("init", "T1543", "/etc/kubernetes/manifests/*", Loaded),
     place("init", "T1037", "/etc/local.d/*.start", Program),
     place("init", "T1037", "/etc/local.d/*.stop", Program),
     place("init", "T1543", "/etc/init/*.conf", Loaded),
-    place("init", "T1543", "/etc/sv/*/run", Program),
-    place("init", "T1543", "/etc/service/*/run", Program),
     place("init", "T1546", "/etc/sysctl.conf", Lines(lines::kernel_programs)),
     place("init", "T1546", "/etc/sysctl.d/*.conf", Lines(lines::kernel_programs)),
     place("init", "T1546", "/run/sysctl.d/*.conf", Lines(lines::kernel_programs)),
@@ -170,6 +179,7 @@ pub(super) const PLACES: &[Place] = &[
     place("init", "T1542", "/etc/default/grub.d/*.cfg", Lines(lines::boot_parameters)),
     place("init", "T1542", "/boot/grub/grub.cfg", Lines(lines::boot_parameters)),
     place("init", "T1542", "/boot/grub/custom.cfg", Lines(lines::boot_parameters)),
+    place("init", "T1542", "/{boot,boot/efi,efi}/loader/entries/*.conf", Lines(lines::boot_parameters)),
     place("init", "T1542", "/etc/kernel/cmdline", Lines(lines::boot_parameters)),
     place("init", "T1547.013", "/etc/lightdm/lightdm.conf", Lines(lines::display_scripts)),
     place("init", "T1547.013", "/etc/lightdm/lightdm.conf.d/*.conf", Lines(lines::display_scripts)),
@@ -251,10 +261,6 @@ pub(super) const PLACES: &[Place] = &[
     place("web", "T1505.003", "/etc/php/*/*/php.ini", Lines(lines::php_settings)),
     place("web", "T1505.003", "/etc/php/*/*/conf.d/*.ini", Lines(lines::php_settings)),
     place("web", "T1505.003", "/etc/php/*/*/conf.d/.*.ini", Lines(lines::php_settings)),
-    place("web", "T1505.004", "/etc/apache2/mods-enabled/*", Lines(lines::server_modules)),
-    place("web", "T1505.004", "/etc/apache2/conf-enabled/*", Lines(lines::server_modules)),
-    place("web", "T1505.004", "/etc/nginx/modules-enabled/*", Lines(lines::server_modules)),
-    place("web", "T1505.004", "/etc/nginx/nginx.conf", Lines(lines::server_modules)),
     place("other", "T1546", "/etc/logrotate.conf", Including(lines::logrotate_scripts, lines::plain_includes)),
     place("other", "T1546", "/etc/logrotate.d/*", Including(lines::logrotate_scripts, lines::plain_includes)),
     place("other", "T1546", "/etc/logrotate.d/.*", Including(lines::logrotate_scripts, lines::plain_includes)),
@@ -265,7 +271,6 @@ pub(super) const PLACES: &[Place] = &[
     place("other", "T1546", "/etc/procmailrc", Lines(lines::procmail_pipes)),
     place("other", "T1546", "~/.procmailrc", Lines(lines::procmail_pipes)),
     place("other", "T1546", "/etc/postfix/master.cf", Lines(lines::named_programs)),
-    place("other", "T1546", "/etc/audit/plugins.d/*.conf", Lines(lines::named_programs)),
     place("other", "T1546", "/etc/snmp/snmpd.conf", Lines(lines::named_programs)),
     place("other", "T1546", "/etc/smartd.conf", Lines(lines::named_programs)),
     place("other", "T1546", "/etc/mdadm/mdadm.conf", Lines(lines::named_programs)),
@@ -280,33 +285,16 @@ pub(super) const PLACES: &[Place] = &[
     place("other", "T1546", "~/.emacs", Lines(lines::editor_commands)),
     place("other", "T1546", "~/.emacs.d/init.el", Lines(lines::editor_commands)),
     place("other", "T1546", "/etc/vim/vimrc.local", Lines(lines::editor_commands)),
-    place("other", "T1546", "~/.tmux.conf", Lines(lines::named_programs)),
     place("other", "T1546.004", "/usr/share/bash-completion/completions/*", Foreign),
     place("other", "T1546.004", "/usr/local/share/bash-completion/completions/*", Loaded),
     place("other", "T1546.004", "~/.local/share/bash-completion/completions/*", Loaded),
     place("other", "T1546.004", "/usr/share/fish/vendor_conf.d/*.fish", Loaded),
-    place("other", "T1546", "/etc/rsyslog.conf", Lines(lines::rsyslog_programs)),
-    place("other", "T1546", "/etc/rsyslog.d/*.conf", Lines(lines::rsyslog_programs)),
     place("other", "T1546", "/etc/binfmt.d/*.conf", Lines(lines::binfmt_interpreters)),
     place("other", "T1546", "/run/binfmt.d/*.conf", Lines(lines::binfmt_interpreters)),
     place("other", "T1546", "/usr/lib/binfmt.d/*.conf", Lines(lines::binfmt_interpreters)),
-    place("other", "T1546.018", "/usr/lib/python3/dist-packages/*.pth", Lines(lines::python_lines)),
-    place("other", "T1546.018", "/usr/local/lib/*/dist-packages/*.pth", Lines(lines::python_lines)),
-    place("other", "T1546.018", "/usr/local/lib/*/site-packages/*.pth", Lines(lines::python_lines)),
     place("other", "T1546.018", "~/.local/lib/*/site-packages/*.pth", Lines(lines::python_lines)),
-    place("other", "T1546.018", "/usr/lib/python3/dist-packages/sitecustomize.py", Loaded),
-    place("other", "T1546.018", "/usr/lib/python3/dist-packages/usercustomize.py", Loaded),
-    place("other", "T1546.018", "/usr/local/lib/*/dist-packages/*customize.py", Loaded),
-    place("other", "T1546.018", "~/.local/lib/*/site-packages/*customize.py", Loaded),
-    place("other", "T1546.018", "/usr/lib/python3/dist-packages/.*.pth", Lines(lines::python_lines)),
-    place("other", "T1546.018", "/usr/local/lib/*/dist-packages/.*.pth", Lines(lines::python_lines)),
     place("other", "T1546.018", "~/.local/lib/*/site-packages/.*.pth", Lines(lines::python_lines)),
-    place("other", "T1546.018", "/usr/lib/*/dist-packages/*.pth", Lines(lines::python_lines)),
-    place("other", "T1546.018", "/opt/*/lib/*/site-packages/*.pth", Lines(lines::python_lines)),
     place("other", "T1546.018", "/etc/*/sitecustomize.py", Loaded),
-    place("other", "T1546.018", "/usr/lib/*/sitecustomize.py", Loaded),
-    place("other", "T1546.018", "/usr/lib/python3/dist-packages/sitecustomize/*", Loaded),
-    place("other", "T1546.018", "/usr/lib/python3/dist-packages/usercustomize/*", Loaded),
     place("other", "T1546", "/etc/gitconfig", Including(lines::git_commands, lines::git_includes)),
     place("other", "T1546", "~/.gitconfig", Including(lines::git_commands, lines::git_includes)),
     place("other", "T1546", "~/.config/git/config", Including(lines::git_commands, lines::git_includes)),

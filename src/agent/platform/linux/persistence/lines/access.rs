@@ -86,7 +86,8 @@ pub fn sshd_directives(text: &str) -> Told {
             "authorizedkeyscommand" | "authorizedprincipalscommand" | "forcecommand" => is_none || value == "internal-sftp",
             "authorizedkeysfile" => is_none || value.split_whitespace().all(|file| USUAL_KEYS.contains(&file)),
             "trustedusercakeys" | "authorizedprincipalsfile" | "securitykeyprovider" | "xauthlocation" => is_none,
-            "permituserenvironment" | "permitemptypasswords" => is_no,
+            "permituserenvironment" | "permitemptypasswords" | "hostbasedauthentication" => is_no,
+            "ignorerhosts" => !is_no && !value.eq_ignore_ascii_case("shosts-only"),
             "setenv" | "acceptenv" => !value.split_whitespace().any(lets_loader_in),
             "include" => value.split_whitespace().all(|file| !file.starts_with('/') || file.starts_with("/etc/ssh/")),
             "subsystem" => false,
@@ -123,9 +124,12 @@ pub fn ssh_commands(text: &str) -> Told {
     each(text, |line| {
         let (key, value) = directive(line)?;
         let runs = match key.as_str() {
-            "proxycommand" | "localcommand" | "knownhostscommand" | "pkcs11provider" | "securitykeyprovider" => {
-                !value.eq_ignore_ascii_case("none")
-            }
+            "proxycommand"
+            | "localcommand"
+            | "remotecommand"
+            | "knownhostscommand"
+            | "pkcs11provider"
+            | "securitykeyprovider" => !value.eq_ignore_ascii_case("none"),
             "match" => {
                 value.to_ascii_lowercase().split_whitespace().any(|word| word.trim_start_matches('!').starts_with("exec"))
             }
@@ -177,6 +181,11 @@ mod tests {
             sshd_directives,
             "Include /etc/ssh/sshd_config.d/*.conf\nInclude /tmp/x\nPermitEmptyPasswords \"yes\"\nAcceptEnv LANG LC_*\nAcceptEnv LD_*",
             &[(2, "Include /tmp/x"), (3, "PermitEmptyPasswords \"yes\""), (5, "AcceptEnv LD_*")],
+        );
+        check(
+            sshd_directives,
+            "HostbasedAuthentication yes\nIgnoreRhosts no\nHostbasedAuthentication no\nIgnoreRhosts yes",
+            &[(1, "HostbasedAuthentication yes"), (2, "IgnoreRhosts no")],
         );
         assert_eq!(ssh_includes("include a.conf \"b\"\nIncluded x"), ["a.conf", "b"]);
         check(

@@ -9,11 +9,57 @@ pub fn accounts(text: &str) -> Told {
     each(text, |line| {
         let mut fields = line.split(':');
         let (name, password) = (fields.next()?, fields.next()?);
-        let (uid, shell) = (fields.next()?, fields.nth(3).unwrap_or_default());
+        let (uid, gid) = (fields.next()?, fields.next().unwrap_or_default());
+        let shell = fields.nth(2).unwrap_or_default();
         if uid.parse() == Ok(0_u32) && name != "root" {
             return Some(format!("{name} is user 0 ({shell})"));
         }
+        let group = gid.parse().ok().and_then(|gid: u32| POWERFUL_NUMBERS.iter().find(|(number, _)| *number == gid));
+        if let Some((_, group)) = group.filter(|_| name != "root" && is_login(shell)) {
+            return Some(format!("{name} in the group {group} ({shell})"));
+        }
         password.is_empty().then(|| format!("{name} has no password ({shell})"))
+    })
+}
+
+/// Whether somebody can work in a shell; those of systems are there to do one thing.
+#[must_use]
+pub fn is_login(shell: &str) -> bool {
+    !["nologin", "false", "sync", "shutdown", "halt"].contains(&shell.rsplit('/').next().unwrap_or_default())
+}
+
+/// Members that packages bring.
+const USUAL_MEMBERS: [&str; 5] = ["", "root", "syslog", "logcheck", "libvirt-qemu"];
+
+/// Groups whose members may become root, or read what is root's.
+const POWERFUL: [&str; 14] = [
+    "root",
+    "sudo",
+    "wheel",
+    "admin",
+    "shadow",
+    "disk",
+    "docker",
+    "lxd",
+    "incus",
+    "incus-admin",
+    "libvirt",
+    "podman",
+    "adm",
+    "kmem",
+];
+/// The numbers of those that have the same everywhere.
+const POWERFUL_NUMBERS: [(u32, &str); 3] = [(0, "root"), (6, "disk"), (42, "shadow")];
+
+/// Members of group(5) by whose group they have rights of root, or read what is root's.
+#[must_use]
+pub fn powerful_groups(text: &str) -> Told {
+    each(text, |line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| POWERFUL.contains(name))?;
+        let members = fields.nth(2)?.split(',').map(str::trim).filter(|member| !USUAL_MEMBERS.contains(member));
+        let members = members.collect::<Vec<_>>().join(", ");
+        (!members.is_empty()).then(|| format!("{members} in the group {name}"))
     })
 }
 
@@ -39,19 +85,68 @@ pub fn pam_commands(text: &str) -> Told {
         if matches!(rule.control, "include" | "substack") {
             return rule.module.contains('/').then(|| line.to_owned());
         }
-        let name = rule.module.rsplit('/').next().unwrap_or_default();
-        let runs = ["pam_exec", "pam_script", "pam_python", "pam_lua"].iter().any(|known| name.starts_with(known));
-        let ends_it = rule.control == "sufficient" || rule.control.contains("=done");
-        let lets_in = rule.kind == "auth" && name.starts_with("pam_permit") && ends_it;
-        (runs || lets_in || !is_installed(rule.module)).then(|| line.to_owned())
+        let is = |names: &[&str]| {
+            let name = rule.module.rsplit('/').next().unwrap_or_default();
+            names.iter().any(|known| name.strip_prefix(known).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
+        };
+        let runs = is(&["pam_exec", "pam_script", "pam_python", "pam_lua"]);
+        let given = |name: &str| rule.arguments.split_whitespace().find_map(|argument| argument.strip_prefix(name));
+        let asks_nothing = is(&ASKS_NOTHING) || (is(&["pam_wheel"]) && rule.arguments.contains("trust"));
+        let lets_in = rule.kind == "auth" && ((asks_nothing && rule.goes_on()) || rule.forgives());
+        let reads = (is(&["pam_userdb"]) && given("db=").is_some())
+            || (is(&["pam_env"])
+                && [given("envfile="), given("conffile=")].into_iter().flatten().any(|file| !file.starts_with("/etc/")));
+        (runs || lets_in || reads || !is_installed(rule.module)).then(|| line.to_owned())
     })
 }
+
+/// Modules that ask the user for nothing: whom they let pass has shown nothing.
+const ASKS_NOTHING: [&str; 16] = [
+    "pam_access",
+    "pam_debug",
+    "pam_echo",
+    "pam_env",
+    "pam_group",
+    "pam_lastlog",
+    "pam_listfile",
+    "pam_localuser",
+    "pam_nologin",
+    "pam_permit",
+    "pam_rhosts",
+    "pam_securetty",
+    "pam_shells",
+    "pam_succeed_if",
+    "pam_time",
+    "pam_warn",
+];
 
 /// A line of pam.d(5).
 struct Rule<'a> {
     kind: String,
     control: &'a str,
     module: &'a str,
+    arguments: &'a str,
+}
+
+impl Rule<'_> {
+    /// Whether its success ends the questions, or leaps over some.
+    fn goes_on(&self) -> bool {
+        let leaps = |action: &str| action == "done" || action.starts_with(|letter: char| letter.is_ascii_digit());
+        self.control.eq_ignore_ascii_case("sufficient")
+            || self.actions().any(|(result, action)| matches!(result, "success" | "default") && leaps(action))
+    }
+
+    /// Whether its failure counts as success.
+    fn forgives(&self) -> bool {
+        const FAILURES: [&str; 5] = ["default", "auth_err", "user_unknown", "perm_denied", "authinfo_unavail"];
+        self.actions().any(|(result, action)| FAILURES.contains(&result) && matches!(action, "ok" | "done"))
+    }
+
+    /// What follows which result, where it is written out.
+    fn actions(&self) -> impl Iterator<Item = (&str, &str)> {
+        let inside = self.control.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or_default();
+        inside.split_whitespace().filter_map(|one| one.split_once('='))
+    }
 }
 
 /// Reads a rule; one of pam.conf(5) has the service in front.
@@ -70,8 +165,9 @@ fn rule_of(line: &str) -> Option<Rule<'_>> {
     rest = rest.get(behind(rest)..)?.trim_start();
     let end = if rest.starts_with('[') { rest.find(']')? + 1 } else { behind(rest) };
     let control = rest.get(..end)?;
-    let module = rest.get(end..)?.split_whitespace().next()?;
-    Some(Rule { kind, control, module })
+    let rest = rest.get(end..)?.trim_start();
+    let (module, arguments) = rest.split_at(behind(rest));
+    (!module.is_empty()).then_some(Rule { kind, control, module, arguments })
 }
 
 /// Whether a module is named as it lies in one of the folders that are PAM's own.
@@ -101,7 +197,7 @@ pub fn pam_includes(text: &str) -> Vec<String> {
 /// Grants of sudoers(5), and settings that let a caller bring something of its own, or ask for no password.
 #[must_use]
 pub fn sudo_grants(text: &str) -> Told {
-    const SETTINGS: [&str; 9] = [
+    const SETTINGS: [&str; 13] = [
         "!authenticate",
         "!env_reset",
         "setenv",
@@ -111,6 +207,10 @@ pub fn sudo_grants(text: &str) -> Told {
         "timestamp_timeout=-",
         "editor",
         "askpass",
+        "mailerpath",
+        "noexec_file",
+        "pam_service",
+        "pam_login_service",
     ];
     const ALIASES: [&str; 5] = ["User_Alias", "Runas_Alias", "Host_Alias", "Cmnd_Alias", "Cmd_Alias"];
     all_of(sudoers::lines(text).into_iter().map(|line| (line.number, line.text)), |line| {
@@ -202,6 +302,16 @@ mod tests {
             "root:x:0:0::/:/bin/sh\ntoor:x:00:0:::/bin/zsh\nx:x:1:1:::\ny::7:7:::/bin/sh",
             &[(2, "toor is user 0 (/bin/zsh)"), (4, "y has no password (/bin/sh)")],
         );
+        check(
+            accounts,
+            "sync:x:4:0:::/bin/sync\nbob:x:1:0:::/bin/sh\neve:x:2:042:::/bin/sh\nx:x:3:6",
+            &[(2, "bob in the group root (/bin/sh)"), (3, "eve in the group shadow (/bin/sh)"), (4, "x in the group disk ()")],
+        );
+        check(
+            powerful_groups,
+            "root:x:0:\nsudo:x:27:bob,eve\nusers:x:100:bob\ndocker:x:999:root, bob\nadm:x:4:root",
+            &[(2, "bob, eve in the group sudo"), (4, "bob in the group docker")],
+        );
         check(passwordless, "root:*:1::\nx::1::\ny:!:1::", &[(2, "x has no password")]);
     }
 
@@ -218,6 +328,15 @@ mod tests {
             "auth [success=1 default=ignore] /tmp/x.so",
             "-auth \\\n sufficient pam_permit.so",
             "AUTH [success=done default=ignore] pam_permit.so",
+            "auth sufficient pam_succeed_if.so uid >= 0",
+            "auth sufficient pam_listfile.so item=user sense=deny file=/x onerr=succeed",
+            "auth sufficient pam_debug.so auth=success",
+            "auth [success=1 default=ignore] pam_succeed_if.so user = evil",
+            "auth sufficient pam_wheel.so trust",
+            "auth [default=done] pam_deny.so",
+            "auth [success=ok auth_err=ok default=die] pam_unix.so",
+            "auth required pam_userdb.so db=/tmp/x",
+            "session required pam_env.so envfile=/tmp/env",
             "@include /tmp/x",
             "auth include ../../tmp/x",
             "sshd auth required /tmp/x.so",
@@ -232,6 +351,13 @@ mod tests {
             "auth required /usr/lib64/security/pam_unix.so",
             "@include common-auth",
             "# auth required /tmp/x.so",
+            "auth sufficient pam_rootok.so",
+            "auth required pam_succeed_if.so user != root quiet_success",
+            "session [success=1 default=ignore] pam_succeed_if.so service in crond quiet",
+            "account sufficient pam_localuser.so",
+            "auth required pam_wheel.so",
+            "session required pam_env.so user_readenv=1 envfile=/etc/default/locale",
+            "auth [default=1 ignore=ignore success=ok] pam_usertype.so isregular",
             "auth [success=1 default=ignore] pam_unix.so nullok",
         ] {
             assert!(!told(line), "{line}");
@@ -252,6 +378,9 @@ mod tests {
             "@include /tmp/evil",
             "#includedir /tmp/evil.d",
             "Defaults timestamp_timeout=-1",
+            "Defaults mailerpath=/tmp/x",
+            "Defaults:bob noexec_file = /tmp/x.so",
+            "Defaults pam_service=open",
             "#1001 ALL=(ALL) NOPASSWD: ALL",
             "# a comment does not go on \\\nbob ALL=(ALL) ALL",
         ] {

@@ -3,7 +3,7 @@
 use super::{MAX_INCLUDES, MAX_TOLD, Told, each, short};
 
 /// The last parts of keys that name a command, in lower case.
-const HOOKS: [&str; 8] = [
+const HOOKS: [&str; 9] = [
     "pre-invoke",
     "post-invoke",
     "pre-install-pkgs",
@@ -12,9 +12,21 @@ const HOOKS: [&str; 8] = [
     "post-invoke-stats",
     "auto-detect",
     "proxy-auto-detect",
+    "proxyautodetect",
 ];
 /// Keys below which programs, or what they are given, are named.
-const PROGRAMS: [&str; 5] = ["dir::bin", "dpkg::path", "dpkg::chroot-directory", "apt::compressor", "dpkg::tools"];
+const PROGRAMS: [&str; 8] = [
+    "dir::bin",
+    "dpkg::path",
+    "dpkg::chroot-directory",
+    "apt::compressor",
+    "dpkg::tools",
+    "aptcli::hooks",
+    "apt::solver",
+    "apt::planner",
+];
+/// What of dpkg's own options runs something.
+const OPTIONS: [&str; 5] = ["pre-invoke", "post-invoke", "status-logger", "--root", "--admindir"];
 
 /// Hooks of apt.conf(5), and programs that are set to be others.
 #[must_use]
@@ -22,8 +34,13 @@ pub fn apt_hooks(text: &str) -> Told {
     let mut told = Told::new();
     values(text, |number, key, value| {
         let lower = key.to_ascii_lowercase();
+        // What holds for one of apt's programs alone stands below its name.
+        let own =
+            lower.strip_prefix("binary::").and_then(|rest| rest.split_once("::")).map_or(lower.as_str(), |(_, rest)| rest);
         let is_hook = lower.split("::").any(|part| HOOKS.contains(&part));
-        if (is_hook || PROGRAMS.iter().any(|program| lower.starts_with(program))) && told.len() <= MAX_TOLD {
+        let is_option = own.starts_with("dpkg::options") && OPTIONS.iter().any(|option| value.contains(option));
+        let is_program = PROGRAMS.iter().any(|program| own.starts_with(program));
+        if (is_hook || is_option || is_program) && told.len() <= MAX_TOLD {
             told.push((number, short(&format!("{key} \"{value}\""))));
         }
     });
@@ -140,6 +157,16 @@ mod tests {
             apt_hooks,
             "Dir::Bin::dpkg \"/tmp/x\";\nDPkg::Pre-Invoke:: \"/y\";\n#clear A;\nDir { Bin \"/z\"; };\nAPT::Periodic::x \"1\";",
             &[(1, "Dir::Bin::dpkg \"/tmp/x\""), (2, "DPkg::Pre-Invoke \"/y\""), (4, "Dir::Bin \"/z\"")],
+        );
+        check(
+            apt_hooks,
+            "DPkg::Options:: \"--post-invoke=/tmp/2\";\nDPkg::Options:: \"--force-confold\";\nAptCli::Hooks::Upgrade:: \"/tmp/3\";\nAcquire::http::ProxyAutoDetect \"/tmp/4\";\nBinary::apt::DPkg::Path \"/tmp\";",
+            &[
+                (1, "DPkg::Options \"--post-invoke=/tmp/2\""),
+                (3, "AptCli::Hooks::Upgrade \"/tmp/3\""),
+                (4, "Acquire::http::ProxyAutoDetect \"/tmp/4\""),
+                (5, "Binary::apt::DPkg::Path \"/tmp\""),
+            ],
         );
         check(apt_hooks, "// DPkg::Pre-Invoke {\"/x\";};\n/* open", &[]);
         check(apt_hooks, "}}}{\"", &[]);

@@ -6,20 +6,31 @@ mod access;
 mod accounts;
 mod git;
 mod hooks;
+mod logs;
+mod mounts;
+mod naming;
+mod sessions;
 mod system;
 mod udev;
+mod web;
 
 pub use access::{authorized_keys, key_files, ssh_commands, ssh_includes, sshd_directives};
 pub use accounts::{
-    accounts, name_services, pam_commands, pam_includes, passwordless, sudo_grants, sudo_includes, sudo_plugins,
+    accounts, is_login, name_services, pam_commands, pam_includes, passwordless, powerful_groups, sudo_grants, sudo_includes,
+    sudo_plugins,
 };
 pub use git::{git_commands, git_includes};
 pub use hooks::{apt_hooks, apt_includes, dpkg_hooks};
+pub use logs::{logrotate_scripts, rsyslog_includes, rsyslog_programs};
+pub use mounts::{container_restarts, mounts_over};
+pub use naming::naming;
+pub use sessions::{converter_modules, key_macros, programs_elsewhere};
 pub use system::{
     boot_parameters, display_scripts, editor_commands, kernel_programs, mail_pipes, module_aliases, named_programs,
-    procmail_pipes, server_modules, shell_commands, written_at_boot,
+    procmail_pipes, shell_commands, written_at_boot,
 };
 pub use udev::udev_commands;
+pub use web::{php_settings, server_commands};
 
 /// The most lines that are told of one file; a function returns one more where there are more.
 pub const MAX_TOLD: usize = 10_000;
@@ -120,7 +131,7 @@ pub fn preload_variables(text: &str) -> Told {
 }
 
 /// Variables that have programs load or run something.
-const PRELOADS: [&str; 13] = [
+const PRELOADS: [&str; 14] = [
     "LD_PRELOAD",
     "LD_AUDIT",
     "LD_LIBRARY_PATH",
@@ -134,6 +145,7 @@ const PRELOADS: [&str; 13] = [
     "PERL5OPT",
     "RUBYOPT",
     "NODE_OPTIONS",
+    "LESSOPEN",
 ];
 
 /// Whether a line sets the search path to something else than the usual folders.
@@ -188,43 +200,25 @@ pub fn modprobe_commands(text: &str) -> Told {
 pub fn interface_commands(text: &str) -> Told {
     each(text, |line| {
         let (key, command) = line.split_once(char::is_whitespace)?;
-        matches!(key, "up" | "down" | "pre-up" | "post-up" | "pre-down" | "post-down").then(|| command.trim().to_owned())
+        matches!(key, "up" | "down" | "pre-up" | "post-up" | "pre-down" | "post-down" | "script")
+            .then(|| command.trim().to_owned())
     })
 }
 
-/// Scripts of logrotate(8), one a block.
-#[must_use]
-pub fn logrotate_scripts(text: &str) -> Told {
-    let mut told = Told::new();
-    let mut script: Option<(u32, Vec<&str>)> = None;
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        match (line, &mut script) {
-            ("endscript", Some(_)) => told.extend(script.take().map(|(number, lines)| (number, lines.join("; ")))),
-            (_, Some((_, lines))) => {
-                lines.extend((!line.is_empty() && !line.starts_with('#') && lines.len() < 100).then_some(line));
-            }
-            ("postrotate" | "prerotate" | "firstaction" | "lastaction" | "preremove", None) => {
-                script = Some((number, Vec::new()));
-            }
-            _ => {}
-        }
-    }
-    told.extend(script.map(|(number, lines)| (number, lines.join("; "))));
-    told.truncate(MAX_TOLD + 1);
-    told
-}
+/// What setuptools and virtualenv leave in every environment.
+const USUAL_PYTHON: [&str; 3] = [
+    "import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = os.environ.get(var, 'local') == 'local'; enabled and __import__('_distutils_hack').add_shim();",
+    "import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = os.environ.get(var, 'stdlib') == 'local'; enabled and __import__('_distutils_hack').add_shim();",
+    "import _virtualenv",
+];
 
 /// Lines of a `.pth` file that Python runs.
 #[must_use]
 pub fn python_lines(text: &str) -> Told {
-    each(text, |line| (line.starts_with("import ") || line.starts_with("import\t")).then(|| line.to_owned()))
-}
-
-/// Programs that rsyslog starts.
-#[must_use]
-pub fn rsyslog_programs(text: &str) -> Told {
-    each(text, |line| (line.contains("omprog") || line.contains("binary=") || line.contains(" ^/")).then(|| line.to_owned()))
+    each(text, |line| {
+        let is_usual = || USUAL_PYTHON.contains(&line);
+        ((line.starts_with("import ") || line.starts_with("import\t")) && !is_usual()).then(|| line.to_owned())
+    })
 }
 
 /// `server =` of xinetd, and lines of inetd.conf with their program.
@@ -277,19 +271,6 @@ pub fn actions(text: &str) -> Told {
     })
 }
 
-/// Code that PHP runs before every page, or loads from elsewhere.
-#[must_use]
-pub fn php_settings(text: &str) -> Told {
-    each(text, |line| {
-        let bare = line.strip_prefix("php_value").or(line.strip_prefix("php_admin_value")).unwrap_or(line).trim_start();
-        let (key, value) = bare.split_once(['=', ' '])?;
-        let value = value.trim_start_matches([' ', '\t', '=']).trim().trim_matches('"');
-        let runs = matches!(key.trim(), "auto_prepend_file" | "auto_append_file") && !value.is_empty() && value != "none";
-        let loads = matches!(key.trim(), "extension" | "zend_extension") && value.starts_with('/');
-        (runs || loads).then(|| line.to_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,16 +288,10 @@ mod tests {
             "options a b=c\ninstall a /bin/false\ninstall b /tmp/x; true\n# install c y",
             &[(3, "/tmp/x; true")],
         );
-        check(logrotate_scripts, "/var/log/x {\n daily\n postrotate\n  a\n  # c\n  b\n endscript\n}", &[(3, "a; b")]);
         check(python_lines, "/path\nimport os; os.system('x')", &[(2, "import os; os.system('x')")]);
         check(bus_program, "[D-BUS Service]\nName=a\nExec=/bin/false\nSystemdService=a.service", &[(4, "a.service")]);
         check(binfmt_interpreters, ":x:M::MZ::/usr/bin/wine:", &[(1, "/usr/bin/wine")]);
-        check(
-            php_settings,
-            "auto_prepend_file =\nauto_prepend_file = \"/tmp/x.php\"\nphp_value auto_append_file /y",
-            &[(2, "auto_prepend_file = \"/tmp/x.php\""), (3, "php_value auto_append_file /y")],
-        );
-        check(interface_commands, "iface eth0 inet dhcp\n post-up /x y", &[(2, "/x y")]);
+        check(interface_commands, "iface eth0 inet dhcp\n post-up /x y\nmapping eth0\n script /z", &[(2, "/x y"), (4, "/z")]);
         check(inetd_servers, "ftp stream tcp nowait root /x y\nserver = /z", &[(1, "/x y"), (2, "/z")]);
         check(inittab_commands, "1:2345:respawn:/x", &[(1, "/x")]);
         check(preload_variables, "LANG=C\nexport LD_PRELOAD=/x", &[(2, "export LD_PRELOAD=/x")]);

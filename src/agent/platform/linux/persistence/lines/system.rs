@@ -9,6 +9,11 @@ pub fn kernel_programs(text: &str) -> Told {
     each(text, |line| {
         let (key, value) = line.trim_start_matches('-').split_once('=')?;
         let (key, value) = (key.trim().replace('/', "."), value.trim());
+        // A key may be a pattern.
+        let is_pattern = key.contains(['*', '?', '[']);
+        if is_pattern && value.starts_with(['|', '/']) {
+            return Some(line.to_owned());
+        }
         let name = key.strip_prefix("kernel.")?;
         let runs = KEYS.contains(&name) && (name != "core_pattern" || value.starts_with('|'));
         runs.then(|| line.to_owned())
@@ -18,15 +23,40 @@ pub fn kernel_programs(text: &str) -> Told {
 /// Lines of tmpfiles.d(5) that write, link or copy to where something is run or read as settings.
 #[must_use]
 pub fn written_at_boot(text: &str) -> Told {
-    const TO: [&str; 9] =
-        ["/etc/", "/root/", "/home/", "/usr/", "/bin/", "/sbin/", "/lib", "/var/spool/cron", "/proc/sys/kernel/"];
+    const TO: [&str; 18] = [
+        "/etc/",
+        "/root/",
+        "/home/",
+        "/usr/",
+        "/bin/",
+        "/sbin/",
+        "/lib",
+        "/opt/",
+        "/boot/",
+        "/var/spool/",
+        "/var/www/",
+        "/proc/sys/",
+        "/sys/",
+        "/run/systemd/system",
+        "/run/systemd/user",
+        "/run/udev/",
+        "/run/tmpfiles.d/",
+        "/run/sysctl.d/",
+    ];
+    /// Files that nobody else may read.
+    const SECRET: [&str; 4] = ["/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/root"];
     each(text, |line| {
         let mut words = line.split_whitespace();
         let (kind, path, mode) = (words.next()?, words.next()?.trim_matches(['"', '\'']), words.next().unwrap_or_default());
-        let makes = kind.starts_with(['w', 'f', 'F', 'C', 'L']) && TO.iter().any(|folder| path.starts_with(folder));
+        let to = TO.iter().any(|folder| path.starts_with(folder));
+        let makes = to && kind.starts_with(['w', 'f', 'F', 'C', 'L', 'a', 'A']);
+        let gives = kind.starts_with(['t', 'T']) && line.contains("security.");
         let digits = mode.trim_start_matches(['~', ':']);
-        let is_setuid = digits.len() == 4 && digits.starts_with(['2', '4', '6']) && kind.starts_with(['f', 'F', 'z', 'Z', 'C']);
-        (makes || is_setuid).then(|| line.to_owned())
+        let sets = kind.starts_with(['f', 'F', 'z', 'Z', 'm', 'C', 'd', 'D']);
+        let is_setuid = digits.len() == 4 && digits.starts_with(['2', '4', '6']) && sets && !kind.starts_with(['d', 'D']);
+        let is_open = to && digits.ends_with(['2', '3', '6', '7']) && digits.len() >= 3;
+        let is_read = !digits.ends_with('0') && digits.len() >= 3 && SECRET.iter().any(|secret| path.starts_with(secret));
+        (makes || gives || is_setuid || (sets && (is_open || is_read))).then(|| line.to_owned())
     })
 }
 
@@ -99,18 +129,6 @@ pub fn module_aliases(text: &str) -> Told {
     })
 }
 
-/// Modules that a server loads from another place than its own.
-#[must_use]
-pub fn server_modules(text: &str) -> Told {
-    const OWN: [&str; 4] = ["/usr/lib/apache2/modules/", "/usr/lib/httpd/modules/", "/usr/lib/nginx/modules/", "modules/"];
-    each(text, |line| {
-        let (key, value) = directive(line)?;
-        let file = value.trim_end_matches(';').split_whitespace().last()?.trim_matches(['"', '\'']);
-        let own = !file.contains("..") && OWN.iter().any(|folder| file.starts_with(folder));
-        (matches!(key.as_str(), "loadmodule" | "load_module" | "loadfile") && !own).then(|| line.to_owned())
-    })
-}
-
 /// Directives of monitoring, audit, mail and storage services that name a program.
 #[must_use]
 pub fn named_programs(text: &str) -> Told {
@@ -151,6 +169,29 @@ mod tests {
             "d /run/x 0755\nw /proc/sys/kernel/core_pattern - - - - |/x\nf /run/y 0644\nL+ /etc/cron.d/x - - - - /opt/x\nz /opt/x 4755",
             &[(2, "w /proc/sys/kernel/core_pattern - - - - |/x"), (4, "L+ /etc/cron.d/x - - - - /opt/x"), (5, "z /opt/x 4755")],
         );
+        let told = |line: &str| !written_at_boot(line).is_empty();
+        for line in [
+            "L+ /run/systemd/system/r.service - - - - /tmp/x",
+            "f /run/udev/rules.d/1.rules - - - - RUN",
+            "w+ /sys/kernel/uevent_helper - - - - /tmp/x",
+            "z /etc/shadow 0666",
+            "z /etc/shadow 0644 root root",
+            "a+ /etc/shadow - - - - u:a:rw",
+            "t /opt/x - - - - security.capability=0x1",
+            "d /etc/cron.d 0777",
+        ] {
+            assert!(told(line), "{line}");
+        }
+        for line in [
+            "d /tmp 1777",
+            "z /etc/passwd 0644",
+            "a+ /var/log/journal - - - - g:adm:r-x",
+            "L /run/lock - - - - /x",
+            "d /var/lib/x",
+        ] {
+            assert!(!told(line), "{line}");
+        }
+        check(kernel_programs, "kernel.*pattern=|/tmp/5\nnet.ipv4.conf.*.rp_filter=1", &[(1, "kernel.*pattern=|/tmp/5")]);
         check(
             boot_parameters,
             "GRUB_CMDLINE_LINUX=\"quiet init=/tmp/x\"\nlinux /vmlinuz root=/dev/sda1 ro\n# init=/y\ninitrd /initrd.img",
@@ -168,11 +209,6 @@ mod tests {
             module_aliases,
             "alias net-pf-10 evil\nalias a off\nsoftdep ext4 pre: evil\noptions x y",
             &[(1, "alias net-pf-10 evil"), (3, "softdep ext4 pre: evil")],
-        );
-        check(
-            server_modules,
-            "LoadModule a /usr/lib/apache2/modules/a.so\nLoadModule b /tmp/b.so\nload_module \"/tmp/c.so\";",
-            &[(2, "LoadModule b /tmp/b.so"), (3, "load_module \"/tmp/c.so\";")],
         );
         check(
             named_programs,
