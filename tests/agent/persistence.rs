@@ -8,6 +8,7 @@ use lrsh::agent::platform::Root;
 use lrsh::agent::platform::dpkg::Packages;
 use lrsh::agent::platform::persistence::persistent;
 use lrsh::protocol::Status;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use serde_json::Value;
 
 use crate::kit::device::Device;
@@ -229,6 +230,13 @@ fn setuid_files_are_found_wherever_they_hide() {
         "/var/lib/x/y/z/suid2",
         "/usr/local/share/suid3",
         "/usr/bin/.suid4",
+        "/usr/lib/a/b/c/d/e/suid5",
+        "/usr/share/doc/x/suid6",
+        "/etc/suid7",
+        "/boot/suid8",
+        "/mnt/suid9",
+        "/media/x/suid10",
+        "/suid/suid11",
     ];
     for place in places {
         tree.write(place, "x");
@@ -245,6 +253,74 @@ fn setuid_files_are_found_wherever_they_hide() {
     let mut expected = places.to_vec();
     expected.sort_unstable();
     assert_eq!(told, expected);
+}
+
+/// `cap_setuid+ep` as the kernel keeps it.
+const SETUID: [u8; 20] = [1, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[test]
+fn what_has_rights_by_its_capabilities_is_found() {
+    let tree = Tree::new();
+    tree.write("/usr/local/bin/cap", "x");
+    tree.write("/home/bob/plain", "x");
+    if let Err(error) = xattr::set(tree.0.path().join("usr/local/bin/cap"), "security.capability", &SETUID) {
+        eprintln!("SKIPPED: capabilities of files cannot be set here: {error}");
+        return;
+    }
+    let found = tree.entries();
+    let told: Vec<&Value> = found.iter().filter(|entry| entry["technique"] == "T1548").collect();
+    assert_eq!(told.len(), 1, "{found:#?}");
+    assert_eq!(told[0]["location"], "/usr/local/bin/cap");
+    assert_eq!(told[0]["runs"], "/usr/local/bin/cap with cap_setuid=ep");
+}
+
+#[test]
+fn a_shipped_program_that_was_made_setuid_is_not_as_shipped() {
+    use md5::Digest as _;
+    let sum: String = md5::Md5::digest("x").iter().map(|byte| format!("{byte:02x}")).collect();
+    let tree = Tree::new();
+    tree.write("/var/lib/dpkg/info/x.list", "/.\n/usr/bin/bash\n/usr/bin/su\n");
+    tree.write("/var/lib/dpkg/info/x.md5sums", format!("{sum}  usr/bin/bash\n{sum}  usr/bin/su\n"));
+    for program in ["/usr/bin/bash", "/usr/bin/su"] {
+        tree.write(program, "x");
+        tree.mode(program, 0o4755);
+    }
+    let found = tree.entries();
+    assert_eq!(at(&found, "/usr/bin/bash")[0]["shipped"], false, "{found:#?}");
+    assert_eq!(at(&found, "/usr/bin/su")[0]["shipped"], true, "{found:#?}");
+}
+
+#[test]
+fn rights_are_seen_in_an_overlay_whose_files_are_of_another_file_system() {
+    let below = Tree::new();
+    below.write("/opt/suid", "x");
+    below.mode("/opt/suid", 0o4755);
+    let folder = tempfile::tempdir().unwrap();
+    let (lower, space) = (below.0.path().display().to_string(), folder.path().to_owned());
+    let look = move || -> Result<Vec<String>, String> {
+        let failed = |what: &'static str| move |error: rustix::io::Errno| format!("{what}: {error}");
+        // The mounts of a thread are gone with it.
+        #[expect(deprecated, reason = "what is unsafe of it is to unshare descriptors")]
+        rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNS).map_err(failed("unshare"))?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(failed("propagation"))?;
+        // Of two file systems, or the kernel gives all files the number of the overlay.
+        mount("tmpfs", &space, "tmpfs", MountFlags::empty(), None).map_err(failed("tmpfs"))?;
+        for name in ["upper", "work", "root"] {
+            std::fs::create_dir(space.join(name)).map_err(|error| error.to_string())?;
+        }
+        let (space, root) = (space.display(), space.join("root"));
+        let options = format!("lowerdir={lower},upperdir={space}/upper,workdir={space}/work,xino=off");
+        let options = std::ffi::CString::new(options).map_err(|error| error.to_string())?;
+        mount("overlay", &root, "overlay", MountFlags::empty(), options.as_c_str()).map_err(failed("overlay"))?;
+        let root = Root::at(&root).map_err(|error| error.to_string())?;
+        let found = persistent(&root, &Packages::default(), &Stop::default()).map_err(|_| "stopped".to_owned())?.0;
+        Ok(found.into_iter().filter(|one| one.technique == "T1548.001").map(|one| one.file.display().to_string()).collect())
+    };
+    match std::thread::spawn(look).join().unwrap() {
+        Ok(told) => assert_eq!(told, ["/opt/suid"]),
+        // Within another overlay, or without rights, none can be.
+        Err(error) => eprintln!("SKIPPED: no overlay can be mounted here: {error}"),
+    }
 }
 
 #[test]

@@ -204,3 +204,51 @@ fn what_everybody_has_is_no_noise() {
     let told: Vec<&Value> = told.collect();
     assert!(told.is_empty(), "{told:#?}");
 }
+
+#[test]
+fn a_user_of_the_system_with_a_password_is_told() {
+    let tree = Tree::new();
+    tree.write(
+        "/etc/passwd",
+        "root:x:0:0::/root:/bin/sh\ngames:x:5:60::/usr/games:/bin/bash\nbob:x:1001:1001::/home/bob:/bin/sh\nmail:x:8:8::/:/usr/sbin/nologin\npostgres:x:101:101::/:/bin/bash\n",
+    );
+    tree.write("/etc/shadow", "root:$6$x$y:1::\ngames:$6$x$y:1::\nbob:$6$x$y:1::\nmail:$6$x$y:1::\npostgres:*:1::\n");
+    let found = tree.entries();
+    let told = found.iter().filter(|entry| entry["location"].as_str().unwrap().starts_with("/etc/shadow"));
+    let told: Vec<&Value> = told.map(|entry| &entry["runs"]).collect();
+    assert_eq!(told, ["games of the system has a password and a shell (/bin/bash)"]);
+}
+
+#[test]
+fn scripts_are_found_wherever_a_server_serves_them() {
+    let tree = Tree::new();
+    let shell = "<?php eval($_POST[1]);";
+    let files = [
+        "/srv/app/a.php",
+        "/opt/app/public/b.php",
+        "/home/bob/app/c.php",
+        "/usr/share/phpmyadmin/d.php",
+        "/var/lib/wordpress/e.php",
+        "/var/www/html/logo.png",
+        "/var/www/html/sub/logo.png",
+        "/data/site/cgi/f.sh",
+    ];
+    for file in files {
+        tree.write(file, if file.ends_with("sh") { "eval \"$QUERY_STRING\"; system(" } else { shell });
+    }
+    tree.write("/var/www/html/.htaccess", "AddType application/x-httpd-php .png\n");
+    tree.write("/etc/nginx/sites-enabled/x", "server {\n root /data/site;\n}\n");
+    tree.write("/opt/app/public/plain.php", "<?php echo 1;");
+    tree.write("/opt/pictures/logo.png", shell);
+    let found = tree.entries();
+    let mut told: Vec<&str> = found
+        .iter()
+        .filter(|entry| entry["technique"] == "T1505.003")
+        .map(|entry| entry["location"].as_str().unwrap())
+        .collect();
+    told.sort_unstable();
+    let mut expected = files.to_vec();
+    expected.push("/var/www/html/.htaccess");
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+}

@@ -1,6 +1,7 @@
 //! Everything that starts by itself, as far as files show it: units, tasks, start-up items, and the places of a table; each with
 //! the package that owns it and whether it is as shipped.
 
+mod accounts;
 mod behind;
 mod files;
 mod generated;
@@ -29,7 +30,6 @@ use crate::agent::context::{Meter, Stop, VerbError, VerbResult};
 use crate::agent::platform::startup_item::{Persistent, StartupKind};
 use crate::agent::platform::{thread_cpu_since, thread_cpu_time};
 use behind::{Wrong, named_in};
-use setuid::Walk;
 
 /// The largest file whose lines are read, and the largest that is compared with what was shipped.
 const MAX_TEXT: u64 = 4 * 1024 * 1024;
@@ -58,24 +58,26 @@ pub fn persistent(
     meter: &Meter,
 ) -> Result<(Vec<Persistent>, Unseen), VerbError> {
     let homes = homes(root);
-    let walk = || Walk::through(root, &homes, stop, meter);
+    let look = || setuid::privileged(root, &homes, stop);
     std::thread::scope(|scope| {
         // What takes long and waits for nothing goes on beside the rest, where there are threads for it.
         let beside = |name: &str| Builder::new().name(name.to_owned());
-        let walking = beside("setuid").spawn_scoped(scope, || metered(meter, walk)).ok();
+        let privileged = beside("setuid").spawn_scoped(scope, || metered(meter, look)).ok();
         let _ = beside("packages").spawn_scoped(scope, || metered(meter, || packages.index(root)));
         let mut search = Search::new(root, packages, stop, &homes);
         search.startup()?;
         search.tasks()?;
         units::units(&mut search)?;
         files::places(&mut search)?;
-        let walked = match walking.map(ScopedJoinHandle::join) {
-            Some(Ok(walked)) => walked?,
+        accounts::accounts(&mut search)?;
+        let seen = match privileged.map(ScopedJoinHandle::join) {
+            Some(Ok(seen)) => seen?,
             Some(Err(panic)) => resume_unwind(panic),
-            None => walk()?,
+            None => look()?,
         };
-        search.setuid(walked);
-        web::web(&mut search)?;
+        search.unseen.add(seen.unseen);
+        setuid::tell(&mut search, seen.privileged)?;
+        web::web(&mut search, seen.scripts)?;
         Ok((search.found, search.unseen))
     })
 }
@@ -168,15 +170,6 @@ impl<'a> Search<'a> {
             let origin = same.then(|| self.index().origin(self.root, pattern, MAX_TEXT, self.stop))?;
             (origin.shipped == Some(true)).then_some(origin)
         })
-    }
-
-    fn setuid(&mut self, walk: Walk<'_>) {
-        self.unseen.add(walk.unseen);
-        for file in walk.found {
-            let mut entry = self.entry("privileges", "T1548.001", &file);
-            entry.runs = Some(file.to_string_lossy().into_owned());
-            self.found.push(entry);
-        }
     }
 
     fn startup(&mut self) -> VerbResult {

@@ -1,14 +1,19 @@
 //! Scripts below the roots of web servers that no package shipped: those that hand what a visitor sends to a shell or an
-//! interpreter, and those that changed lately.
+//! interpreter, and those that changed lately. Where a server has its roots is read from its settings too; of scripts that lie
+//! elsewhere, only those that serve a visitor are told.
 
+mod suspicion;
+
+use std::collections::HashSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::{Search, glob};
+use super::{MAX_TEXT, Search, glob};
 use crate::agent::context::VerbResult;
 use crate::agent::path::reason;
+use suspicion::suspicion;
 
-const ROOTS: [&str; 11] = [
+const ROOTS: [&str; 13] = [
     "/var/www",
     "/srv/www",
     "/srv/http",
@@ -16,6 +21,8 @@ const ROOTS: [&str; 11] = [
     "/usr/local/www",
     "/usr/lib/cgi-bin",
     "/usr/local/lib/cgi-bin",
+    "/usr/share/{phpmyadmin,wordpress,roundcube,adminer}",
+    "/var/lib/{wordpress,roundcube}",
     "/var/lib/tomcat*/webapps",
     "/opt/*/webapps",
     "~/public_html",
@@ -27,6 +34,20 @@ const ENDINGS: [&str; 18] = [
 ];
 /// Settings that make a server run what it would not.
 const SETTINGS: [&str; 2] = [".htaccess", ".user.ini"];
+/// Settings of servers that name roots, and the words that do so.
+const SERVERS: [&str; 5] = [
+    "/etc/apache2/{apache2.conf,conf-enabled/*,sites-enabled/*}",
+    "/etc/httpd/{conf,conf.d}/*.conf",
+    "/etc/nginx/{nginx.conf,conf.d/*,sites-enabled/*}",
+    "/etc/lighttpd/{lighttpd.conf,conf-enabled/*}",
+    "/etc/caddy/Caddyfile",
+];
+const NAME_ROOTS: [&str; 6] = ["documentroot", "root", "alias", "scriptalias", "server.document-root", "virtualdocumentroot"];
+/// Folders that are more than a site.
+const NO_ROOTS: [&str; 12] =
+    ["/usr", "/usr/share", "/usr/lib", "/etc", "/var", "/var/lib", "/home", "/root", "/proc", "/sys", "/dev", "/run"];
+/// The most scripts outside such roots that are looked at.
+const MAX_ELSEWHERE: usize = 2_000;
 const MAX_FILES: usize = 200_000;
 const MAX_DEPTH: usize = 32;
 /// How much of a script is looked at.
@@ -35,17 +56,30 @@ const MAX_TOLD: usize = 10_000;
 /// Days in which a change is lately.
 const LATELY: i64 = 7;
 
-pub(super) fn web(search: &mut Search<'_>) -> VerbResult {
-    let mut scripts = Vec::new();
+/// Adds scripts below the roots, and those of some that lie elsewhere.
+pub(super) fn web(search: &mut Search<'_>, elsewhere: Vec<PathBuf>) -> VerbResult {
+    let mut look = Look { scripts: Vec::new(), known: HashSet::new() };
     let homes = search.homes;
     for root in ROOTS {
         for (root, _) in glob::files(search.root, &mut search.unseen, root, homes) {
-            collect(search, &root, MAX_DEPTH, &mut scripts)?;
+            look.collect(search, &root, MAX_DEPTH, &[])?;
         }
     }
+    for root in roots_of_servers(search) {
+        look.collect(search, &root, MAX_DEPTH, &[])?;
+    }
+    let below_roots = look.scripts.len();
+    let index = search.packages.index(search.root);
+    let foreign = elsewhere.into_iter().filter(|file| is_script(file) && index.owner(search.root, file).is_none());
+    let mut foreign = foreign.filter(|file| !look.known.contains(file));
+    look.scripts.extend(foreign.by_ref().take(MAX_ELSEWHERE));
+    if let Some(file) = foreign.next() {
+        search.unseen.cut(file.parent().unwrap_or(&file));
+    }
+    drop(foreign);
     let lately = jiff::Timestamp::now().as_second() - LATELY * 86_400;
     let mut told = 0;
-    for file in scripts {
+    for (at, file) in look.scripts.into_iter().enumerate() {
         search.stop.check()?;
         let Ok(facts) = search.root.link_facts(&file) else { continue };
         let (why, error) = match text(search, &file) {
@@ -59,7 +93,7 @@ pub(super) fn web(search: &mut Search<'_>) -> VerbResult {
         let changed = search.root.is_live().then_some(facts.changed);
         let mut times = [Some(facts.modified), changed].into_iter().flatten();
         let is_new = times.any(|time| time.timestamp().is_some_and(|at| at.as_second() > lately));
-        if why.is_none() && !is_new && error.is_none() {
+        if why.is_none() && (at >= below_roots || (!is_new && error.is_none())) {
             continue;
         }
         if told >= MAX_TOLD {
@@ -78,6 +112,37 @@ pub(super) fn web(search: &mut Search<'_>) -> VerbResult {
     Ok(())
 }
 
+/// The folders that servers' settings make roots.
+fn roots_of_servers(search: &mut Search<'_>) -> Vec<PathBuf> {
+    let mut roots = Vec::new();
+    for pattern in SERVERS {
+        for (file, _) in glob::files(search.root, &mut search.unseen, pattern, &[]) {
+            let text = search.root.read(&file, MAX_TEXT).unwrap_or_default();
+            roots.extend(roots_of(&String::from_utf8_lossy(&text)));
+        }
+    }
+    roots.sort();
+    roots.dedup();
+    // Those below another are seen with it.
+    let all = roots.clone();
+    roots.retain(|root| !all.iter().any(|other| other != root && root.starts_with(other)));
+    roots
+}
+
+/// The folders that a server's settings name. One that is all of the device is nobody's site.
+fn roots_of(text: &str) -> Vec<PathBuf> {
+    let of_line = |line: &str| {
+        let line = line.trim().replace(['=', ';', '{', '}', '"', '\''], " ");
+        let mut words = line.split_whitespace();
+        let name = words.next()?.to_ascii_lowercase();
+        let folder = NAME_ROOTS.contains(&name.as_str()).then(|| words.next_back()).flatten()?;
+        // As far as it is the same for every visitor.
+        let folder = folder.split(['$', '%', '*']).next()?.trim_end_matches('/');
+        (folder.starts_with('/') && !NO_ROOTS.contains(&folder)).then(|| PathBuf::from(folder))
+    };
+    text.lines().filter_map(of_line).collect()
+}
+
 /// As much of a script as is looked at.
 fn text(search: &Search<'_>, file: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
@@ -85,161 +150,69 @@ fn text(search: &Search<'_>, file: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn collect(search: &mut Search<'_>, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> VerbResult {
-    for path in search.unseen.paths(search.root, folder) {
-        search.stop.check()?;
-        let Ok(facts) = search.root.link_facts(&path) else { continue };
-        if facts.is_folder() {
-            if depth > 0 {
-                collect(search, &path, depth - 1, found)?;
-            } else {
-                search.unseen.cut(&path);
-            }
-            continue;
-        }
-        if !facts.is_file() || !is_script(&path) {
-            continue;
-        }
-        if found.len() >= MAX_FILES {
-            search.unseen.cut(folder);
-            return Ok(());
-        }
-        found.push(path);
-    }
-    Ok(())
+struct Look {
+    scripts: Vec<PathBuf>,
+    known: HashSet<PathBuf>,
 }
 
-fn is_script(path: &Path) -> bool {
+impl Look {
+    /// Takes the scripts below a folder; `served` are the endings that settings above it make scripts.
+    fn collect(&mut self, search: &mut Search<'_>, folder: &Path, depth: usize, served: &[String]) -> VerbResult {
+        let paths = search.unseen.paths(search.root, folder);
+        let mut served = served.to_vec();
+        for settings in paths.iter().filter(|path| path.file_name().is_some_and(|name| name == ".htaccess")) {
+            let text = search.root.read(settings, MAX_TEXT).unwrap_or_default();
+            served.extend(served_as_scripts(&String::from_utf8_lossy(&text)));
+        }
+        for path in paths {
+            search.stop.check()?;
+            let Ok(facts) = search.root.link_facts(&path) else { continue };
+            if facts.is_folder() {
+                if depth > 0 {
+                    self.collect(search, &path, depth - 1, &served)?;
+                } else {
+                    search.unseen.cut(&path);
+                }
+                continue;
+            }
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+            if !facts.is_file() || !(is_script(&path) || served.iter().any(|end| name.ends_with(end.as_str()))) {
+                continue;
+            }
+            if self.scripts.len() >= MAX_FILES {
+                search.unseen.cut(folder);
+                return Ok(());
+            }
+            if self.known.insert(path.clone()) {
+                self.scripts.push(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The endings that settings of a folder make scripts; an empty one is every file.
+fn served_as_scripts(text: &str) -> Vec<String> {
+    let mut endings = Vec::new();
+    for line in text.lines().map(|line| line.trim().to_ascii_lowercase()) {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("addtype" | "addhandler") => {
+                endings.extend(words.skip(1).map(|end| format!(".{}", end.trim_matches(['"', '.']))));
+            }
+            Some("sethandler" | "forcetype") => endings.push(String::new()),
+            _ => {}
+        }
+    }
+    endings
+}
+
+/// Whether a server runs a file, by its name.
+pub(super) fn is_script(path: &Path) -> bool {
     let ending = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     // `php3` to `php8`, and whatever a server may be told to run besides.
     ending.starts_with("php") || ENDINGS.contains(&ending.as_str()) || SETTINGS.contains(&name)
-}
-
-/// What a visitor sends, in lower case.
-const SENT: [&str; 17] = [
-    "$_get",
-    "$_post",
-    "$_request",
-    "$_cookie",
-    "$_files",
-    "$_server['http_",
-    "$_server[\"http_",
-    "$_server['query_",
-    "$_server[\"query_",
-    "getallheaders(",
-    "php://input",
-    "getparameter",
-    "getheader",
-    "request[",
-    "request.",
-    "query_string",
-    "cgi.fieldstorage",
-];
-
-/// What in a script gives a visitor the server's hands. What looks like a comment may be one, or begin within a text.
-fn suspicion(text: &str) -> Option<&'static str> {
-    of_plain(&plain(text)).or_else(|| text.contains("/*").then(|| of_plain(&plain(&uncommented(text)))).flatten())
-}
-
-fn of_plain(text: &str) -> Option<&'static str> {
-    const RUNS: [(&str, &str); 19] = [
-        ("eval(", "runs code that is sent to it (eval)"),
-        ("assert(", "runs code that is sent to it (assert)"),
-        ("create_function(", "runs code that is sent to it (create_function)"),
-        ("shell_exec(", "runs commands that are sent to it (shell_exec)"),
-        ("passthru(", "runs commands that are sent to it (passthru)"),
-        ("proc_open(", "runs commands that are sent to it (proc_open)"),
-        ("pcntl_exec(", "runs commands that are sent to it (pcntl_exec)"),
-        ("popen(", "runs commands that are sent to it (popen)"),
-        ("system(", "runs commands that are sent to it (system)"),
-        ("exec(", "runs commands that are sent to it (exec)"),
-        ("call_user_func", "runs functions that are sent to it (call_user_func)"),
-        ("array_map($_", "runs functions that are sent to it (array_map)"),
-        ("getruntime(", "runs commands that are sent to it (getRuntime)"),
-        ("processbuilder(", "runs commands that are sent to it (ProcessBuilder)"),
-        ("process.start(", "runs commands that are sent to it (Process.Start)"),
-        ("wscript.shell", "runs commands that are sent to it (WScript.Shell)"),
-        ("subprocess.", "runs commands that are sent to it (subprocess)"),
-        ("move_uploaded_file(", "keeps files that are sent to it (move_uploaded_file)"),
-        ("classloader", "loads classes that are sent to it (ClassLoader)"),
-    ];
-    const HIDES: [&str; 7] =
-        ["base64_decode(", "gzinflate(", "gzuncompress(", "str_rot13(", "hex2bin(", "convert_uudecode(", "strrev("];
-    if text.contains("auto_prepend_file") || text.contains("auto_append_file") {
-        return Some("runs code before every page (auto_prepend_file)");
-    }
-    if text.contains("addhandler") || text.contains("addtype application/x-httpd") || text.contains("sethandler") {
-        return Some("makes other files scripts (AddHandler)");
-    }
-    if HIDES.iter().any(|way| text.contains(way)) && has_call(text, "eval(") {
-        return Some("runs code that is hidden in it (eval)");
-    }
-    if !SENT.iter().any(|sent| text.contains(sent)) {
-        return None;
-    }
-    let known = RUNS.iter().find(|(what, _)| has_call(text, what)).map(|(_, why)| *why);
-    let by_place = || {
-        let mut sent = SENT.iter().take(4).flat_map(|sent| text.match_indices(sent)).filter_map(|(at, _)| text.get(..at));
-        sent.find_map(in_front)
-    };
-    let in_backticks = || {
-        let mut pieces = text.split('`').skip(1).step_by(2);
-        pieces.any(|piece| piece.contains("$_")).then_some("runs commands that are sent to it (backticks)")
-    };
-    known.or_else(by_place).or_else(in_backticks)
-}
-
-/// What a script does with something that is sent, by what stands in front of it.
-fn in_front(before: &str) -> Option<&'static str> {
-    const INCLUDES: [&str; 4] = ["include", "include_once", "require", "require_once"];
-    let bare = before.trim_end_matches(['(', ' ', '\'', '"', '@']);
-    if INCLUDES.iter().any(|way| bare.ends_with(way)) {
-        return Some("runs files that are named to it (include)");
-    }
-    let called = before.strip_suffix('(')?;
-    let word = called.trim_end_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
-    let is_variable = word.len() < called.len() && word.ends_with('$');
-    (is_variable || called.ends_with([']', '}', '\'', '"', ')'])).then_some("runs functions that are sent to it")
-}
-
-/// Whether a function is called that is no part of another name and no method.
-fn has_call(text: &str, name: &str) -> bool {
-    text.match_indices(name).any(|(at, _)| {
-        let before = text.get(..at).unwrap_or_default();
-        let is_part = before.ends_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
-        !is_part && !before.ends_with("->") && !before.ends_with("::")
-    })
-}
-
-/// A script without its comments between signs.
-fn uncommented(text: &str) -> String {
-    let mut bare = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, behind)) = rest.split_once("/*") {
-        bare.push_str(before);
-        let Some((_, behind)) = behind.split_once("*/") else {
-            rest = "";
-            break;
-        };
-        rest = behind;
-    }
-    bare.push_str(rest);
-    bare
-}
-
-/// A script in lower case and without blanks around the brackets of a call: however it is written, it is the same.
-fn plain(text: &str) -> String {
-    let mut tight = String::with_capacity(text.len());
-    for letter in text.chars().map(|letter| letter.to_ascii_lowercase()) {
-        if matches!(letter, '(' | '[') {
-            tight.truncate(tight.trim_end().len());
-        }
-        if !(letter.is_whitespace() && tight.ends_with(['(', '['])) {
-            tight.push(letter);
-        }
-    }
-    tight
 }
 
 #[cfg(test)]
@@ -247,40 +220,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_that_serve_a_visitor_stand_out() {
-        for text in [
-            "<?php system($_GET['c']); ?>",
-            "<?php eval(base64_decode('eA==')); ?>",
-            "php_value auto_prepend_file /tmp/x",
-            "<% Runtime.getRuntime().exec(request.getParameter(\"c\")) %>",
-            "<?=`$_GET[0]`?>",
-            "<?php $_GET[0]($_GET[1]);",
-            "<?php SYSTEM($_GET[0]);",
-            "<?php @include($_GET[0]);",
-            "<?php include $_GET['p'];",
-            "<?php require_once ( $_REQUEST [ 'p' ] );",
-            "<?php system($_SERVER[\"HTTP_X\"]);",
-            "<?php system ($_GET[0]);",
-            "<?php system/* x */($_GET[0]);",
-            "<?php header('image/*'); system($_GET[0]); /* x */",
-            "<?php $f = 'sys' . 'tem'; $f($_POST['x']);",
-            "<?php ('sys'.'tem')($_POST['x']);",
-            "<?php call_user_func($_GET['a'], $_GET['b']);",
-            "AddHandler application/x-httpd-php .jpg",
-            "import subprocess, cgi\nsubprocess.run(cgi.FieldStorage()['c'].value, shell=True)",
-        ] {
-            assert!(suspicion(text).is_some(), "{text}");
-        }
-        for text in [
-            "<?php echo htmlspecialchars($_GET['q']); ?>",
-            "<?php system('ls'); ?>",
-            "<?php $r = curl_exec($c); echo $_GET['q'];",
-            "<?php $db->exec($sql); f($_POST['x']); $o->g($_POST['y']);",
-            "<?php include $_SERVER['DOCUMENT_ROOT'] . '/head.php'; echo `date`;",
-            "/* open <?php echo 1;",
-        ] {
-            assert_eq!(suspicion(text), None, "{text}");
-        }
+    fn roots_and_scripts_are_known_by_servers_settings() {
+        let roots = |text: &str| roots_of(text).iter().map(|root| root.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            roots("<VirtualHost *:80>\n DocumentRoot \"/opt/app/public\"\n Alias /x /home/u/app/\n</VirtualHost>"),
+            ["/opt/app/public", "/home/u/app"]
+        );
+        assert_eq!(
+            roots("server { listen 80;\n root /srv;\n alias /data/www/$host/x;\n}\nroot /;\nroot html;"),
+            ["/srv", "/data/www"]
+        );
+        assert_eq!(roots("server.document-root = \"/www/a\"\n# root /x/y\nroot * /srv/site"), ["/www/a", "/srv/site"]);
+        assert_eq!(
+            served_as_scripts("AddType application/x-httpd-php .png JPG\nOptions x\nSetHandler y"),
+            [".png", ".jpg", ""]
+        );
         for name in ["a.php", "a.PHP3", "a.phtml", ".htaccess", "b.cgi"] {
             assert!(is_script(Path::new(name)), "{name}");
         }
