@@ -313,7 +313,8 @@ fn rights_are_seen_in_an_overlay_whose_files_are_of_another_file_system() {
         let options = std::ffi::CString::new(options).map_err(|error| error.to_string())?;
         mount("overlay", &root, "overlay", MountFlags::empty(), options.as_c_str()).map_err(failed("overlay"))?;
         let root = Root::at(&root).map_err(|error| error.to_string())?;
-        let found = persistent(&root, &Packages::default(), &Stop::default()).map_err(|_| "stopped".to_owned())?.0;
+        let found =
+            persistent(&root, &Packages::default(), &Stop::default(), &Meter::default()).map_err(|_| "stopped".to_owned())?.0;
         Ok(found.into_iter().filter(|one| one.technique == "T1548.001").map(|one| one.file.display().to_string()).collect())
     };
     match std::thread::spawn(look).join().unwrap() {

@@ -1,8 +1,7 @@
-//! Several judges at work on very many things: threads that take targets from one queue and put what they made of them into
-//! another. Both are bounded, so that memory is whatever the number of files.
+//! Several judges at work on very many things: threads that take what was fetched from one queue and put what they made of it into
+//! another. All queues are bounded, so that memory is whatever the number of files.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -10,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
+use super::fetch::{Fetched, Opened, fetchers};
+use super::judge::Room;
 use super::{Bounds, Judge, Judgement, KnownParts, Rules};
-use crate::agent::content::Content;
 use crate::agent::context::{Meter, Stop, VerbError};
 use crate::agent::dispatch::Shared;
 use crate::agent::platform::{Origin, Process, thread_cpu_since, thread_cpu_time};
@@ -74,19 +74,20 @@ impl<'s> Crew<'s> {
         meter: &Arc<Meter>,
     ) -> Self {
         let (targets, todo) = sync_channel(WAITING);
+        let (mut hands, fetched) = fetchers(scope, agent, stop, meter, todo);
         let (put, judged) = sync_channel(WAITING);
-        let todo = Arc::new(Mutex::new(todo));
+        let fetched = Arc::new(Mutex::new(fetched));
         let done = Arc::new(AtomicU64::new(0));
         let gone = Arc::default();
+        let room = Room::default();
         let count = std::thread::available_parallelism().map_or(1, |count| count.get().clamp(1, MAX_JUDGES));
-        let hands = (0..count).map(|_| {
-            let judge = Judge::new(agent, rules, bounds, stop, meter, Arc::clone(&done));
+        hands.extend((0..count).map(|_| {
+            let judge = Judge::new(agent, rules, bounds, stop, meter, Arc::clone(&done)).sharing(&room);
             let (agent, meter, gone) = (Arc::clone(agent), Arc::clone(meter), Arc::clone(&gone));
             let hand = Hand { judge, known: KnownParts::default(), agent, meter, gone };
-            let (todo, put) = (Arc::clone(&todo), put.clone());
-            scope.spawn(move || hand.work(&todo, &put))
-        });
-        let hands = hands.collect();
+            let (fetched, put) = (Arc::clone(&fetched), put.clone());
+            scope.spawn(move || hand.work(&fetched, &put))
+        }));
         Self { targets: Some(targets), judged, open: 0, done, hands, gone }
     }
 
@@ -143,12 +144,12 @@ struct Hand {
 }
 
 impl Hand {
-    fn work(mut self, todo: &Mutex<Receiver<Target>>, put: &SyncSender<Judged>) {
+    fn work(mut self, todo: &Mutex<Receiver<Fetched>>, put: &SyncSender<Judged>) {
         let begun = thread_cpu_time();
         loop {
             let next = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(target) = next else { break };
-            let Some(judged) = self.judge(target) else { break };
+            let Ok(fetched) = next else { break };
+            let Some(judged) = self.judge(fetched) else { break };
             if put.send(judged).is_err() {
                 break;
             }
@@ -164,13 +165,15 @@ impl Hand {
     }
 
     /// `None` when the command was asked to stop.
-    fn judge(&mut self, target: Target) -> Option<Judged> {
-        let (path, pid, is_process, judgement) = match target {
-            Target::File { path, pid, autostart, origin } => {
-                let (path, judgement) = self.file(path, origin.as_ref(), autostart);
+    fn judge(&mut self, fetched: Fetched) -> Option<Judged> {
+        let (path, pid, is_process, judgement) = match fetched {
+            Fetched::File { opened, pid, autostart, origin } => {
+                let Opened { content, path, named, first } = opened;
+                let judgement = self.judge.file(&content, &first, &path, named, origin.as_ref(), autostart);
                 (path, pid, false, judgement)
             }
-            Target::Process(process) => {
+            Fetched::None { path, pid, problem } => (path, pid, false, Err(problem.into())),
+            Fetched::Process(process) => {
                 let path = process.image.as_ref().map(|image| image.path.clone()).unwrap_or_default();
                 (path, Some(process.pid), true, self.judge.process(&self.agent, &process, &mut self.known))
             }
@@ -181,16 +184,5 @@ impl Hand {
             Err(VerbError::Stopped { .. }) => return None,
         };
         Some(Judged { path, pid, is_process, judgement })
-    }
-
-    fn file(&mut self, path: PathBuf, origin: Option<&Origin>, autostart: bool) -> (PathBuf, Result<Judgement, VerbError>) {
-        let content = match Content::open(&self.agent.root, &path, false) {
-            Ok(content) => content,
-            Err(problem) => return (path, Err(problem.into())),
-        };
-        let real = self.agent.root.path_of(content.file.as_fd());
-        let (named, path) = (real.is_some(), real.unwrap_or(path));
-        let judgement = self.judge.file(&content, &path, named, origin, autostart);
-        (path, judgement)
     }
 }

@@ -1,14 +1,15 @@
 //! Shows content to every engine and makes a judgement of what they say.
 //!
 //! One judge works on one thread, and on one thing at a time; memory is the start of it, and one more for each layer of archives.
+//! Of those that work side by side one alone is at something large, or in an archive: memory is that of one, however many there are.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::archive::{self, At, Kind};
 use super::budget::Budget;
@@ -33,6 +34,13 @@ const COUNTED: u64 = 8 * 1024 * 1024;
 /// The most that is read of a file whose size is not known beforehand.
 const MAX_VIRTUAL: u64 = 16 * 1024 * 1024;
 
+/// What is larger has the [`Room`] to itself.
+const SMALL: usize = 2 * 1024 * 1024;
+
+/// The room for large content, which judges that work side by side share: whoever holds it is at something large. Kept between
+/// them, since what is given back to the allocator in such pieces is not always given back to the system.
+pub(super) type Room = Arc<Mutex<Arc<Vec<u8>>>>;
+
 struct Slot {
     engine: Box<dyn Engine>,
     gone: Option<String>,
@@ -47,7 +55,11 @@ pub struct Judge {
     /// Bytes that were looked at, for whoever tells how far it is.
     done: Arc<AtomicU64>,
     spare: Vec<Arc<Vec<u8>>>,
+    room: Room,
 }
+
+/// The archives that content is, and where in it each begins.
+type Archives = Vec<(Kind, usize)>;
 
 impl Judge {
     /// One that judges with those rules.
@@ -76,7 +88,13 @@ impl Judge {
         engines.push(Box::new(Packages::new(Arc::clone(agent))));
         engines.push(Box::new(Static::new(Arc::clone(agent))));
         let slots = engines.into_iter().map(|engine| Slot { engine, gone: None }).collect();
-        Self { slots, bounds, stop: stop.clone(), meter: Arc::clone(meter), done, spare: Vec::new() }
+        Self { slots, bounds, stop: stop.clone(), meter: Arc::clone(meter), done, spare: Vec::new(), room: Room::default() }
+    }
+
+    /// The same, beside others that share the room for large content.
+    #[must_use]
+    pub(super) fn sharing(self, room: &Room) -> Self {
+        Self { room: Arc::clone(room), ..self }
     }
 
     /// The engines that look, and why one does no longer.
@@ -84,18 +102,55 @@ impl Judge {
         self.slots.iter().map(|slot| (slot.engine.name(), slot.gone.as_deref()))
     }
 
-    /// Judges an open file. `path` is its real one where it is `named`.
+    /// Judges an open file, of which the first bytes may have been read. `path` is its real one where it is `named`.
     ///
     /// # Errors
     /// When the command was asked to stop.
     pub fn file(
         &mut self,
         content: &Content,
+        first: &[u8],
         path: &Path,
         named: bool,
         origin: Option<&Origin>,
         autostart: bool,
     ) -> Result<Judgement, VerbError> {
+        let size = content.size.unwrap_or(MAX_VIRTUAL);
+        let is_large = size > SMALL as u64 || archive::Kind::of(first).is_some();
+        let room = Arc::clone(&self.room);
+        let mut held = is_large.then(|| room.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(room) = &mut held {
+            self.spare.push(std::mem::take(room));
+        }
+        let (mut judgement, archives, came) = self.opened(content, first, path, named, origin, autostart)?;
+        if !archives.is_empty() {
+            held = held.or_else(|| Some(room.lock().unwrap_or_else(PoisonError::into_inner)));
+            let archives = archives.into_iter().map(|(kind, from)| (kind, At::new(&content.file, from as u64, came)));
+            self.archives(archives, &name_of(path), &mut judgement)?;
+        }
+        if named {
+            spare_examples(&mut judgement.findings, path);
+        }
+        judgement.sort();
+        // What became large goes to the room, or away.
+        let mut large = self.spare.extract_if(.., |start| start.capacity() > SMALL);
+        if let (Some(room), Some(start)) = (&mut held, large.next()) {
+            **room = start;
+        }
+        large.for_each(drop);
+        Ok(judgement)
+    }
+
+    /// What the engines say of it, which archives it is, and how many bytes came.
+    fn opened(
+        &mut self,
+        content: &Content,
+        first: &[u8],
+        path: &Path,
+        named: bool,
+        origin: Option<&Origin>,
+        autostart: bool,
+    ) -> Result<(Judgement, Archives, u64), VerbError> {
         let mut judgement = Judgement::default();
         let on_device = OnDevice { path, facts: &content.facts, file: &content.file, named, origin, autostart };
         let subject = Subject { file: Some(on_device), place: None };
@@ -109,7 +164,7 @@ impl Judge {
             self.wants(&subject)
         };
         // Of a large one the rules read what they look at themselves.
-        let mut blocks = Blocks::new(&content.file, if large { WINDOW as u64 } else { size });
+        let mut blocks = Blocks::new(&content.file, first, if large { WINDOW as u64 } else { size });
         let read = self.read(wants, &mut |buffer| blocks.next(buffer))?;
         if let Some(error) = &read.error {
             let why = if content.size.is_some() { reason(error).1 } else { "the kernel gives no more of it".to_owned() };
@@ -137,15 +192,7 @@ impl Judge {
         let shown = Whole { size: came, sha256, sha1, md5, entropy, start, rest, ..Whole::default() };
         self.show(&subject, &shown, &mut judgement)?;
         self.give_back(shown.start);
-        if !archives.is_empty() {
-            let found = archives.into_iter().map(|(kind, from)| (kind, At::new(&content.file, from as u64, came)));
-            self.archives(found, &name_of(path), &mut judgement)?;
-        }
-        if named {
-            spare_examples(&mut judgement.findings, path);
-        }
-        judgement.sort();
-        Ok(judgement)
+        Ok((judgement, archives, came))
     }
 
     /// Which hashes the engines need.

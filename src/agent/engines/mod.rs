@@ -47,6 +47,7 @@ pub mod archive;
 pub mod budget;
 mod clamav;
 mod crew;
+mod fetch;
 mod hashes;
 mod heuristics;
 mod judge;

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use md5::Md5;
+use rustix::fs::Advice;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -15,6 +17,8 @@ use crate::agent::digest::{Counts, hex};
 
 /// How much is read at once.
 const BLOCK: usize = 256 * 1024;
+/// How much more the disk is asked for meanwhile.
+const AHEAD: u64 = 2 * 1024 * 1024;
 
 /// What came of reading content.
 pub(super) struct Taken {
@@ -40,22 +44,47 @@ impl Taken {
 /// The first bytes of a file, so many as it had when it was opened.
 pub(super) struct Blocks<'a> {
     file: &'a File,
+    /// What of it was read already.
+    first: &'a [u8],
     at: u64,
     size: u64,
+    /// How far the disk was asked for it.
+    asked: u64,
 }
 
 impl<'a> Blocks<'a> {
-    /// The first `size` bytes of a file.
-    pub(super) fn new(file: &'a File, size: u64) -> Self {
-        Self { file, at: 0, size }
+    /// The first `size` bytes of a file, of which some may have been read.
+    pub(super) fn new(file: &'a File, first: &'a [u8], size: u64) -> Self {
+        Self { file, first, at: 0, size, asked: BLOCK as u64 }
     }
 
     /// Appends what comes next; how many bytes, none at the end.
     pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let room = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(BLOCK).min(BLOCK);
-        let count = read_more(self.file, self.at, room, buffer)?;
+        let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let first = std::mem::take(&mut self.first);
+        let count = match first.get(..first.len().min(left)) {
+            _ if left == 0 => 0,
+            Some(first) if !first.is_empty() => {
+                buffer.extend_from_slice(first);
+                first.len()
+            }
+            _ => {
+                if self.asked < self.size && self.asked < self.at + AHEAD {
+                    advise(self.file, self.asked, AHEAD.min(self.size - self.asked), Advice::WillNeed);
+                    self.asked += AHEAD;
+                }
+                read_more(self.file, self.at, left.min(BLOCK), buffer)?
+            }
+        };
         self.at += count as u64;
         Ok(count)
+    }
+}
+
+/// Tells the kernel how a part of a file will be used. Where it does not take that, reading is slower and no less true.
+pub(super) fn advise(file: &File, at: u64, length: u64, advice: Advice) {
+    if let Some(length) = NonZeroU64::new(length) {
+        let _ = rustix::fs::fadvise(file, at, Some(length), advice);
     }
 }
 
@@ -132,5 +161,31 @@ impl Hashing {
             self.sha1.map(|hash| hex(&hash.finalize())),
             self.md5.map(|hash| hex(&hash.finalize())),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_was_read_already_comes_first_and_the_rest_behind_it() {
+        let mut file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        file.write_all(&content).unwrap();
+        let check = |first: usize, size: usize| {
+            let mut blocks = Blocks::new(&file, &content[..first], size as u64);
+            let mut all = Vec::new();
+            while blocks.next(&mut all).unwrap() > 0 {}
+            assert!(all == content[..size.min(content.len())], "{first} of {size}: {} came", all.len());
+        };
+        let whole = content.len();
+        for first in [0, 1, 65_536, BLOCK + 1, whole] {
+            for size in [0, 10, 65_536, BLOCK, whole, whole + 10] {
+                check(first, size);
+            }
+        }
     }
 }

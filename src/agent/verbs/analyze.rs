@@ -68,7 +68,7 @@ fn file(ctx: &mut Context, rules: &Rules) -> VerbResult {
     let real = ctx.agent.root.path_of(content.file.as_fd());
     let (named, real) = (real.is_some(), real.unwrap_or_else(|| path.clone()));
     let total = content.size;
-    let (judgement, engines) = beside(ctx, rules, &path, total, |judge| judge.file(&content, &real, named, None, false))?;
+    let (judgement, engines) = beside(ctx, rules, &path, total, |judge| judge.file(&content, &[], &real, named, None, false))?;
     if let Some(identity) = &judgement.identity {
         let identity = serde_json::json!(identity);
         let mut seen = vec![SeenItem { key: key(&real), identity: identity.clone() }];

@@ -164,7 +164,7 @@ impl Judge {
         if let Some(judged) = identity.as_ref().and_then(|identity| known.0.get(identity)) {
             return Ok(judged.clone());
         }
-        let judged = self.file(&part.content, &part.path, part.named, None, false)?;
+        let judged = self.file(&part.content, &[], &part.path, part.named, None, false)?;
         if let Some(identity) = identity.filter(|_| known.0.len() < MAX_KNOWN) {
             known.0.insert(identity, judged.clone());
         }

