@@ -24,6 +24,22 @@ impl Reading {
         self.diagnostics.iter().filter(counts).cloned().collect()
     }
 
+    /// The same of a line that somebody has just typed: of a parameter that there is none of, nothing is said of its value.
+    #[must_use]
+    pub fn told_of(&self, line: &str) -> Vec<Diagnostic> {
+        let is_behind = |name: &Diagnostic, value: &Diagnostic| {
+            let gap = line.get(name.span.end..value.span.start);
+            name.kind == ErrorKind::UnknownParameter && gap.is_some_and(|gap| gap.trim().is_empty())
+        };
+        let is_value = |found: &Diagnostic| {
+            matches!(found.kind, ErrorKind::BadValue | ErrorKind::TooManyValues)
+                && self.diagnostics.iter().any(|name| is_behind(name, found))
+        };
+        let mut told = self.told();
+        told.retain(|found| !is_value(found));
+        told
+    }
+
     /// Whether there is nothing on the line: blanks, or a comment.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -39,7 +39,7 @@ pub(super) async fn check(shell: &mut Shell, lines: &[Sourced]) -> Outcome<Exit>
                 platform = known.platform(invocation.params.get("device").or(shell.device.as_ref()).map(String::as_str));
             }
         }
-        shell.screen.diagnostics(text, Some(&sourced.origin()), &reading.told());
+        shell.screen.diagnostics(text, Some(&sourced.origin()), &reading.told_of(text));
         exit = reading.diagnostics.iter().fold(exit, |exit, found| match found.kind {
             ErrorKind::Role => exit.or(Exit::Refused),
             // What was not understood outweighs what would be refused.

@@ -73,7 +73,7 @@ impl Shell {
             return (Exit::Done, None);
         }
         if !reading.diagnostics.is_empty() {
-            self.screen.diagnostics(text, origin, &reading.told());
+            self.screen.diagnostics(text, origin, &reading.told_of(text));
             let kind = reading.diagnostics.first().map(|found| found.kind.as_str().to_owned());
             return (Exit::NotUnderstood, kind);
         }

@@ -157,6 +157,9 @@ fn what_a_newcomer_types_by_mistake_is_answered_with_what_to_type() {
     let ran = home.line("get file x").code(2);
     assert!(ran.err().contains("`get` took `file` for its value, and has no use for `x`"), "{}", ran.err());
     assert!(ran.err().contains("it is one word here: `getfile`"), "{}", ran.err());
+    // One slip is one error: nothing is said of a value whose parameter there is none of.
+    let ran = home.line("dir /etc -colums path,size").code(2);
+    assert!(ran.err().matches("error:").count() == 1 && ran.err().contains("did you mean -columns?"), "{}", ran.err());
     for line in ["status 0", "cancel 0", "fg 00"] {
         let ran = home.line(line).code(2);
         assert!(ran.err().contains("expected a command's number, from 1 on"), "{}", ran.err());
