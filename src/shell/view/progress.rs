@@ -2,10 +2,11 @@
 //! terminal cannot redraw.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::protocol::{Progress, ProgressUnit};
 
@@ -72,7 +73,9 @@ impl Bars {
         let bar = bars.entry(job).or_insert_with(|| Bar { bar: ProgressBar::hidden(), look, said: now });
         (now.duration_since(bar.said) >= LINE_EVERY).then(|| {
             bar.said = now;
-            format!("{label}: {}", words(progress))
+            // What the line names already is not said twice.
+            let text = if label.contains(&progress.text) { String::new() } else { progress.text.clone() };
+            format!("{label}: {}", words(&Progress { text, ..progress.clone() }))
         })
     }
 
@@ -82,7 +85,7 @@ impl Bars {
         let look = Look { unit: progress.unit, sized: progress.total.is_some(), narrow: width < NARROW };
         let mut bars = self.lock();
         let bar = bars.entry(job).or_insert_with(|| {
-            let bar = self.multi.add(ProgressBar::no_length().with_style(look.style()));
+            let bar = self.multi.add(from(progress.done).with_style(look.style()));
             Bar { bar, look, said: Instant::now() }
         });
         if bar.look != look {
@@ -130,6 +133,22 @@ impl Bars {
     }
 }
 
+/// A bar of work that was so far before anybody looked: its rate is that of what comes from now on.
+fn from(done: u64) -> ProgressBar {
+    let bar = ProgressBar::hidden();
+    bar.set_position(done);
+    bar.reset_eta();
+    bar
+}
+
+/// How long the work still takes; nothing while that cannot be told.
+fn left(state: &ProgressState, out: &mut dyn fmt::Write) {
+    if state.per_sec() > 0.0 {
+        // What cannot be written is not shown.
+        let _ = write!(out, "{:#} left", HumanDuration(state.eta()));
+    }
+}
+
 /// How a bar looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
@@ -143,20 +162,20 @@ struct Look {
 impl Look {
     fn style(self) -> ProgressStyle {
         let template = match (self.unit, self.sized, self.narrow) {
-            (ProgressUnit::Bytes, true, true) => "{prefix} {percent}% {bytes}/{total_bytes} {eta} left",
-            (ProgressUnit::Bytes, true, false) => "{prefix} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+            (ProgressUnit::Bytes, true, true) => "{prefix} {percent}% {bytes}/{total_bytes} {left}",
+            (ProgressUnit::Bytes, true, false) => "{prefix} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {left}",
             (ProgressUnit::Bytes, false, _) => "{prefix} {spinner} {bytes} {elapsed} {wide_msg}",
-            (_, true, true) => "{prefix} {percent}% {human_pos}/{human_len} {eta} left",
-            (ProgressUnit::Files, true, false) => "{prefix} [{wide_bar}] {human_pos}/{human_len} files {eta} left",
-            (ProgressUnit::Folders, true, false) => "{prefix} [{wide_bar}] {human_pos}/{human_len} folders {eta} left",
-            (ProgressUnit::Entries, true, false) => "{prefix} [{wide_bar}] {human_pos}/{human_len} {eta} left",
+            (_, true, true) => "{prefix} {percent}% {human_pos}/{human_len} {left}",
+            (ProgressUnit::Files, true, false) => "{prefix} [{wide_bar}] {human_pos}/{human_len} files {left}",
+            (ProgressUnit::Folders, true, false) => "{prefix} [{wide_bar}] {human_pos}/{human_len} folders {left}",
+            (ProgressUnit::Entries, true, false) => "{prefix} [{wide_bar}] {human_pos}/{human_len} {left}",
             (ProgressUnit::Files, false, _) => "{prefix} {spinner} {human_pos} files {elapsed} {wide_msg}",
             (ProgressUnit::Folders, false, _) => "{prefix} {spinner} {human_pos} folders {elapsed} {wide_msg}",
             (ProgressUnit::Entries, false, _) => "{prefix} {spinner} {human_pos} entries {elapsed} {wide_msg}",
         };
         // A template that indicatif refuses leaves its plain default, which is a bar too.
         ProgressStyle::with_template(template)
-            .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "))
+            .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> ").with_key("left", left))
     }
 
     /// How many columns the line that was typed may take.
@@ -204,6 +223,16 @@ mod tests {
         };
         check(1536, Some(3072), ProgressUnit::Bytes, "", "1.50 KiB of 3.00 KiB");
         check(12, None, ProgressUnit::Folders, "/usr\x1b", "12 folders, /usr\\x1b");
+    }
+
+    #[test]
+    fn what_was_done_before_is_no_rate() {
+        let bar = from(300 << 20);
+        assert_eq!((bar.position(), bar.per_sec()), (300 << 20, 0.0));
+        // A bar that began at nothing would have taken it for what was done just now.
+        let bar = ProgressBar::hidden();
+        bar.set_position(300 << 20);
+        assert!(bar.per_sec() > 0.0);
     }
 
     #[test]
