@@ -49,12 +49,17 @@ pub(in crate::shell) fn state_of(job: &Job) -> String {
     }
 }
 
-/// The line that tells of a job whose answer is not shown: what went wrong stands in it.
+/// The line that tells of a job whose answer is not shown, and below it what went wrong first.
 fn end_of(job: &Job) -> String {
-    match job.facts().end {
-        Some(End::Lost(failure)) => line_of(job, &format!("Failed: {failure}")),
-        _ => line_of(job, &state_of(job)),
-    }
+    let why = match job.facts().end {
+        Some(End::Lost(failure)) => Some(failure.problem.to_string()),
+        Some(End::Completed(completed, _)) if completed.status != Status::Completed => {
+            completed.errors.first().map(ToString::to_string)
+        }
+        _ => None,
+    };
+    let line = line_of(job, &state_of(job));
+    why.map_or(line.clone(), |why| format!("{line}\n  {}", why.lines().next().unwrap_or_default()))
 }
 
 /// Says under which number a command's work goes on.
