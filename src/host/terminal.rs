@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Mutex;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::stdio::stdin;
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
@@ -26,6 +27,14 @@ fn change(to: &Termios) -> io::Result<()> {
 #[must_use]
 pub fn stdin_is_terminal() -> bool {
     isatty(stdin())
+}
+
+/// Whether there is something to read on standard input now: of a terminal that hands out lines, a whole line.
+#[must_use]
+pub fn has_input() -> bool {
+    let input = stdin();
+    let mut watched = [PollFd::new(&input, PollFlags::IN)];
+    poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// Remembers the terminal as it is now, and puts it back when this thread panics. (A task that panics ends nothing: the

@@ -6,7 +6,7 @@ use std::io::BufRead;
 use super::editor::{History, Line, LineOutcome, LineSource, PromptFacts, prompt_text};
 use super::view::Screen;
 use crate::grammar::has_open_quote;
-use crate::host::Home;
+use crate::host::{Home, terminal};
 
 /// A line is read up to this.
 const MAX_LINE: usize = 1 << 20;
@@ -26,6 +26,8 @@ impl Plain {
 
     /// The next line, without its end; `None` at the end of the input.
     fn next(prompt: &str, screen: &Screen) -> Option<String> {
+        // A line that was typed while nothing was echoed stands nowhere yet.
+        let is_ahead = terminal::has_input();
         // A prompt that cannot be written is not worth ending for.
         let _ = screen.write_error(prompt.as_bytes());
         let mut bytes = Vec::new();
@@ -35,7 +37,11 @@ impl Plain {
             Ok(0) | Err(_) => return None,
         }
         let text = String::from_utf8_lossy(&bytes);
-        Some(text.trim_end_matches(['\n', '\r']).to_owned())
+        let text = text.trim_end_matches(['\n', '\r']);
+        if is_ahead {
+            screen.typed(text);
+        }
+        Some(text.to_owned())
     }
 
     /// The next line, and those that a quote spans.

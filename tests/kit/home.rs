@@ -16,6 +16,19 @@ impl Home {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
+    /// Waits until a command whose line begins so runs in the session that is open.
+    pub fn until_running(&self, line: &str) {
+        let begun = std::time::Instant::now();
+        loop {
+            let told = self.lrsh(&["-c", "jobs -output jsonl -columns status,command_line"]).output().unwrap();
+            let jobs = String::from_utf8(told.stdout).unwrap();
+            if jobs.contains(&format!("{{\"status\":\"running\",\"command_line\":\"{line}")) {
+                return;
+            }
+            assert!(begun.elapsed().as_secs() < 60, "{line} does not run: {jobs}");
+        }
+    }
+
     /// Its folder.
     pub fn path(&self) -> &Path {
         self.folder.path()

@@ -416,7 +416,7 @@ fn a_table_that_is_cut_short_does_not_say_that_there_is_nothing() {
     let hash = "0".repeat(64);
     shell.line(&format!("findfile * {} -sha256 {hash}", desk.folder.path().display()));
     shell.expect("connected to");
-    while !desk.batch(&["jobs -output jsonl"]).contains("\"running\"") {}
+    desk.home.until_running("findfile");
     shell.keys(CTRL_C);
     shell.expect("[2] cancelled; the device confirmed");
     let screen = shell.expect("exit 130");

@@ -57,6 +57,23 @@ fn a_terminal_that_can_only_print_gets_plain_lines() {
 }
 
 #[test]
+fn a_line_typed_ahead_stands_behind_its_prompt_where_nothing_can_be_drawn() {
+    let home = Home::new();
+    let mut shell = Pty::dumb(home.path());
+    shell.prompt();
+    let large = home.path().join("large");
+    std::fs::File::create(&large).unwrap().set_len(29 << 30).unwrap();
+    shell.line(&format!("fileinfo {}", large.display()));
+    home.until_running("fileinfo");
+    shell.keys("cat /nosuch\r");
+    let _ = home.lrsh(&["-c", "cancel 2"]).output().unwrap();
+    let screen = shell.expect("there is no such file");
+    assert!(screen.lines().any(|line| line.trim_end().ends_with(" / > cat /nosuch")), "{screen}");
+    shell.line("exit");
+    assert_eq!(shell.end(), 0);
+}
+
+#[test]
 fn the_end_of_a_job_begins_a_line_where_nothing_can_be_drawn() {
     let home = Home::new();
     let mut shell = Pty::dumb(home.path());
