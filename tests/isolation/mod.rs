@@ -1,5 +1,6 @@
 //! `isolate` and `release`: who is cut off, who is not, and how it ends. Always in namespaces of the test's own.
 
+mod barrier;
 mod ends;
 mod prompt;
 mod ssh;

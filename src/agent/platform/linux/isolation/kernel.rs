@@ -17,17 +17,17 @@ use crate::agent::platform::linux::netlink::{
     ACK, NLMSG_ERROR, REQUEST, attribute, attributes, dump, error_of, listen, message, name_of, number, open, text, value,
 };
 
-const SUBSYSTEM: u16 = 10;
+pub(super) const SUBSYSTEM: u16 = 10;
 const GETTABLE: u16 = SUBSYSTEM * 256 + 1;
 const DELTABLE: u16 = SUBSYSTEM * 256 + 2;
 const GETSET: u16 = SUBSYSTEM * 256 + 10;
 const GETSETELEM: u16 = SUBSYSTEM * 256 + 13;
-const BATCH_BEGIN: u16 = 0x10;
-const BATCH_END: u16 = 0x11;
+pub(super) const BATCH_BEGIN: u16 = 0x10;
+pub(super) const BATCH_END: u16 = 0x11;
 
 /// `NFPROTO_INET` and `NFPROTO_NETDEV`: the families that the table may be in.
 const INET: u8 = 1;
-const NETDEV: u8 = 5;
+pub(super) const NETDEV: u8 = 5;
 
 const TABLE_NAME: u16 = 1;
 const SET_TABLE: u16 = 1;
@@ -80,32 +80,36 @@ pub(super) fn isolation() -> io::Result<Option<Isolation>> {
 
 /// Takes the table away wherever it is; whether it was anywhere.
 pub(super) fn release() -> io::Result<bool> {
-    let socket = open(Some(NETFILTER))?;
     let mut any = false;
     for family in [INET, NETDEV] {
-        let name = attribute(TABLE_NAME, &text(TABLE));
-        rustix::net::send(&socket, &message(GETTABLE, REQUEST | ACK, &body(family, 0, &name)), SendFlags::empty())?;
-        match until_acknowledged(&socket) {
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => continue,
-            other => other?,
-        }
-        let batch = [
-            message(BATCH_BEGIN, REQUEST, &body(0, SUBSYSTEM, &[])),
-            message(DELTABLE, REQUEST | ACK, &body(family, 0, &name)),
-            message(BATCH_END, REQUEST, &body(0, SUBSYSTEM, &[])),
-        ];
-        rustix::net::send(&socket, &batch.concat(), SendFlags::empty())?;
-        match until_acknowledged(&socket) {
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {}
-            other => other?,
-        }
-        any = true;
+        any |= remove(family)?;
     }
     Ok(any)
 }
 
+/// Takes the table of a family away; whether it was there.
+fn remove(family: u8) -> io::Result<bool> {
+    let socket = open(Some(NETFILTER))?;
+    let name = attribute(TABLE_NAME, &text(TABLE));
+    rustix::net::send(&socket, &message(GETTABLE, REQUEST | ACK, &body(family, 0, &name)), SendFlags::empty())?;
+    match until_acknowledged(&socket) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => return Ok(false),
+        other => other?,
+    }
+    let batch = [
+        message(BATCH_BEGIN, REQUEST, &body(0, SUBSYSTEM, &[])),
+        message(DELTABLE, REQUEST | ACK, &body(family, 0, &name)),
+        message(BATCH_END, REQUEST, &body(0, SUBSYSTEM, &[])),
+    ];
+    rustix::net::send(&socket, &batch.concat(), SendFlags::empty())?;
+    match until_acknowledged(&socket) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => Ok(true),
+        other => other.map(|()| true),
+    }
+}
+
 /// `struct nfgenmsg` and attributes.
-fn body(family: u8, resource: u16, attributes: &[u8]) -> Vec<u8> {
+pub(super) fn body(family: u8, resource: u16, attributes: &[u8]) -> Vec<u8> {
     let mut bytes = vec![family, 0];
     bytes.extend(resource.to_be_bytes());
     bytes.extend(attributes);
@@ -113,7 +117,7 @@ fn body(family: u8, resource: u16, attributes: &[u8]) -> Vec<u8> {
 }
 
 /// Waits for the word that something was done, or why not.
-fn until_acknowledged(socket: &OwnedFd) -> io::Result<()> {
+pub(super) fn until_acknowledged(socket: &OwnedFd) -> io::Result<()> {
     listen(socket, |answer, body| if answer == NLMSG_ERROR { error_of(body).map(|()| true) } else { Ok(false) })
 }
 

@@ -5,56 +5,40 @@
 //! what it forwards; `netdev`, behind everything else on the way out, sees packet sockets, and bridges that lead past the
 //! first. In both all that is not kept meets a rule which drops it as long as the set holds its protocol.
 
-use std::net::IpAddr;
-
 use serde_json::{Value, json};
 
+use super::expressions::{accept, bytes, equals, is, jump, meta, payload, within};
+use super::leaving::{MAX_NEIGHBOR, Packet};
 use super::{SET, TABLE, seconds};
-use crate::agent::platform::isolation::{Connection, Isolating, Network};
+use crate::agent::platform::isolation::{Connection, Isolating, Network, outermost};
 
-/// Where servers of DHCP are: on the same link, or in networks that are not routed in the Internet. A renewal that is sent
-/// elsewhere gets no answer, and becomes a broadcast when most of the lease is over (RFC 2131, 4.4.5).
-const DHCP_SERVERS: [&str; 6] =
-    ["255.255.255.255", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"];
-/// What IPv6 needs on the link itself: neighbours, routers, and who listens to which group.
-const ON_LINK: [&str; 8] = [
-    "nd-neighbor-solicit",
-    "nd-neighbor-advert",
-    "nd-router-solicit",
-    "nd-router-advert",
-    "mld-listener-query",
-    "mld-listener-report",
-    "mld-listener-done",
-    "mld2-listener-report",
-];
+/// How long a message of a router may be: as long as every link takes it whole.
+const MAX_ROUTER: u32 = 1280;
+/// What stands in a message of BOOTP before what is DHCP's (RFC 2131, 3), behind the header of UDP.
+const DHCP_COOKIE: u32 = 0x6382_5363;
+const BOOTREPLY: u32 = 2;
 
-/// Everything in one transaction: what was there of ours goes, and the new comes. Without interfaces there is no table
-/// behind packet sockets.
-pub(super) fn ruleset(isolating: &Isolating, interfaces: &[String]) -> Value {
-    let mut all = Rules { commands: Vec::new(), family: "inet", isolating };
-    all.table();
+/// Everything in one transaction: what was there of ours goes, and the new comes. `on_link` are networks without routers; the
+/// chains behind packet sockets are made `with_frames`, and nothing is hooked to them yet.
+pub(super) fn ruleset(isolating: &Isolating, on_link: &[Network], with_frames: bool) -> Value {
+    let mut all = Rules { commands: Vec::new(), family: "inet", isolating, on_link };
+    all.table(&["ip", "ip6"]);
     all.inet();
     all.family = "netdev";
-    if interfaces.is_empty() {
-        all.gone();
+    if with_frames {
+        all.table(&["0"]);
+        all.frames();
     } else {
-        all.table();
-        all.netdev(interfaces);
+        all.gone();
     }
     json!({ "nftables": all.commands })
 }
 
-struct Rules<'a> {
+pub(super) struct Rules<'a> {
     commands: Vec<Value>,
-    family: &'static str,
-    isolating: &'a Isolating,
-}
-
-/// The way a packet goes, as seen from here.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    In,
-    Out,
+    pub(super) family: &'static str,
+    pub(super) isolating: &'a Isolating,
+    pub(super) on_link: &'a [Network],
 }
 
 impl Rules<'_> {
@@ -65,22 +49,13 @@ impl Rules<'_> {
         self.commands.push(json!({ "delete": { "table": table } }));
     }
 
-    fn table(&mut self) {
+    /// Its sets: what is cut, until when, and in the table for sockets who stays reachable.
+    fn table(&mut self, cut: &[&str]) {
         self.gone();
         self.commands.push(json!({ "add": { "table": { "family": self.family, "name": TABLE } } }));
         let timeout = seconds(self.isolating.time);
-        let element = |protocol| json!({ "elem": { "val": protocol, "timeout": timeout } });
-        self.set(&self.cut(), "ether_type", "timeout", &[element("ip"), element("ip6")]);
-        let allow = |v4: bool| -> Vec<Value> {
-            let some = self.isolating.allow.iter().filter(|network| network.address.is_ipv4() == v4);
-            some.map(element_of).collect()
-        };
-        let (v4, v6) = (allow(true), allow(false));
-        self.set("allow4", "ipv4_addr", "interval", &v4);
-        self.set("allow6", "ipv6_addr", "interval", &v6);
-        let dhcp: Vec<Value> =
-            DHCP_SERVERS.iter().filter_map(|text| Network::parse(text)).map(|network| element_of(&network)).collect();
-        self.set("dhcp4", "ipv4_addr", "interval", &dhcp);
+        let element = |protocol: &&str| json!({ "elem": { "val": protocol, "timeout": timeout } });
+        self.set(&self.cut(), "ether_type", "timeout", &cut.iter().map(element).collect::<Vec<_>>());
     }
 
     fn cut(&self) -> String {
@@ -100,67 +75,56 @@ impl Rules<'_> {
         self.commands.push(json!({ "add": { "set": set } }));
     }
 
-    fn chain(&mut self, name: &str) {
+    pub(super) fn chain(&mut self, name: &str) {
         self.commands.push(json!({ "add": { "chain": { "family": self.family, "table": TABLE, "name": name } } }));
     }
 
-    fn hook(&mut self, name: &str, hook: &str, priority: i32, interface: Option<&String>) {
-        let mut chain = json!({
-            "family": self.family, "table": TABLE, "name": name, "type": "filter", "hook": hook, "prio": priority, "policy": "accept",
+    fn hook(&mut self, hook: &str, priority: i32) {
+        let chain = json!({
+            "family": self.family, "table": TABLE, "name": hook, "type": "filter", "hook": hook, "prio": priority, "policy": "accept",
         });
-        if let (Some(interface), Some(chain)) = (interface, chain.as_object_mut()) {
-            chain.insert("dev".to_owned(), json!(interface));
-        }
         self.commands.push(json!({ "add": { "chain": chain } }));
     }
 
-    fn rule(&mut self, chain: &str, expressions: &[Value]) {
+    pub(super) fn rule(&mut self, chain: &str, expressions: &[Value]) {
         let rule = json!({ "family": self.family, "table": TABLE, "chain": chain, "expr": expressions });
         self.commands.push(json!({ "add": { "rule": rule } }));
     }
 
     /// What others send to this machine, what it sends, and what it forwards.
     fn inet(&mut self) {
-        self.reset();
+        for (name, kind, v4) in [("allow4", "ipv4_addr", true), ("allow6", "ipv6_addr", false)] {
+            let some = self.isolating.allow.iter().filter(|network| network.address.is_ipv4() == v4);
+            let elements: Vec<Value> = some.map(element_of).collect();
+            self.set(name, kind, "interval", &elements);
+        }
         self.chain("kept_in");
-        self.kept("kept_in", Way::In);
+        self.coming();
         self.chain("kept_out");
-        self.kept("kept_out", Way::Out);
+        let [ip, ip6] = self.leaving(Packet { base: "nh", at: 0 });
+        self.rule("kept_out", &[is("==", meta("nfproto"), json!("ipv4")), jump(&ip)]);
+        self.rule("kept_out", &[is("==", meta("nfproto"), json!("ipv6")), jump(&ip6)]);
 
-        self.hook("input", "input", -10, None);
+        self.hook("input", -10);
         self.rule("input", &[is("==", meta("iifname"), json!("lo")), accept()]);
         self.rule("input", &[jump("kept_in")]);
         self.end("input");
 
         // Behind everything that may give a packet another destination, so that it is the last one that counts.
-        self.hook("output", "output", 300, None);
+        self.hook("output", 300);
         self.rule("output", &[is("==", meta("oifname"), json!("lo")), accept()]);
         self.rule("output", &[jump("kept_out")]);
         self.end("output");
 
         // What is forwarded belongs to others: containers, virtual machines, whoever routes through this machine.
-        self.hook("forward", "forward", -10, None);
+        self.hook("forward", -10);
         self.end("forward");
 
         // Addresses may be translated on the way out of `output` too. Before the source is translated, which `kept_out` asks for.
-        self.hook("postrouting", "postrouting", 50, None);
+        self.hook("postrouting", 50);
         self.rule("postrouting", &[is("==", meta("oifname"), json!("lo")), accept()]);
         self.rule("postrouting", &[jump("kept_out")]);
         self.rule("postrouting", &[self.is_cut(), json!({ "drop": null })]);
-    }
-
-    /// What leaves through an interface, whoever sends it.
-    fn netdev(&mut self, interfaces: &[String]) {
-        self.reset();
-        self.chain("kept_out");
-        self.kept("kept_out", Way::Out);
-        // Several interfaces for one chain are newer than the JSON of many an `nft`.
-        for (number, interface) in interfaces.iter().enumerate() {
-            let name = format!("egress{number}");
-            self.hook(&name, "egress", 0, Some(interface));
-            self.rule(&name, &[jump("kept_out")]);
-            self.rule(&name, &[self.is_cut(), json!({ "drop": null })]);
-        }
     }
 
     /// The end of a chain: while the isolation lasts, connections are reset and everything else is dropped.
@@ -171,107 +135,76 @@ impl Rules<'_> {
         self.rule(chain, &[self.is_cut(), json!({ "drop": null })]);
     }
 
-    fn is_cut(&self) -> Value {
-        is("==", meta("protocol"), json!(format!("@{}", self.cut())))
+    /// Whether the set still holds what is cut: a protocol, or behind packet sockets, where all are, the zero that is left
+    /// of each.
+    pub(super) fn is_cut(&self) -> Value {
+        let protocol = meta("protocol");
+        let asked = if self.family == "inet" { protocol } else { json!({ "&": [protocol, 0] }) };
+        is("==", asked, json!(format!("@{}", self.cut())))
     }
 
-    /// The resets that the kernel itself sends: they have no content and no socket, which raw ones have.
-    fn reset(&mut self) {
-        self.chain("reset");
-        self.rule("reset", &[is(">=", meta("skuid"), json!(0)), json!({ "return": null })]);
-        self.rule("reset", &[is("==", payload("ip", "length"), json!(40)), accept()]);
-        self.rule("reset", &[is("==", payload("ip6", "length"), json!(20)), accept()]);
-    }
-
-    /// What goes on as before.
-    fn kept(&mut self, chain: &str, way: Way) {
-        let (there, here) = match way {
-            Way::In => ("saddr", "daddr"),
-            Way::Out => ("daddr", "saddr"),
-        };
-        self.rule(chain, &[is("==", payload("ip", there), json!("@allow4")), accept()]);
-        self.rule(chain, &[is("==", payload("ip6", there), json!("@allow6")), accept()]);
-        let (their_port, my_port) = match way {
-            Way::In => ("sport", "dport"),
-            Way::Out => ("dport", "sport"),
-        };
+    /// What may come in.
+    fn coming(&mut self) {
+        let chain = "kept_in";
+        self.rule(chain, &[is("==", payload("ip", "saddr"), json!("@allow4")), accept()]);
+        self.rule(chain, &[is("==", payload("ip6", "saddr"), json!("@allow6")), accept()]);
         for Connection { local, remote } in &self.isolating.keep {
-            let family = family(remote.ip());
-            let mut rule = vec![
-                is("==", payload(family, there), json!(remote.ip().to_string())),
-                is("==", payload("tcp", their_port), json!(remote.port())),
-            ];
-            // On the wire this end may have another address and port than its socket.
-            if self.family == "inet" {
-                rule.push(is("==", payload(family, here), json!(local.ip().to_string())));
-                rule.push(is("==", payload("tcp", my_port), json!(local.port())));
-            }
+            let family = if remote.is_ipv4() { "ip" } else { "ip6" };
+            self.rule(
+                chain,
+                &[
+                    is("==", payload(family, "saddr"), json!(remote.ip().to_string())),
+                    is("==", payload("tcp", "sport"), json!(remote.port())),
+                    is("==", payload(family, "daddr"), json!(local.ip().to_string())),
+                    is("==", payload("tcp", "dport"), json!(local.port())),
+                    accept(),
+                ],
+            );
+        }
+        self.coming_about_the_link(chain);
+        let ports = |theirs: u16, mine: u16| {
+            [is("==", payload("udp", "sport"), json!(theirs)), is("==", payload("udp", "dport"), json!(mine))]
+        };
+        let is_lease = [equals(bytes("th", 8, 1), BOOTREPLY), equals(bytes("th", 244, 4), DHCP_COOKIE), accept()];
+        self.rule(chain, &[&ports(67, 68)[..], &is_lease].concat());
+        self.rule(chain, &[&[of_the_link("saddr")][..], &ports(547, 546), &[accept()]].concat());
+        // Without these a kept connection may get stuck on a path that takes only smaller packets. Each quotes the packet that
+        // it is about: that has to have gone where packets may go.
+        let quoted = |at: u32, count: u32, v4: bool| {
+            let away = outermost(self.isolating.away(v4));
+            (!away.is_empty()).then(|| within(bytes("th", at, count), &away))
+        };
+        let too_big = [is("==", payload("icmp", "type"), json!(3)), is("==", payload("icmp", "code"), json!(4))];
+        let (v4, v6) = (quoted(24, 4, true), quoted(32, 16, false));
+        if let Some(quoted) = v4 {
+            self.rule(chain, &[&too_big[..], &[quoted, accept()]].concat());
+        }
+        if let Some(quoted) = v6 {
+            self.rule(chain, &[is("==", payload("icmpv6", "type"), json!("packet-too-big")), quoted, accept()]);
+        }
+    }
+
+    /// What IPv6 needs of the link itself. Hop limits tell that it comes from there (RFC 4861, 7.1; RFC 3810, 6.2).
+    fn coming_about_the_link(&mut self, chain: &str) {
+        let mut rule = |kinds: &[&str], hops: u32, most: u32, of_the_link: Option<Value>| {
+            let mut rule: Vec<Value> = of_the_link.into_iter().collect();
+            rule.push(is("==", payload("ip6", "hoplimit"), json!(hops)));
+            rule.push(is("<=", payload("ip6", "length"), json!(most)));
+            rule.push(is("==", payload("icmpv6", "type"), json!({ "set": kinds })));
             rule.push(accept());
             self.rule(chain, &rule);
-        }
-        let on_link = json!({ "set": ON_LINK });
-        self.rule(chain, &[is("==", payload("icmpv6", "type"), on_link), accept()]);
-        let dhcp = |mine: u16, theirs: u16| {
-            [is("==", payload("udp", my_port), json!(mine)), is("==", payload("udp", their_port), json!(theirs))]
         };
-        let link_local = json!({ "prefix": { "addr": "fe80::", "len": 10 } });
-        match way {
-            Way::In => {
-                let mut rule = dhcp(68, 67).to_vec();
-                rule.push(accept());
-                self.rule(chain, &rule);
-                let mut rule = vec![is("==", payload("ip6", "saddr"), link_local)];
-                rule.extend(dhcp(546, 547));
-                rule.push(accept());
-                self.rule(chain, &rule);
-                // Without these a kept connection may get stuck on a path that takes only smaller packets.
-                let small = is("==", payload("icmp", "code"), json!("frag-needed"));
-                self.rule(chain, &[is("==", payload("icmp", "type"), json!("destination-unreachable")), small, accept()]);
-                self.rule(chain, &[is("==", payload("icmpv6", "type"), json!("packet-too-big")), accept()]);
-            }
-            Way::Out => {
-                let mut rule = vec![is("==", payload("ip", "daddr"), json!("@dhcp4"))];
-                rule.extend(dhcp(68, 67));
-                rule.push(accept());
-                self.rule(chain, &rule);
-                let servers = json!({ "set": [link_local, "ff02::1:2"] });
-                let mut rule = vec![is("==", payload("ip6", "daddr"), servers)];
-                rule.extend(dhcp(546, 547));
-                rule.push(accept());
-                self.rule(chain, &rule);
-                let resets = json!({ "&": [payload("tcp", "flags"), "rst"] });
-                self.rule(chain, &[is("==", resets, json!("rst")), jump("reset")]);
-            }
-        }
+        rule(&["nd-neighbor-solicit", "nd-neighbor-advert"], 255, MAX_NEIGHBOR, None);
+        rule(&["nd-router-advert"], 255, MAX_ROUTER, Some(of_the_link("saddr")));
+        rule(&["mld-listener-query"], 1, MAX_ROUTER, Some(of_the_link("saddr")));
     }
+}
+
+fn of_the_link(end: &str) -> Value {
+    is("==", payload("ip6", end), json!({ "prefix": { "addr": "fe80::", "len": 10 } }))
 }
 
 fn element_of(network: &Network) -> Value {
     let address = network.address.to_string();
     if network.is_one() { json!(address) } else { json!({ "prefix": { "addr": address, "len": network.length } }) }
-}
-
-fn family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "ip" } else { "ip6" }
-}
-
-fn meta(key: &str) -> Value {
-    json!({ "meta": { "key": key } })
-}
-
-fn payload(protocol: &str, field: &str) -> Value {
-    json!({ "payload": { "protocol": protocol, "field": field } })
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "expressions are put together from their parts")]
-fn is(op: &str, left: Value, right: Value) -> Value {
-    json!({ "match": { "op": op, "left": left, "right": right } })
-}
-
-fn accept() -> Value {
-    json!({ "accept": null })
-}
-
-fn jump(chain: &str) -> Value {
-    json!({ "jump": { "target": chain } })
 }
