@@ -4,6 +4,7 @@
 //! diagnostics. Only this module knows the table; parser, help, completion, hints, highlighting, `-auto`, validation in
 //! the service, role and platform checks, and table columns all ask it.
 
+mod addresses;
 mod arguments;
 mod check;
 mod colours;
@@ -20,6 +21,7 @@ mod script;
 mod table;
 mod values;
 
+pub use addresses::address;
 pub use arguments::split_arguments;
 pub use colours::{Class, highlight};
 pub use expected::{Expected, ExpectedValue, expected_at};

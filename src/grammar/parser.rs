@@ -10,7 +10,7 @@ use super::lexer;
 use super::line::{Line, LineEnd, Word};
 use super::row::{Flag, Form, Kind, Parameter, Row};
 use super::table::{is_shared, is_view_option, table};
-use super::{hints, values};
+use super::{addresses, hints, values};
 use crate::protocol::PlatformName;
 
 /// Reads a line by the table. With a platform, commands that it does not have are `not_on_platform`.
@@ -309,6 +309,20 @@ impl<'a> Binder<'a> {
         }
     }
 
+    /// What of a value does not fit, where that can be told: one address of several.
+    fn part_meant<'v>(&self, kind: Kind, value: &'v Word<'_>) -> (&'v str, Span) {
+        let whole = (value.text.as_ref(), value.span);
+        // Where quotes were taken away, places are others.
+        if kind != Kind::Addresses || self.line.get(value.span.start..value.span.end) != Some(whole.0) {
+            return whole;
+        }
+        let part = addresses::first_wrong(whole.0).map(|(range, _)| range);
+        let part = part.and_then(|part| Some((whole.0.get(part.clone())?, part)));
+        part.map_or(whole, |(text, part)| {
+            (text, Span { start: value.span.start + part.start, end: value.span.start + part.end })
+        })
+    }
+
     fn finish(mut self, platform: Option<PlatformName>) -> (Reading, Vec<(Span, Class)>) {
         let mut invocation = Invocation {
             row: self.row,
@@ -356,7 +370,8 @@ impl<'a> Binder<'a> {
                 Err(problem) => {
                     let by_place = named.is_none();
                     let (row, form) = (self.row, self.form);
-                    self.complain(hints::bad_value(row, form, parameter, &value.text, &problem, value.span, by_place));
+                    let (typed, span) = self.part_meant(kind, value);
+                    self.complain(hints::bad_value(row, form, parameter, typed, &problem, span, by_place));
                 }
             }
         }

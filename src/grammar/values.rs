@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::addresses;
 use super::row::{Column, Form, Kind, OutputFormat, Parameter, Row};
 use super::table::table;
 
@@ -64,7 +65,10 @@ pub(super) fn canonical<'v>(
             return check_field(value.strip_prefix('-').unwrap_or(value), row, form).map(|()| Cow::Borrowed(value));
         }
         Kind::Fields => return check_fields(value, row, form).map(|()| Cow::Borrowed(value)),
-        Kind::Addresses => value.split(',').all(|address| is_address(address.trim())),
+        Kind::Addresses => match addresses::first_wrong(value) {
+            Some((_, expected)) => return Err(Expected(expected)),
+            None => true,
+        },
         Kind::Path | Kind::Name | Kind::Device | Kind::LocalPath | Kind::Text | Kind::Choice => true,
     };
     if admitted { Ok(Cow::Borrowed(value)) } else { Err(Expected(expected(kind, row, form))) }
@@ -116,7 +120,7 @@ pub(super) fn expected(kind: Kind, row: &Row, form: Option<&Form>) -> Cow<'stati
             let names: Vec<&str> = columns(row, form).iter().map(|column| column.key.as_str()).collect();
             format!("fields of {}: {}", row.name, names.join(", ")).into()
         }
-        Kind::Addresses => "IP addresses separated by commas, such as 10.0.0.5,192.0.2.0/24".into(),
+        Kind::Addresses => addresses::EXPECTED.into(),
         Kind::Path => "a path on the device".into(),
         Kind::LocalPath => "a path on this machine".into(),
         Kind::Name => "a name or pattern".into(),
@@ -188,15 +192,4 @@ pub(super) fn has_nul(kind: Kind, value: &str, quoted: bool) -> bool {
     let is_path = matches!(kind, Kind::Path | Kind::LocalPath);
     let is_uri = kind == Kind::Path && !quoted && value.starts_with("file:///");
     is_path && value.contains('\0') || is_uri && value.contains("%00")
-}
-
-fn is_address(value: &str) -> bool {
-    match value.split_once('/') {
-        None => value.parse::<std::net::IpAddr>().is_ok(),
-        Some((address, length)) => match address.parse() {
-            Ok(std::net::IpAddr::V4(_)) => length.parse::<u8>().is_ok_and(|length| length <= 32),
-            Ok(std::net::IpAddr::V6(_)) => length.parse::<u8>().is_ok_and(|length| length <= 128),
-            Err(_) => false,
-        },
-    }
 }

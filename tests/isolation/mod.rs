@@ -195,6 +195,24 @@ fn the_peer_is_cut_off_and_what_is_kept_is_not() {
 }
 
 #[test]
+fn what_another_isolation_had_said_is_not_lost_in_silence() {
+    let Some(network) = Network::new() else { return };
+    let home = Home::new();
+    lines(&network, &home, &[&format!("isolate -for 1h -allow ::ffff:{ALLOWED},10.8.0.0/16")]).code(0);
+    let shorter = lines(&network, &home, &["isolate -for 30m -allow 10.8.1.0/24"]).code(0).out();
+    assert!(shorter.contains("Note: it is cut short: the isolation that was there, whose place this one takes"), "{shorter}");
+    assert!(shorter.contains(&format!("Note: no longer reachable: 10.8.0.0/16, {ALLOWED}\n")), "{shorter}");
+    let longer = lines(&network, &home, &["isolate -for 2h -allow 10.8.0.0/16"]).code(0).out();
+    assert!(longer.contains("Note: it takes the place of an isolation until "), "{longer}");
+    assert!(!longer.contains("no longer reachable"), "{longer}");
+    let list = lines(&network, &home, &["release", "remediate list -output jsonl"]).code(0);
+    let list: Vec<serde_json::Value> =
+        list.out().lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let second = list.iter().find(|effect| effect["before"]["allow"][0] == "10.8.0.0/16").unwrap();
+    assert_eq!(second["before"]["allow"][1], ALLOWED, "{second}");
+}
+
+#[test]
 fn an_interface_that_appears_later_is_cut_off_too() {
     if !need(&["socat", "python3"]) {
         return;
@@ -262,6 +280,7 @@ fn it_refuses_clearly_what_it_cannot_do() {
         ("isolate -for 0s", 2, &["no time at all"]),
         ("isolate -for 31d", 2, &["30 days"]),
         ("isolate -allow 10.0.0.0/0", 2, &["every address"]),
+        ("isolate -allow 0.0.0.0/1,128.0.0.0/1", 2, &["`0.0.0.0/1` does not fit allow: expected /8 at least"]),
         ("release", 1, &["not isolated"]),
     ] {
         refused(&wrapped(&["env"], line), code, words);

@@ -7,13 +7,14 @@ use std::time::Duration;
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 
-use super::{Act, Acting, Change};
+use super::{Act, Acting, Change, Entry};
 use crate::agent::context::{Context, VerbError, VerbResult};
 use crate::agent::dispatch::Shared;
 use crate::agent::journal::{Isolated, Outcome, State, Step, StepState};
 use crate::agent::platform::Platform;
 use crate::agent::platform::isolation::{Isolating, Isolation, Network};
 use crate::agent::ways::{Known, Way, of_shells};
+use crate::grammar;
 use crate::protocol::{Problem, StreamName};
 
 /// The entity type of these effects.
@@ -42,7 +43,8 @@ pub fn isolate(ctx: &mut Context) -> VerbResult {
     let keep: BTreeSet<_> = ways.iter().map(|way| way.connection).collect();
     let token = ctx.command.command_id.to_string().bytes().rev().take(12).map(char::from).collect();
     let isolating = Isolating { token, time, allow, keep: keep.into_iter().collect() };
-    let before = told(now.as_ref(), Timestamp::now());
+    let (before, replaced) = replaced(now.as_ref(), &agent.effects.entries()?, &isolating);
+    notes.extend(replaced);
     let allow = isolating.allow.clone();
     let learned = Arc::new(Mutex::default());
     let act = Isolate { agent: Arc::clone(&agent), isolating, learned: Arc::clone(&learned) };
@@ -58,6 +60,43 @@ pub fn isolate(ctx: &mut Context) -> VerbResult {
     notes.append(&mut learned.lock().unwrap_or_else(PoisonError::into_inner));
     let left = agent.platform.isolation()?.and_then(|isolation| isolation.left).unwrap_or_default();
     ctx.text(StreamName::Stdout, said(end(Timestamp::now(), left), &allow, &notes).as_bytes())
+}
+
+/// The isolation that another takes the place of, as effects carry it, and what of it is no longer so then.
+fn replaced(now: Option<&Isolation>, entries: &[Entry], by: &Isolating) -> (Value, Vec<String>) {
+    let time = Timestamp::now();
+    let mut before = told(now, time);
+    let mut notes = Vec::new();
+    let Some((now, left)) = now.and_then(|now| Some((now, now.left?))) else { return (before, notes) };
+    let until = end(time, left);
+    notes.push(if left > by.time {
+        format!("it is cut short: the isolation that was there, whose place this one takes, was until {until}")
+    } else {
+        format!("it takes the place of an isolation until {until}")
+    });
+    let began = entries.iter().rev().flat_map(|entry| &entry.intent.steps).find_map(|step| match step {
+        Step::Isolate(isolated) if isolated.token == now.token => Some(isolated),
+        _ => None,
+    });
+    match began {
+        Some(began) => {
+            if let Some(before) = before.as_object_mut() {
+                before.insert("allow".to_owned(), json!(began.allow));
+                before.insert("kept".to_owned(), json!(began.keep));
+            }
+            let lost = began.allow.iter().filter(|text| {
+                let network = Network::parse(text);
+                network.is_none_or(|network| !by.allow.iter().any(|allowed| allowed.holds(&network)))
+            });
+            let lost: Vec<&str> = lost.map(String::as_str).collect();
+            if !lost.is_empty() {
+                notes.push(format!("no longer reachable: {}", lost.join(", ")));
+            }
+        }
+        // Another home's.
+        None => notes.push("what that one kept reachable is not known here".to_owned()),
+    }
+    (before, notes)
 }
 
 /// What the analyst is told of it.
@@ -159,12 +198,9 @@ fn allowed(ctx: &Context) -> Result<Vec<Network>, Problem> {
     let mut all = BTreeSet::new();
     for text in ctx.param("allow").into_iter().flat_map(|text| text.split(',')) {
         let text = text.trim();
-        let bad = |why: &str| Problem::new("bad_value", format!("-allow {text}: {why}")).about("allow");
-        let network = Network::parse(text).ok_or_else(|| bad("it is no address"))?;
-        if network.length == 0 {
-            return Err(bad("that is every address: nothing would be cut off"));
-        }
-        all.insert(network);
+        let (address, length) = grammar::address(text)
+            .map_err(|expected| Problem::new("bad_value", format!("-allow {text}: expected {expected}")).about("allow"))?;
+        all.insert(Network::new(address, length));
     }
     Ok(all.into_iter().collect())
 }
@@ -271,6 +307,25 @@ pub fn look(platform: &dyn Platform, step: &Isolated, begins: bool) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_isolation_takes_the_place_of_is_told() {
+        let by = |minutes: u64, allow: &[&str]| Isolating {
+            token: "new".into(),
+            time: Duration::from_secs(minutes * 60),
+            allow: allow.iter().filter_map(|text| Network::parse(text)).collect(),
+            keep: Vec::new(),
+        };
+        let now = Isolation { token: "old".into(), left: Some(Duration::from_hours(1)) };
+        assert_eq!(replaced(None, &[], &by(1, &[])).1, Vec::<String>::new());
+        let over = Isolation { left: None, ..now.clone() };
+        assert_eq!(replaced(Some(&over), &[], &by(1, &[])).1, Vec::<String>::new());
+        let (before, notes) = replaced(Some(&now), &[], &by(1, &[]));
+        assert_eq!(before["isolated"], true);
+        assert!(notes[0].starts_with("it is cut short: the isolation that was there"), "{notes:?}");
+        assert_eq!(notes[1..], ["what that one kept reachable is not known here"]);
+        assert!(replaced(Some(&now), &[], &by(61, &[])).1[0].starts_with("it takes the place of an isolation until "));
+    }
 
     #[test]
     fn an_end_is_told_in_whole_seconds() {
