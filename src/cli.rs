@@ -24,7 +24,7 @@ pub use scripts::script;
 #[derive(Debug, Parser)]
 #[command(name = "lrsh", version, about = "The live response shell: investigate and repair machines that may be compromised")]
 #[command(long_about = page::beginning(), after_help = "`lrsh --help` says more.", after_long_help = page::rest())]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do; without it, the shell.
     #[command(subcommand)]
@@ -123,6 +123,11 @@ fn platform() -> impl TypedValueParser<Value = PlatformName> {
 /// The faces of the program beside the shell.
 #[derive(Debug, Subcommand)]
 pub enum Action {
+    /// List the commands of the shell, or explain one
+    Help {
+        /// The command
+        command: Option<String>,
+    },
     /// Say how a line is read, as JSON, without contacting anything
     Explain {
         /// The kind of device to read it for
@@ -188,6 +193,21 @@ pub fn released(outcome: Result<bool, Problem>) -> u8 {
             1
         }
     }
+}
+
+/// `lrsh help`: prints what the shell's own `help` says to whoever has no session. The exit code: 0, or 2 when there is no such
+/// command.
+#[must_use]
+pub fn help(command: Option<&str>) -> u8 {
+    let asked = command.map_or_else(String::new, grammar::quoted);
+    let reading = grammar::read(&format!("help {asked}"), None);
+    if let Some(found) = reading.diagnostics.first() {
+        let hint = found.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+        complain(&format!("{}{hint}", found.message));
+        return 2;
+    }
+    let named = reading.invocation.as_ref().and_then(|invocation| invocation.params.get("command"));
+    print(&shell::help(named.and_then(|name| grammar::table().find(name))))
 }
 
 /// `lrsh explain`: prints the reading. The exit code: 0, or 2 when the line is not understood.

@@ -13,6 +13,7 @@ use lrsh::shell::{self, Starter};
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     match &cli.action {
+        Some(Action::Help { command }) => return Ok(cli::help(command.as_deref()).into()),
         Some(Action::Explain { platform, line }) => return Ok(cli::explain(line, *platform).into()),
         Some(Action::Check { platform, file }) => return Ok(cli::check(file, *platform).into()),
         Some(Action::Completions { shell }) => return Ok(cli::completions(*shell).into()),

@@ -34,11 +34,17 @@ use self::surroundings::Around;
 use self::view::{Screen, ScreenOptions, clean};
 use crate::config::{Clock, Config};
 use crate::error::{Exit, Failure, Outcome};
-use crate::grammar::Role;
+use crate::grammar::{Role, Row};
 use crate::host::signals::{Asked, Signals};
 use crate::host::terminal::Quiet;
 use crate::host::{Home, terminal};
 use crate::protocol::text::from_file_uri;
+
+/// What `help` says to whoever has no session: of a command, or without one of all.
+#[must_use]
+pub fn help(row: Option<&Row>) -> String {
+    local::help_text(None, row)
+}
 
 /// How a shell is started.
 #[derive(Debug, Clone)]

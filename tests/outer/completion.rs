@@ -20,6 +20,7 @@ const BOTH: &[Case] = &[
     ("lrsh completions z", "lrsh completions zsh~", &[]),
     ("lrsh completions ", "lrsh completions ", &["zsh", "bash", "powershell", "The Z shell"]),
     ("lrsh c", "lrsh c", &["check", "config", "completions", "Find every error in a script without running it"]),
+    ("lrsh help isol", "lrsh help isolate~", &[]),
     ("lrsh --ke", "lrsh --keep-going~", &[]),
     ("lrsh --", "lrsh --", &["--device", "--keep-going", "--stream", "Go on behind a line that failed"]),
     ("lrsh --color ", "lrsh --color ", &["auto", "always", "never"]),

@@ -41,6 +41,23 @@ fn what_the_page_says_to_type_is_understood() {
     }
 }
 
+#[test]
+fn the_shells_own_help_is_had_without_it() {
+    let home = shell::Home::new();
+    let run = |arguments: &[&str]| {
+        let ran = home.command().args(arguments).output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap())
+    };
+    for (asked, line) in [(&["help"][..], "help"), (&["help", "analyze"], "help analyze"), (&["help", "LS"], "help ls")] {
+        let (code, page, _) = run(asked);
+        assert!(home.processes().is_empty(), "it has started a service");
+        assert_eq!((code, page), (Some(0), run(&["-c", line]).1), "{line}");
+    }
+    let (code, page, said) = run(&["help", "analyse"]);
+    assert_eq!((code, page.as_str()), (Some(2), ""), "{said}");
+    assert!(said.contains("did you mean") && said.contains("analyze"), "{said}");
+}
+
 /// The README has the same exit codes.
 #[test]
 fn exit_codes_are_told_alike() {

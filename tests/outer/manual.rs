@@ -23,7 +23,7 @@ fn groff_has_nothing_to_say_of_it() {
     let output = Command::new("groff").args(["-man", "-Tutf8", "-ww", "-rLL=78n", "-P-cbou", file]).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    for said in ["EXIT CODES", "LRSH_HOME", "lrsh explain", "--keep-going", "findfile *.sh /tmp"] {
+    for said in ["EXIT CODES", "LRSH_HOME", "lrsh explain", "lrsh help", "--keep-going", "findfile *.sh /tmp"] {
         assert!(text.contains(said), "{said} is not in {text}");
     }
 }
@@ -47,7 +47,7 @@ fn manual() -> String {
     }
     text.push_str(&written(|out| man.render_options_section(out)));
     text.push_str(".SH SUBCOMMANDS\n");
-    for command in program.get_subcommands_mut().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
+    for command in program.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
         let usage = command.render_usage().to_string();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         text.push_str(&format!(".SS {}\n{}\n", plain(usage.trim_start_matches("Usage: ")), plain(&about)));

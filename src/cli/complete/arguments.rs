@@ -5,6 +5,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, ValueHint};
 use super::quoting::Typed;
 use super::{Offer, Offers, line, places};
 use crate::cli::Cli;
+use crate::grammar::table;
 use crate::host::Home;
 use crate::protocol::PlatformName;
 
@@ -136,6 +137,7 @@ impl<'c> At<'c> {
         let name = arg.get_value_names().and_then(<[_]>::first).map_or("", |name| name.as_str());
         let mut offers = match name {
             "LINE" => line::offers(typed, self.platform, home),
+            "COMMAND" => Offers { list: commands(), ..Offers::default() },
             "DEVICE" => Offers { list: places::devices(home), ..Offers::default() },
             _ => Offers::default(),
         };
@@ -152,6 +154,11 @@ impl<'c> At<'c> {
         offers.from += from;
         offers
     }
+}
+
+/// The commands of the shell.
+fn commands() -> Vec<Offer> {
+    table().rows().iter().map(|row| Offer::new(row.name.as_str(), row.summary.as_str())).collect()
 }
 
 fn takes_value(option: &Arg) -> bool {
