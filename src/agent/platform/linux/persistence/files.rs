@@ -185,6 +185,12 @@ impl Search<'_> {
         if ["/etc/passwd", "/etc/shadow", "/etc/group"].iter().any(|accounts| file == Path::new(accounts)) {
             whole.shipped = Some(false);
         }
+        // What was enabled by a link is as good as what it leads to.
+        let is_enabling = file.parent().is_some_and(|folder| folder.to_string_lossy().ends_with("-enabled"));
+        if let Some(real) = self.behind_link(file).filter(|_| is_enabling && whole.package.is_none()) {
+            let origin = self.origin(&real);
+            (whole.package, whole.shipped) = (origin.package, origin.shipped);
+        }
         for (line, runs) in told {
             let named = named_in(&runs);
             let mut entry = Persistent { line: Some(line), runs: Some(runs), ..whole.clone() };

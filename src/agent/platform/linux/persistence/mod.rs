@@ -30,6 +30,7 @@ use crate::agent::context::{Meter, Stop, VerbError, VerbResult};
 use crate::agent::platform::startup_item::{Persistent, StartupKind};
 use crate::agent::platform::{thread_cpu_since, thread_cpu_time};
 use behind::{Wrong, named_in};
+use setuid::Walk;
 
 /// The largest file whose lines are read, and the largest that is compared with what was shipped.
 const MAX_TEXT: u64 = 4 * 1024 * 1024;
@@ -58,11 +59,11 @@ pub fn persistent(
     meter: &Meter,
 ) -> Result<(Vec<Persistent>, Unseen), VerbError> {
     let homes = homes(root);
-    let look = || setuid::privileged(root, &homes, stop);
+    let walk = || Walk::through(root, &homes, stop, meter);
     std::thread::scope(|scope| {
         // What takes long and waits for nothing goes on beside the rest, where there are threads for it.
         let beside = |name: &str| Builder::new().name(name.to_owned());
-        let privileged = beside("setuid").spawn_scoped(scope, || metered(meter, look)).ok();
+        let walking = beside("setuid").spawn_scoped(scope, || metered(meter, walk)).ok();
         let _ = beside("packages").spawn_scoped(scope, || metered(meter, || packages.index(root)));
         let mut search = Search::new(root, packages, stop, &homes);
         search.startup()?;
@@ -70,14 +71,14 @@ pub fn persistent(
         units::units(&mut search)?;
         files::places(&mut search)?;
         accounts::accounts(&mut search)?;
-        let seen = match privileged.map(ScopedJoinHandle::join) {
-            Some(Ok(seen)) => seen?,
+        let walked = match walking.map(ScopedJoinHandle::join) {
+            Some(Ok(walked)) => walked?,
             Some(Err(panic)) => resume_unwind(panic),
-            None => look()?,
+            None => walk()?,
         };
-        search.unseen.add(seen.unseen);
-        setuid::tell(&mut search, seen.privileged)?;
-        web::web(&mut search, seen.scripts)?;
+        search.unseen.add(walked.unseen);
+        setuid::tell(&mut search, walked.found)?;
+        web::web(&mut search, walked.scripts)?;
         Ok((search.found, search.unseen))
     })
 }

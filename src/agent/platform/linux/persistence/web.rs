@@ -69,14 +69,15 @@ pub(super) fn web(search: &mut Search<'_>, elsewhere: Vec<PathBuf>) -> VerbResul
         look.collect(search, &root, MAX_DEPTH, &[])?;
     }
     let below_roots = look.scripts.len();
-    let index = search.packages.index(search.root);
-    let foreign = elsewhere.into_iter().filter(|file| is_script(file) && index.owner(search.root, file).is_none());
-    let mut foreign = foreign.filter(|file| !look.known.contains(file));
-    look.scripts.extend(foreign.by_ref().take(MAX_ELSEWHERE));
-    if let Some(file) = foreign.next() {
-        search.unseen.cut(file.parent().unwrap_or(&file));
+    let index = search.index();
+    let is_foreign = |file: &PathBuf| index.owner(search.root, file).is_none() && !look.known.contains(file);
+    let foreign = elsewhere.into_iter().filter(|file| is_script(file) && is_foreign(file));
+    let mut foreign: Vec<PathBuf> = foreign.take(MAX_ELSEWHERE + 1).collect();
+    if let Some(file) = foreign.get(MAX_ELSEWHERE) {
+        search.unseen.cut(file.parent().unwrap_or(file));
     }
-    drop(foreign);
+    foreign.truncate(MAX_ELSEWHERE);
+    look.scripts.extend(foreign);
     let lately = jiff::Timestamp::now().as_second() - LATELY * 86_400;
     let mut told = 0;
     for (at, file) in look.scripts.into_iter().enumerate() {
